@@ -1,0 +1,129 @@
+package carrel
+
+import "fmt"
+
+// Operation says what an action would do.
+type Operation string
+
+// The operations. Agents' operations are governed by every policy layer that
+// declares them; operators' operations by the built-in and organisation
+// layers only, so that no policy can lock its owner out.
+const (
+	OpRead       Operation = "read"
+	OpWrite      Operation = "write"
+	OpDelete     Operation = "delete"
+	OpExec       Operation = "exec"
+	OpResolve    Operation = "resolve"
+	OpConnect    Operation = "connect"
+	OpRequest    Operation = "request"
+	OpCredential Operation = "credential"
+	OpTool       Operation = "tool"
+	OpPublish    Operation = "publish"
+
+	OpApprove Operation = "approve"
+	OpDeny    Operation = "deny"
+	OpFreeze  Operation = "freeze"
+	OpRevoke  Operation = "revoke"
+	OpPolicy  Operation = "policy"
+)
+
+// AgentOperations lists the operations an agent can want, in a fixed order.
+var AgentOperations = []Operation{
+	OpRead, OpWrite, OpDelete, OpExec, OpResolve, OpConnect, OpRequest,
+	OpCredential, OpTool, OpPublish,
+}
+
+// OperatorOperations lists the operators' own operations, in a fixed order.
+var OperatorOperations = []Operation{OpApprove, OpDeny, OpFreeze, OpRevoke, OpPolicy}
+
+// Protocol is what a network rule says is spoken.
+type Protocol string
+
+// The protocols a rule can name.
+const (
+	ProtoTLS  Protocol = "tls"
+	ProtoHTTP Protocol = "http"
+	ProtoTCP  Protocol = "tcp"
+	ProtoDNS  Protocol = "dns"
+)
+
+// Action is one thing the agent (or an operator) wants. The gate clones and
+// digests it on entry; afterwards nobody changes it. Fields that do not
+// belong to the operation are zero.
+type Action struct {
+	ID        ActionID  `json:"id"`
+	Run       RunID     `json:"run,omitempty"`
+	Operation Operation `json:"operation"`
+	Agent     string    `json:"agent,omitempty"` // registered identity: the profile's name
+
+	// read, write, delete: absolute, clean, NFC, links resolved, below
+	// /workspace for files of the workspace. RawPath is the spelling asked for.
+	Path    string      `json:"path,omitempty"`
+	RawPath Text        `json:"raw_path,omitempty"`
+	File    *FileChange `json:"file,omitempty"`
+
+	// exec
+	Argv []Text `json:"argv,omitempty"`
+	Cwd  Text   `json:"cwd,omitempty"`
+
+	// resolve, connect, request: one canonical destination.
+	Host     string   `json:"host,omitempty"` // lower case, no trailing dot; or an address
+	Port     int      `json:"port,omitempty"`
+	Protocol Protocol `json:"protocol,omitempty"`
+	Service  string   `json:"service,omitempty"` // a .desk service of the host, with what it stands for
+
+	// request
+	Method string `json:"method,omitempty"`
+	URL    Text   `json:"url,omitempty"` // path and query as forwarded
+
+	// publish
+	Publication *Publication `json:"publication,omitempty"`
+
+	// approve, deny, freeze, revoke, policy: what it is about, and why.
+	Subject       string `json:"subject,omitempty"` // an id
+	SubjectDigest Digest `json:"subject_digest,omitempty"`
+	Reason        Text   `json:"reason,omitempty"`
+}
+
+// Publication is a change leaving the desk.
+type Publication struct {
+	Change   ChangeID `json:"change"`
+	Digest   Digest   `json:"digest"`   // Change.Digest: files and withheld files
+	Target   string   `json:"target"`   // TargetTree or TargetBranch
+	Auto     bool     `json:"auto"`     // without a person looking, as `--apply auto` asks
+	Files    int      `json:"files"`    // count of files that would be applied
+	Withheld int      `json:"withheld"` // count of files kept back
+	Risk     Risk     `json:"risk"`
+}
+
+// Publication targets.
+const (
+	TargetTree   = "tree"
+	TargetBranch = "branch"
+)
+
+// Digest binds decisions, approvals and grants to what the action would do.
+// It covers everything but the identifier, which only names the occurrence.
+func (a Action) Digest() (Digest, error) {
+	a.ID = ""
+	b, err := Canonical(a)
+	if err != nil {
+		return "", fmt.Errorf("digesting action: %w", err)
+	}
+	return DigestBytes(b), nil
+}
+
+// Clone returns a deep copy.
+func (a Action) Clone() Action {
+	a.Argv = append([]Text(nil), a.Argv...)
+	if a.File != nil {
+		f := a.File.clone()
+		a.File = &f
+	}
+	if a.Publication != nil {
+		p := *a.Publication
+		p.Risk = p.Risk.clone()
+		a.Publication = &p
+	}
+	return a
+}
