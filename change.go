@@ -80,6 +80,9 @@ type FileChange struct {
 	Change Alteration `json:"change"`
 	FileState
 	Before   FileState `json:"before"`
+	// Stamp, where it is set, is the path's own start stamp and counts instead
+	// of the change's Base.Stamp: work that was resumed, or followed an apply.
+	Stamp    time.Time `json:"stamp,omitzero"`
 	Nlink    int       `json:"nlink,omitempty"` // more than one: a hard link inside the desk
 	Labels   []Label   `json:"labels"`
 	Decision Decision  `json:"decision"`

@@ -1,0 +1,112 @@
+package blob
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyContent copies src to the empty dst and adds all of it, holes as zeros,
+// to h. Blocks are shared where both files allow it; then the bytes that are
+// hashed are read back from dst, so that a writer of src cannot make them
+// differ.
+func copyContent(dst, src *os.File, h hash.Hash) (int64, error) {
+	if err := unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())); err == nil {
+		return hashSparse(h, dst, nil)
+	}
+	return hashSparse(h, src, dst)
+}
+
+const chunk = 128 << 10
+
+var zeros [chunk]byte
+
+// hashSparse hashes src and, unless out is nil, writes its data to the same
+// offsets of out and gives out the same length.
+func hashSparse(h hash.Hash, src, out *os.File) (int64, error) {
+	info, err := src.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size, at := info.Size(), int64(0)
+	buf := make([]byte, min(chunk, size+1))
+	for at < size {
+		start, end, err := nextData(src, at, size)
+		if err != nil {
+			return 0, err
+		}
+		if err := hashZeros(h, start-at); err != nil {
+			return 0, err
+		}
+		if at, err = copyRange(h, src, out, buf, start, end); err != nil {
+			return 0, err
+		}
+		if at < end { // src was cut meanwhile
+			size = at
+		}
+	}
+	if out != nil {
+		if err := out.Truncate(size); err != nil {
+			return 0, err
+		}
+	}
+	return size, nil
+}
+
+// nextData returns the next stretch of data at or after at; both are size when
+// only a hole is left.
+func nextData(f *os.File, at, size int64) (start, end int64, err error) {
+	start, err = unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size, size, nil
+	case errors.Is(err, unix.EINVAL): // the file system knows no holes
+		return at, size, nil
+	case err != nil:
+		return 0, 0, fmt.Errorf("looking for data: %w", err)
+	}
+	end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+	if err != nil {
+		end = size
+	}
+	return min(start, size), min(end, size), nil
+}
+
+func hashZeros(h hash.Hash, n int64) error {
+	for n > 0 {
+		part := min(n, chunk)
+		if _, err := h.Write(zeros[:part]); err != nil {
+			return err
+		}
+		n -= part
+	}
+	return nil
+}
+
+func copyRange(h hash.Hash, src, out *os.File, buf []byte, at, end int64) (int64, error) {
+	for at < end {
+		n, err := src.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
+		if n > 0 {
+			if _, err := h.Write(buf[:n]); err != nil {
+				return at, err
+			}
+			if out != nil {
+				if _, err := out.WriteAt(buf[:n], at); err != nil {
+					return at, err
+				}
+			}
+			at += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return at, nil
+		}
+		if err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}

@@ -1,0 +1,235 @@
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// ChangeState is what became of a change.
+type ChangeState string
+
+// The states of a change. Pending is the only one that can be applied.
+const (
+	ChangePending    ChangeState = "pending"
+	ChangeApplied    ChangeState = "applied"
+	ChangeDiscarded  ChangeState = "discarded"
+	ChangeSuperseded ChangeState = "superseded" // a newer change of the same desk replaced it
+)
+
+// Errors about changes.
+var (
+	ErrNoChange    = errors.New("no change")
+	ErrNewerChange = errors.New("a newer change exists")
+)
+
+// ChangeEntry is what is kept about a frozen change beside its manifest.
+type ChangeEntry struct {
+	Version   int             `json:"v"`
+	ID        carrel.ChangeID `json:"id"`
+	Digest    carrel.Digest   `json:"digest"`   // Change.Digest
+	Manifest  carrel.Digest   `json:"manifest"` // of the stored manifest
+	Run       carrel.RunID    `json:"run"`
+	Desk      carrel.DeskID   `json:"desk"`
+	Workspace carrel.Text     `json:"workspace"`
+	Taken     time.Time       `json:"taken"`
+	State     ChangeState     `json:"state"`
+	Note      carrel.Text     `json:"note,omitempty"` // of the last change of state: the branch, the reason
+	Shown     time.Time       `json:"shown,omitzero"` // when review last showed it
+	Changed   time.Time       `json:"changed"`        // when the state last changed
+}
+
+// maxManifest bounds a manifest when it is read back.
+const maxManifest = 256 << 20
+
+func (w *Workspace) changeFile(id carrel.ChangeID) string {
+	return filepath.Join(w.opts.State, "changes", string(id)+".json")
+}
+
+// Change returns the entry of a change by id, of any workspace.
+func (w *Workspace) Change(id carrel.ChangeID) (ChangeEntry, error) {
+	var e ChangeEntry
+	if err := carrel.CheckID(string(id), "chg_"); err != nil {
+		return e, err
+	}
+	err := readJSON(w.changeFile(id), &e)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, fmt.Errorf("%s: %w", id, ErrNoChange)
+	}
+	if err == nil && e.ID != id {
+		err = fmt.Errorf("%s names %s", w.changeFile(id), e.ID)
+	}
+	return e, err
+}
+
+// Changes lists this workspace's changes, oldest first.
+func (w *Workspace) Changes() ([]ChangeEntry, error) {
+	ids, err := listIDs(w.index("changes"), "chg_")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ChangeEntry, 0, len(ids))
+	for _, id := range ids {
+		e, err := w.Change(carrel.ChangeID(id))
+		if errors.Is(err, ErrNoChange) {
+			continue // pruned meanwhile, or never completed
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// LatestChange is the newest change of this workspace that is pending, else
+// ErrNoChange.
+func (w *Workspace) LatestChange() (ChangeEntry, error) {
+	return w.newest(func(e ChangeEntry) bool { return e.State == ChangePending })
+}
+
+// ShownChange is the pending change that review showed last, else
+// ErrNoChange. If a newer pending one exists it is returned with an error
+// that wraps ErrNewerChange and names both.
+func (w *Workspace) ShownChange() (ChangeEntry, error) {
+	all, err := w.Changes()
+	if err != nil {
+		return ChangeEntry{}, err
+	}
+	var shown, latest ChangeEntry
+	for _, e := range all {
+		if !e.Shown.IsZero() && e.Shown.After(shown.Shown) {
+			shown = e
+		}
+		if e.State == ChangePending {
+			latest = e
+		}
+	}
+	switch {
+	case shown.ID == "":
+		return ChangeEntry{}, fmt.Errorf("%w has been reviewed here yet; run carrel review", ErrNoChange)
+	case latest.ID > shown.ID:
+		return shown, fmt.Errorf("%w: %s was shown, %s is newer; review again or name one", ErrNewerChange, shown.ID, latest.ID)
+	case shown.State != ChangePending:
+		return ChangeEntry{}, fmt.Errorf("%w is pending: %s, shown last, is %s", ErrNoChange, shown.ID, shown.State)
+	}
+	return shown, nil
+}
+
+func (w *Workspace) newest(want func(ChangeEntry) bool) (ChangeEntry, error) {
+	ids, err := listIDs(w.index("changes"), "chg_")
+	if err != nil {
+		return ChangeEntry{}, err
+	}
+	for _, id := range slices.Backward(ids) {
+		e, err := w.Change(carrel.ChangeID(id))
+		if errors.Is(err, ErrNoChange) {
+			continue
+		}
+		if err != nil || want(e) {
+			return e, err
+		}
+	}
+	return ChangeEntry{}, fmt.Errorf("%w is pending for %s", ErrNoChange, w.root)
+}
+
+// LoadChange returns the frozen change of an entry, verified against its
+// digests.
+func (w *Workspace) LoadChange(e ChangeEntry) (*carrel.Change, error) {
+	raw, err := w.opts.Blobs.Read(e.Manifest, maxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", e.ID, err)
+	}
+	var c carrel.Change
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", e.ID, err)
+	}
+	digest, err := c.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if c.ID != e.ID || !digest.Equal(e.Digest) {
+		return nil, fmt.Errorf("manifest of %s holds another change (%s)", e.ID, digest.Short())
+	}
+	return &c, nil
+}
+
+// MarkShown notes that review showed the change.
+func (w *Workspace) MarkShown(id carrel.ChangeID) error {
+	return w.alterChange(id, func(e *ChangeEntry) { e.Shown = time.Now().UTC() })
+}
+
+// SetChangeState notes what became of a change.
+func (w *Workspace) SetChangeState(id carrel.ChangeID, state ChangeState, note string) error {
+	return w.alterChange(id, func(e *ChangeEntry) {
+		e.State, e.Note, e.Changed = state, carrel.Text(note), time.Now().UTC()
+	})
+}
+
+func (w *Workspace) alterChange(id carrel.ChangeID, alter func(*ChangeEntry)) error {
+	e, err := w.Change(id)
+	if err != nil {
+		return err
+	}
+	alter(&e)
+	if err := writeJSON(w.changeFile(id), e); err != nil {
+		return fmt.Errorf("noting the state of %s: %w", id, err)
+	}
+	return nil
+}
+
+// listChange makes a stored manifest known as a pending change, and retires
+// the desk's earlier pending ones.
+func (w *Workspace) listChange(_ context.Context, e ChangeEntry) error {
+	if err := writeJSON(w.changeFile(e.ID), e); err != nil {
+		return fmt.Errorf("listing %s: %w", e.ID, err)
+	}
+	if err := os.MkdirAll(w.index("changes"), 0o700); err != nil {
+		return fmt.Errorf("listing %s: %w", e.ID, err)
+	}
+	if err := os.WriteFile(filepath.Join(w.index("changes"), string(e.ID)), nil, 0o600); err != nil {
+		return fmt.Errorf("listing %s: %w", e.ID, err)
+	}
+	return w.retire(e.Desk, ChangeSuperseded, "by "+string(e.ID), e.ID)
+}
+
+// retire ends the desk's pending changes, except one.
+func (w *Workspace) retire(desk carrel.DeskID, state ChangeState, note string, except carrel.ChangeID) error {
+	all, err := w.Changes()
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Desk == desk && e.State == ChangePending && e.ID != except {
+			if err := w.SetChangeState(e.ID, state, note); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listIDs returns the identifiers that are file names in dir, sorted, which
+// is by age.
+func listIDs(dir, prefix string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listing %s: %w", strings.TrimSuffix(prefix, "_"), err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if carrel.CheckID(e.Name(), prefix) == nil {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}

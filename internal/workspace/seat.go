@@ -1,0 +1,172 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"golang.org/x/sys/unix"
+)
+
+// Staging says how a seat keeps changes apart from the tree.
+type Staging string
+
+// The kinds of staging. Auto is only asked for, never in force.
+const (
+	StagingAuto    Staging = "auto"
+	StagingOverlay Staging = "overlay"
+	StagingCopy    Staging = "copy"
+)
+
+// SeatOptions say who sits down and how.
+type SeatOptions struct {
+	Agent   string
+	Fresh   bool    // begin without the unapplied work of earlier runs; it stays at its own desk
+	Staging Staging // "" means auto
+	// Probe tries an overlay of lower and upper; an error says why it cannot
+	// be had. It is asked only where the file systems leave a doubt. It may be
+	// nil; then doubt means copy.
+	Probe func(lower, upper string) error
+	// OwnerUID and OwnerGID are who the agent is on the host, if that is not
+	// the caller: a desk started by root. Zero means the caller.
+	OwnerUID, OwnerGID int
+	// Progress hears how much has been copied, if copies are made. May be nil.
+	Progress func(files, bytes int64)
+	Copy     CopyLimits
+}
+
+// Layer is one tree the desk sees through a private layer. Either Upper and
+// Work are set (an overlay over Lower) or Copy is (a private copy of Lower).
+type Layer struct {
+	Name    string   `json:"name"` // "workspace" or "git"
+	Lower   string   `json:"lower"`
+	Upper   string   `json:"upper,omitempty"`
+	Work    string   `json:"work,omitempty"`
+	Copy    string   `json:"copy,omitempty"`
+	Targets []string `json:"targets"` // where the desk sees it
+}
+
+// Names of layers.
+const (
+	LayerWorkspace = "workspace"
+	LayerGit       = "git"
+)
+
+// MessageFile is where, in the outbox, an agent proposes a commit message.
+const MessageFile = "message"
+
+// OutboxTarget is where the desk sees its outbox.
+const OutboxTarget = "/run/carrel/outbox"
+
+// Seat is one agent's persistent place at a workspace: layers, home and
+// outbox, kept until the work is applied or discarded. While it is taken no
+// other run can take it. Its methods are not safe for concurrent use.
+type Seat struct {
+	ws   *Workspace
+	dir  string
+	meta seatMeta
+	lock *os.File
+	// Note says what a user may want to know about how the seat was taken,
+	// one sentence each: staging fell back, work was resumed.
+	Notes []string
+}
+
+// seatMeta is what desk.json holds.
+type seatMeta struct {
+	Version int           `json:"v"`
+	ID      carrel.DeskID `json:"id"`
+	Agent   string        `json:"agent"`
+	Root    carrel.Text   `json:"root"`
+	Inode   uint64        `json:"inode"` // of the root: another tree at the same path is another workspace
+	Base    carrel.Base   `json:"base"`
+	Staging Staging       `json:"staging"`
+	UID     int           `json:"uid"`
+	GID     int           `json:"gid"`
+	Layers  []Layer       `json:"layers"`
+	Created time.Time     `json:"created"`
+	Used    time.Time     `json:"used"`
+	// Open is set while a run's work has not been captured: then the stamp
+	// of that run goes on being the stamp of what it touched.
+	Open bool `json:"open"`
+}
+
+// ErrDeskBusy means that another run sits at the desk.
+var ErrDeskBusy = errors.New("another run is using this desk")
+
+// ID is the desk's identifier.
+func (s *Seat) ID() carrel.DeskID { return s.meta.ID }
+
+// Agent is who sits here.
+func (s *Seat) Agent() string { return s.meta.Agent }
+
+// Base is what the agent's work is based on.
+func (s *Seat) Base() carrel.Base { return s.meta.Base }
+
+// Staging is the kind in force.
+func (s *Seat) Staging() Staging { return s.meta.Staging }
+
+// Layers are the staged trees, the workspace first.
+func (s *Seat) Layers() []Layer { return s.meta.Layers }
+
+// Home is the directory for the agent's private home.
+func (s *Seat) Home() string { return filepath.Join(s.dir, "home") }
+
+// Outbox is the directory to mount writable at OutboxTarget.
+func (s *Seat) Outbox() string { return filepath.Join(s.dir, "outbox") }
+
+// Owner is who the agent is on the host.
+func (s *Seat) Owner() (uid, gid int) { return s.meta.UID, s.meta.GID }
+
+// DiskPaths are the directories that a run fills.
+func (s *Seat) DiskPaths() []string { return []string{s.dir} }
+
+// Close gives the seat up; the work stays.
+func (s *Seat) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	err := s.lock.Close()
+	s.lock = nil
+	if err != nil {
+		return fmt.Errorf("leaving desk %s: %w", s.meta.ID, err)
+	}
+	return nil
+}
+
+// Take sits agent down: at its newest desk here that nobody uses, where its
+// unapplied work is, else at a new one.
+func (w *Workspace) Take(ctx context.Context, opts SeatOptions) (*Seat, error) {
+	if opts.Staging == "" {
+		opts.Staging = StagingAuto
+	}
+	if !opts.Fresh {
+		s, err := w.resume(ctx, opts)
+		if s != nil || err != nil {
+			return s, err
+		}
+	}
+	return w.newSeat(ctx, opts)
+}
+
+// lockDesk takes the desk's lock, or fails with ErrDeskBusy. The lock ends
+// with the descriptor, so that a killed supervisor leaves no stale lock.
+func lockDesk(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking desk: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, ErrDeskBusy
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking desk: %w", err)
+	}
+	return f, nil
+}
