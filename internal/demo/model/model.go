@@ -108,11 +108,10 @@ func (m *Model) message(w http.ResponseWriter, body []byte) {
 	// Requests without tools are the client's own side questions (a title, a
 	// summary): they are no part of the script.
 	step := Step{Text: "A task."}
-	turn := q.turn()
 	if len(q.Tools) > 0 {
-		step = m.script(turn)
+		step = m.script(q.turn())
 	}
-	reply := newReply(q.Model, len(turn.Results), step)
+	reply := newReply(q.Model, q.number(), step)
 	if q.Stream {
 		reply.stream(w)
 		return

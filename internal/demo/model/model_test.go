@@ -47,6 +47,7 @@ const (
 
 func TestStepFollowsConversationNotRequestCount(t *testing.T) {
 	m, url := serve(t, twoSteps)
+	ids := map[string]bool{}
 	for _, c := range []struct{ body, stop, text string }{
 		{asked + `]}`, "tool_use", "I list."},
 		{asked + `]}`, "tool_use", "I list."}, // repeated: the same answer
@@ -54,7 +55,7 @@ func TestStepFollowsConversationNotRequestCount(t *testing.T) {
 		{answered + `,{"role":"assistant","content":"listed"},{"role":"user","content":"again"}]}`, "tool_use", "I list."},
 	} {
 		var got struct {
-			Content []struct{ Text string }
+			Content []struct{ Text, ID string }
 			Stop    string `json:"stop_reason"`
 		}
 		if err := json.Unmarshal([]byte(post(t, url+"/v1/messages?beta=true", c.body)), &got); err != nil {
@@ -63,6 +64,10 @@ func TestStepFollowsConversationNotRequestCount(t *testing.T) {
 		if got.Stop != c.stop || got.Content[0].Text != c.text {
 			t.Errorf("got %+v, want %s %q", got, c.stop, c.text)
 		}
+		ids[got.Content[len(got.Content)-1].ID] = true
+	}
+	if len(ids) != 3 { // "" and one for each turn: a repeated identifier would be dropped by the client
+		t.Errorf("identifiers %v", ids)
 	}
 	r := m.Requests()
 	if len(r) != 4 || r[0].Header.Get("X-Api-Key") != "canary" || r[0].Path != "/v1/messages?beta=true" {

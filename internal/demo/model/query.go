@@ -55,6 +55,10 @@ func (c content) results() []string {
 	return out
 }
 
+// number tells this answer from the others of its conversation: identifiers
+// of tool uses must differ, or the client drops their results as repetitions.
+func (q query) number() int { return len(q.Messages) }
+
 // turn reads the conversation from its end: the results that came in since
 // the user last said something, and what that was. The answer so depends on
 // the conversation alone, and a repeated request gets the same one.
