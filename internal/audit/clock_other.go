@@ -1,0 +1,8 @@
+//go:build !linux
+
+package audit
+
+func bootMicros() int64 { return 0 }
+
+// bootID is unknown: every opening is treated as the first after a restart.
+func bootID() string { return "" }

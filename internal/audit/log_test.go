@@ -1,0 +1,94 @@
+package audit
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+var _ gate.Log = (*Log)(nil)
+
+func testOptions(t testing.TB) Options {
+	dir := t.TempDir()
+	return Options{Dir: filepath.Join(dir, "log"), KeyDir: filepath.Join(dir, "keys"), Second: filepath.Join(dir, "second", "checkpoint")}
+}
+
+func mustOpen(t testing.TB, o Options) *Log {
+	t.Helper()
+	l, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func observe(text string) carrel.Record {
+	return carrel.Record{Kind: carrel.KindObservation, Note: carrel.Text(text)}
+}
+
+func TestFirstUse(t *testing.T) {
+	o := testOptions(t)
+	l := mustOpen(t, o)
+	if err := l.Append(context.Background(), observe("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal("closing twice:", err)
+	}
+	l = mustOpen(t, o)
+	if size, _ := l.Head(); size != 2 {
+		t.Errorf("size %d, want 2: created and hello", size)
+	}
+	l.Close()
+}
+
+func BenchmarkOpen(b *testing.B) {
+	o := testOptions(b)
+	mustOpen(b, o).Close()
+	for b.Loop() {
+		mustOpen(b, o).Close()
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, writers := range []int{1, 16, 64} {
+		b.Run(map[int]string{1: "1", 16: "16", 64: "64"}[writers], func(b *testing.B) {
+			l := mustOpen(b, testOptions(b))
+			defer l.Close()
+			run := carrel.NewRunID()
+			l.Append(context.Background(), carrel.Record{Kind: carrel.KindRunStart, Run: run, RunInfo: &carrel.RunInfo{}})
+			a := carrel.Action{ID: carrel.NewActionID(), Run: run, Operation: carrel.OpConnect, Host: "api.example.test", Port: 443, Protocol: carrel.ProtoTLS}
+			digest, _ := a.Digest()
+			r := carrel.Record{Kind: carrel.KindIntent, Run: run, Action: &a, ActionDigest: digest, Decision: &carrel.Decision{Verdict: carrel.Allow, Rules: []string{"user/egress"}}}
+			n := make(chan struct{})
+			var wg sync.WaitGroup
+			for range writers {
+				wg.Go(func() {
+					for range n {
+						if err := l.Append(context.Background(), r); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			start := time.Now()
+			for b.Loop() {
+				n <- struct{}{}
+			}
+			close(n)
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "records/s")
+		})
+	}
+}

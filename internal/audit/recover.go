@@ -1,0 +1,189 @@
+package audit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/verify"
+)
+
+// maxTorn bounds what one interrupted write can leave behind: batches are no
+// larger, and nobody writes the next one before this one is durable. More
+// unreadable bytes than that are damage, and nothing is cut.
+const maxTorn = maxBatch + verify.MaxRecord + 1
+
+// rebuild reads the segments from the record with the given index on, from
+// which hashes and index are durable, and brings everything up to date.
+func (s *store) rebuild(from int64) error {
+	t, tree, err := s.position(from)
+	if err != nil { // hashes or index cannot be used: read everything
+		t, tree = tail{Version: 1}, verify.Tree{}
+	}
+	if err := s.openSegment(t.Segment, 0); err != nil {
+		if errors.Is(err, os.ErrNotExist) && t.Size == 0 {
+			return s.create()
+		}
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	s.tail, s.tree = t, tree
+	return s.catchUp()
+}
+
+// position returns the tail as it was before the record with index n.
+func (s *store) position(n int64) (tail, verify.Tree, error) {
+	t := tail{Version: 1, Size: n, Synced: n}
+	if n == 0 {
+		return t, verify.Tree{}, nil
+	}
+	tree, err := verify.TreeAt(n, hashReader(s.side.hashes))
+	if err != nil {
+		return t, tree, err
+	}
+	segments, err := verify.Segments(s.dir)
+	if err != nil {
+		return t, tree, err
+	}
+	for _, seg := range segments {
+		if seg.First < n {
+			t.Segment = seg.First
+		}
+	}
+	// The last record before n begins at its indexed offset; read past it.
+	var entry [8]byte
+	if _, err := s.side.index.ReadAt(entry[:], (n-1)*verify.IndexEntry); err != nil {
+		return t, tree, err
+	}
+	offset := int64(binary.BigEndian.Uint64(entry[:]))
+	f, err := s.disk.open(filepath.Join(s.dir, verify.SegmentName(t.Segment)), os.O_RDONLY)
+	if err != nil {
+		return t, tree, err
+	}
+	defer f.Close()
+	lines := verify.NewLines(io.NewSectionReader(f, offset, verify.MaxRecord+1), offset)
+	if _, err := lines.Next(); err != nil {
+		return t, tree, err
+	}
+	t.Offset, t.Peaks = lines.Offset(), tree.Peaks()
+	return t, tree, nil
+}
+
+// catchUp takes in what lies behind the tail: whole records are kept, for
+// they may have been acknowledged; what one interrupted write left is cut.
+func (s *store) catchUp() error {
+	before := s.tail.Size
+	for {
+		if err := s.readOn(); err != nil {
+			return err
+		}
+		next := filepath.Join(s.dir, verify.SegmentName(s.tail.Size))
+		if _, err := os.Lstat(next); errors.Is(err, os.ErrNotExist) || s.tail.Size == s.segment {
+			break
+		}
+		if err := s.openSegment(s.tail.Size, 0); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		s.tail.Segment, s.tail.Offset = s.tail.Size, 0
+	}
+	if s.tail.Size < s.floor {
+		return fmt.Errorf("%w: it had %d records and has %d; restore it, or accept the loss with `carrel log recover --accept-rollback`",
+			ErrRolledBack, s.floor, s.tail.Size)
+	}
+	if err := s.settle(); err != nil {
+		return fmt.Errorf("%w: settling what was found: %w", ErrFull, err)
+	}
+	if s.tail.Size > before {
+		return s.publish(moment{wall: s.tail.WallUS})
+	}
+	return nil
+}
+
+// settle makes durable what the last writer may not have. It writes the bytes
+// again: after a failed sync the system takes them for clean, and another sync
+// alone would not write them.
+func (s *store) settle() error {
+	from := max(0, s.tail.Offset-maxTorn)
+	buf := make([]byte, s.tail.Offset-from)
+	if _, err := s.seg.ReadAt(buf, from); err != nil {
+		return err
+	}
+	if err := writeAll(s.seg, buf, from); err != nil {
+		return err
+	}
+	return s.seg.sync()
+}
+
+// readOn reads the current segment from the tail to its end.
+func (s *store) readOn() error {
+	info, err := s.seg.Stat()
+	if err != nil {
+		return err
+	}
+	s.side.seek(s.tail.Size)
+	start := s.tail.Offset
+	lines := verify.NewLines(io.NewSectionReader(s.seg, start, info.Size()-start), start)
+	for {
+		text, err := lines.Next()
+		if err == io.EOF {
+			return nil
+		}
+		var r carrel.Record
+		if err == nil {
+			r, err = verify.Record(text)
+		}
+		if err != nil {
+			return s.cut(info.Size(), err)
+		}
+		whole := append(append([]byte(nil), text...), '\n')
+		s.advance([]line{{whole, r.Run}})
+		s.tail.WallUS, s.tail.BootUS = r.Time.UnixMicro(), 0
+		if len(s.side.hashBuf) > 1<<20 {
+			if err := s.side.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// cut takes the torn end off the current segment, keeps a copy of it beside
+// the log, and queues a record that says so.
+func (s *store) cut(size int64, cause error) error {
+	torn := size - s.tail.Offset
+	name := verify.SegmentName(s.segment)
+	if torn > maxTorn || s.tail.Size < s.floor {
+		return fmt.Errorf("%w: %s, offset %d, record %d: %w; see `carrel log verify`", ErrDamaged, name, s.tail.Offset, s.tail.Size, cause)
+	}
+	if _, err := os.Lstat(filepath.Join(s.dir, verify.SegmentName(s.tail.Size))); err == nil && s.tail.Size != s.segment {
+		return fmt.Errorf("%w: %s ends in bytes that are no record, and a later segment exists", ErrDamaged, name)
+	}
+	bytes := make([]byte, torn)
+	if _, err := s.seg.ReadAt(bytes, s.tail.Offset); err != nil {
+		return fmt.Errorf("reading the torn end of %s: %w", name, err)
+	}
+	keep := fmt.Sprintf("torn-%d-%d", s.tail.Size, s.tail.Offset)
+	if err := replace(s.disk, filepath.Join(s.dir, keep), bytes); err != nil {
+		return fmt.Errorf("keeping the torn end of %s: %w", name, err)
+	}
+	if err := s.seg.Truncate(s.tail.Offset); err != nil {
+		return fmt.Errorf("cutting the torn end of %s: %w", name, err)
+	}
+	s.note(map[string]int64{"bytes": torn}, "recovered: an interrupted write left %d bytes, now in %s: %v", torn, keep, cause)
+	return nil
+}
+
+// create begins a new log.
+func (s *store) create() error {
+	if segments, err := verify.Segments(s.dir); err != nil || len(segments) > 0 {
+		return fmt.Errorf("%w: its first segment is missing", ErrDamaged)
+	}
+	if err := s.openSegment(0, os.O_CREATE); err != nil {
+		return err
+	}
+	s.tail, s.tree = tail{Version: 1}, verify.Tree{}
+	s.side.seek(0)
+	return s.disk.syncDir(s.dir)
+}

@@ -1,0 +1,8 @@
+// Package verify checks what Carrel leaves behind without trusting Carrel: a
+// record, a signed checkpoint, a whole log. It needs files and a public key;
+// no network, no daemon, no secret.
+//
+// It owns the strict readings of the formats in spec/. It is trusted to say
+// "right" only of what is right: everything it reads may be hostile, so every
+// parser is bounded and accepts one spelling only.
+package verify
