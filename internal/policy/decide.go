@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// Voice is what one voice of the policy said, for explain.
+type Voice struct {
+	Layer     string         `json:"layer"`
+	Entry     string         `json:"entry,omitempty"`
+	Verdict   carrel.Verdict `json:"verdict"`
+	Rules     []string       `json:"rules"`
+	Reason    string         `json:"reason,omitempty"`
+	NextSteps []string       `json:"next_steps,omitempty"`
+	Addresses []string       `json:"addresses,omitempty"`
+	ceiling   bool
+}
+
+// Decide implements gate.Decider: any denial denies, else any ask asks, else
+// it allows only if somebody who may grant the operation was asked and all who
+// were asked said allow.
+func (e *Engine) Decide(_ context.Context, a carrel.Action) carrel.Decision {
+	d, _, _ := e.decide(a)
+	return d
+}
+
+func (e *Engine) decide(a carrel.Action) (carrel.Decision, []Voice, input) {
+	if e == nil || e.digest == "" {
+		return denied("policy/none", "no policy is loaded"), nil, input{}
+	}
+	in, err := newInput(a)
+	if err != nil {
+		d := denied("input/malformed", "the action is malformed: "+err.Error())
+		var bad *badInput
+		if errors.As(err, &bad) {
+			d.Rules = []string{"input/" + bad.field}
+		}
+		d.Policy = e.digest
+		return d, nil, input{}
+	}
+	voices := e.ask(a, in)
+	d := join(a.Operation, voices)
+	d.Policy, d.Input = e.digest, in.digest
+	return d, voices, in
+}
+
+func denied(rule, reason string) carrel.Decision {
+	return carrel.Decision{Verdict: carrel.Deny, Rules: []string{rule}, Reason: reason}
+}
+
+func (e *Engine) ask(a carrel.Action, in input) []Voice {
+	var out []Voice
+	for _, entry := range e.entries {
+		if !slices.Contains(entry.governs, a.Operation) {
+			continue
+		}
+		answer := entry.ask(a, in)
+		v := Voice{
+			Layer: entry.layer, Entry: entry.pkg, Verdict: answer.Verdict, Rules: entry.rules(answer),
+			Reason: answer.Reason, NextSteps: answer.NextSteps, Addresses: answer.Addresses,
+			ceiling: slices.Contains(entry.ceiling, a.Operation),
+		}
+		if v.Verdict != carrel.Allow && v.Verdict != carrel.Ask {
+			v.Verdict = carrel.Deny
+		}
+		if v.Verdict == carrel.Deny && v.Reason == "" {
+			v.Reason = fmt.Sprintf("the policy layer %s does not allow this %s", entry.layer, a.Operation)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// join is the whole of how layers combine.
+func join(op carrel.Operation, voices []Voice) carrel.Decision {
+	for _, verdict := range []carrel.Verdict{carrel.Deny, carrel.Ask} {
+		if d := collect(verdict, voices); d.Verdict == verdict {
+			if verdict == carrel.Ask {
+				return narrow(d, op, voices)
+			}
+			return d
+		}
+	}
+	return narrow(collect(carrel.Allow, voices), op, voices)
+}
+
+// narrow refuses what nobody granted, and keeps the addresses that every
+// voice which named addresses agrees on.
+func narrow(d carrel.Decision, op carrel.Operation, voices []Voice) carrel.Decision {
+	if !slices.ContainsFunc(voices, func(v Voice) bool { return !v.ceiling }) {
+		d := denied("policy/not-granted", fmt.Sprintf("nothing in the configuration grants this %s", op))
+		d.NextSteps = []string{"grant it in the configuration, or for one run with a flag of carrel run"}
+		return d
+	}
+	named := false
+	for _, v := range voices {
+		switch {
+		case len(v.Addresses) == 0:
+		case !named:
+			named, d.Addresses = true, slices.Clone(v.Addresses)
+		default:
+			d.Addresses = slices.DeleteFunc(d.Addresses, func(a string) bool { return !slices.Contains(v.Addresses, a) })
+		}
+	}
+	if named && len(d.Addresses) == 0 {
+		return denied("policy/addresses", "the layers name different addresses")
+	}
+	return d
+}
+
+// collect joins the voices that said verdict.
+func collect(verdict carrel.Verdict, voices []Voice) carrel.Decision {
+	var d carrel.Decision
+	for _, v := range voices {
+		if v.Verdict != verdict {
+			continue
+		}
+		if d.Verdict == "" {
+			d.Verdict, d.Reason = verdict, v.Reason
+		}
+		d.Rules = append(d.Rules, v.Rules...)
+		for _, n := range v.NextSteps {
+			if !slices.Contains(d.NextSteps, n) {
+				d.NextSteps = append(d.NextSteps, n)
+			}
+		}
+	}
+	return d
+}

@@ -1,0 +1,104 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// Explanation is a decision with everything it was made of. It needs neither
+// a run nor a network.
+type Explanation struct {
+	Action   carrel.Action   `json:"action"`
+	Decision carrel.Decision `json:"decision"`
+	Voices   []Voice         `json:"voices"`
+	Input    json.RawMessage `json:"input,omitempty"` // what the policies saw, canonical
+	Sources  []Source        `json:"sources"`
+}
+
+// Explain decides a as Decide does and tells how the answer came about.
+func (e *Engine) Explain(a carrel.Action) Explanation {
+	d, voices, in := e.decide(a)
+	x := Explanation{Action: a, Decision: d, Voices: voices}
+	if in.value != nil {
+		x.Input = json.RawMessage(in.String())
+	}
+	if e != nil {
+		x.Sources = e.Sources()
+	}
+	return x
+}
+
+// Ungated reports, one line each, where a layer speaks of an operation that
+// the tier does not put to the policy, or that the layer names in a rule but
+// does not govern: in both cases the author would believe in a rule that is
+// never asked. The built-in layer is not reported.
+func (e *Engine) Ungated(gated []carrel.Operation) []string {
+	var out []string
+	for _, entry := range e.entries {
+		if entry.kind == builtin || entry.fn != nil {
+			continue
+		}
+		declared := !slices.Equal(entry.governs, fileOperations)
+		for _, op := range entry.governs {
+			operator := slices.Contains(carrel.OperatorOperations, op)
+			if declared && !operator && !slices.Contains(gated, op) {
+				out = append(out, fmt.Sprintf("%s: %s governs %s, which this tier does not put to the policy", entry.layer, entry.where, op))
+			}
+		}
+		out = append(out, entry.named(gated)...)
+	}
+	return out
+}
+
+// named looks for operations in expressions that mention input.operation.
+func (e *entry) named(gated []carrel.Operation) []string {
+	var out []string
+	for _, m := range e.modules {
+		for _, use := range operationsNamed(m) {
+			switch {
+			case !slices.Contains(e.governs, use.op):
+				out = append(out, fmt.Sprintf("%s: %s:%d names %s, which the layer does not govern; say `governs := {…}`", e.layer, m.file.Name, use.line, use.op))
+			case !slices.Contains(gated, use.op) && !slices.Contains(carrel.OperatorOperations, use.op):
+				out = append(out, fmt.Sprintf("%s: %s:%d names %s, which this tier does not put to the policy", e.layer, m.file.Name, use.line, use.op))
+			}
+		}
+	}
+	return out
+}
+
+type use struct {
+	op   carrel.Operation
+	line int
+}
+
+func operationsNamed(m module) []use {
+	var out []use
+	ref := ast.MustParseRef("input.operation")
+	ast.WalkExprs(m.ast, func(x *ast.Expr) bool {
+		mentions := false
+		ast.WalkRefs(x, func(r ast.Ref) bool {
+			mentions = mentions || r.Equal(ref)
+			return false
+		})
+		if !mentions {
+			return false
+		}
+		ast.WalkTerms(x, func(t *ast.Term) bool {
+			s, ok := t.Value.(ast.String)
+			op := carrel.Operation(s)
+			if ok && (slices.Contains(carrel.AgentOperations, op) || slices.Contains(carrel.OperatorOperations, op)) {
+				if u := (use{op, x.Location.Row}); !slices.Contains(out, u) {
+					out = append(out, u)
+				}
+			}
+			return false
+		})
+		return false
+	})
+	return out
+}

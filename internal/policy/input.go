@@ -1,0 +1,132 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// input is what policies see of an action, checked and frozen. Its fields are
+// documented in spec/policy-input.md.
+type input struct {
+	value  *ast.Term
+	digest carrel.Digest
+}
+
+// newInput checks a against the schema of its operation. What is missing, of
+// another shape, unclean or too big never reaches a policy: a policy that
+// looks for something bad in a field would not find it in a field that is not
+// there.
+func newInput(a carrel.Action) (input, error) {
+	if err := checkAction(a); err != nil {
+		return input{}, err
+	}
+	doc := object{}
+	doc.text("operation", string(a.Operation))
+	doc.text("agent", a.Agent)
+	doc.text("run", string(a.Run))
+	switch a.Operation {
+	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
+		doc.file(a)
+	case carrel.OpExec:
+		doc.texts("argv", a.Argv)
+		doc.outside("cwd", a.Cwd)
+	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest:
+		doc.destination(a)
+	case carrel.OpPublish:
+		doc.publication(*a.Publication)
+	}
+	if a.Subject != "" {
+		doc.text("subject", a.Subject)
+	}
+	if a.SubjectDigest != "" {
+		doc.text("subject_digest", string(a.SubjectDigest))
+	}
+	if a.Reason != "" {
+		doc.outside("reason", a.Reason)
+	}
+	value := ast.NewTerm(ast.NewObject(doc...))
+	return input{value, carrel.DigestBytes(appendJSON(nil, value.Value))}, nil
+}
+
+func (o *object) file(a carrel.Action) {
+	o.text("path", a.Path)
+	o.outside("raw_path", a.RawPath)
+	o.strings("parts", foldPath(a.Path))
+	if f := a.File; f != nil {
+		var file object
+		file.text("change", string(f.Change))
+		file.state(f.FileState)
+		var before object
+		before.state(f.Before)
+		file.member("before", ast.NewObject(before...))
+		file.number("nlink", int64(f.Nlink))
+		labels := make([]*ast.Term, len(f.Labels))
+		for i, l := range f.Labels {
+			var label object
+			label.text("name", l.Name)
+			label.text("severity", string(l.Severity))
+			labels[i] = ast.NewTerm(ast.NewObject(label...))
+		}
+		file.member("labels", ast.NewArray(labels...))
+		o.member("file", ast.NewObject(file...))
+	}
+}
+
+func (o *object) state(s carrel.FileState) {
+	o.text("kind", string(s.Kind))
+	o.number("mode", int64(s.Mode))
+	o.number("size", s.Size)
+	o.text("digest", string(s.Digest))
+	o.outside("target", s.Target)
+}
+
+func (o *object) destination(a carrel.Action) {
+	o.text("host", a.Host)
+	_, err := netip.ParseAddr(a.Host)
+	o.boolean("host_is_address", err == nil)
+	o.text("service", a.Service)
+	if a.Operation == carrel.OpResolve {
+		return
+	}
+	o.number("port", int64(a.Port))
+	o.text("protocol", string(a.Protocol))
+	if a.Operation == carrel.OpRequest {
+		o.text("method", a.Method)
+		o.outside("url", a.URL)
+		path, query, _ := strings.Cut(string(a.URL), "?")
+		o.outside("url_path", carrel.Text(path))
+		o.outside("url_query", carrel.Text(query))
+	}
+}
+
+func (o *object) publication(p carrel.Publication) {
+	var counts object
+	for name, n := range p.Risk.Counts {
+		counts.number(name, int64(n))
+	}
+	var risk object
+	risk.text("level", string(p.Risk.Level))
+	risk.member("counts", ast.NewObject(counts...))
+	var pub object
+	pub.text("change", string(p.Change))
+	pub.text("digest", string(p.Digest))
+	pub.text("target", p.Target)
+	pub.boolean("auto", p.Auto)
+	pub.number("files", int64(p.Files))
+	pub.number("withheld", int64(p.Withheld))
+	pub.member("risk", ast.NewObject(risk...))
+	o.member("publication", ast.NewObject(pub...))
+}
+
+// String is the input as a policy sees it, as canonical JSON.
+func (in input) String() string { return string(appendJSON(nil, in.value.Value)) }
+
+// badInput is an action that no policy may see.
+type badInput struct{ field, why string }
+
+func (e *badInput) Error() string { return fmt.Sprintf("%s %s", e.field, e.why) }

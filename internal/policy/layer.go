@@ -1,0 +1,50 @@
+package policy
+
+import (
+	"github.com/carrel-dev/carrel"
+)
+
+// Kind says whose word a layer is.
+type Kind string
+
+// The kinds. The built-in layer is always there; only it and the
+// organisation's layers may govern the operators' own operations.
+const (
+	builtin      Kind = "builtin"
+	Organisation Kind = "organisation"
+	User         Kind = "user"
+)
+
+// File is one Rego source. Name is shown in errors and is part of the digest.
+type File struct {
+	Name   string
+	Source []byte
+}
+
+// Layer is one voice in a decision. It has either Files (Rego) or Func.
+type Layer struct {
+	Name string // unique; the first half of its rules' names
+	Kind Kind
+
+	Files []File
+	// Entry is the package that is asked, as "data.team.rules". Empty: the
+	// package cowork.access and every package with a rule `governs`.
+	Entry string
+
+	// Func answers the operations of Governs in Go, such as the matching of
+	// egress rules. It must be safe for concurrent use and not keep the
+	// action; Digest covers everything it decides by.
+	Func    func(carrel.Action) Answer
+	Governs []carrel.Operation
+	Digest  carrel.Digest
+}
+
+// Answer is what one layer says to one action. The zero value denies.
+type Answer struct {
+	Verdict   carrel.Verdict
+	Rules     []string // without the layer's name
+	Reason    string
+	NextSteps []string
+	// Addresses narrows a network decision to addresses that a rule names.
+	Addresses []string
+}

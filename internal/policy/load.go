@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// FromPath reads a layer from a .rego file or a directory of them. Tests
+// (_test.rego) and hidden files are left out; links are followed only for
+// path itself, so that a directory means what lies in it.
+func FromPath(name string, kind Kind, path string) (Layer, error) {
+	l := Layer{Name: name, Kind: kind}
+	info, err := os.Stat(path)
+	if err != nil {
+		return l, fmt.Errorf("reading policy: %w", err)
+	}
+	if !info.IsDir() {
+		f, err := readFile(path, filepath.Base(path))
+		l.Files = []File{f}
+		return l, err
+	}
+	names, err := regoFiles(path)
+	if err != nil {
+		return l, err
+	}
+	for _, name := range names {
+		f, err := readFile(filepath.Join(path, name), name)
+		if err != nil {
+			return l, err
+		}
+		l.Files = append(l.Files, f)
+	}
+	return l, nil
+}
+
+// regoFiles lists the sources below dir, relative to it, sorted.
+func regoFiles(dir string) ([]string, error) {
+	var names []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && p != "." && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(p, ".rego") || strings.HasSuffix(p, "_test.rego") || strings.HasPrefix(d.Name(), "."):
+			return nil
+		case !d.Type().IsRegular():
+			return fmt.Errorf("%s is not a regular file", p)
+		case len(names) == maxFiles:
+			return fmt.Errorf("more than %d files", maxFiles)
+		}
+		names = append(names, p)
+		return nil
+	})
+	if err == nil && len(names) == 0 {
+		err = errors.New("no .rego file in it")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading policy %s: %w", dir, err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func readFile(path, name string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, fmt.Errorf("reading policy: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return File{}, fmt.Errorf("reading policy: %s is not a regular file", path)
+	}
+	source, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return File{}, fmt.Errorf("reading policy: %w", err)
+	}
+	if len(source) > maxFile {
+		return File{}, fmt.Errorf("reading policy: %s is larger than %d bytes", path, maxFile)
+	}
+	return File{Name: name, Source: source}, nil
+}

@@ -1,0 +1,81 @@
+package policy
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/carrel-dev/carrel"
+)
+
+func engine(t testing.TB, layers ...Layer) *Engine {
+	t.Helper()
+	e, err := New(context.Background(), layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func user(source string) Layer {
+	return Layer{Name: "user", Kind: User, Files: []File{{"user.rego", []byte(source)}}}
+}
+
+func write(path string) carrel.Action {
+	return carrel.Action{Operation: carrel.OpWrite, Path: path, RawPath: carrel.Text(path)}
+}
+
+func wantVerdict(t *testing.T, e *Engine, a carrel.Action, want carrel.Verdict, rule string) carrel.Decision {
+	t.Helper()
+	d := e.Decide(context.Background(), a)
+	if d.Verdict != want {
+		t.Errorf("%s %q%q: %s %v (%s), want %s", a.Operation, a.Path, a.Host, d.Verdict, d.Rules, d.Reason, want)
+	}
+	if rule != "" && !strings.Contains(" "+strings.Join(d.Rules, " ")+" ", " "+rule+" ") {
+		t.Errorf("%s %q%q: rules %v, want %s", a.Operation, a.Path, a.Host, d.Rules, rule)
+	}
+	return d
+}
+
+func BenchmarkNew(b *testing.B) {
+	for b.Loop() {
+		if _, err := New(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPrepare(b *testing.B) {
+	entries, _, err := builtinEntries()
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, files, _ := builtinEntries()
+	for i, f := range files {
+		b.Run(f.Name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := prepareBuiltin(f, entries[i].pkg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	e := engine(b)
+	actions := map[string]carrel.Action{
+		"write":   write("/workspace/internal/deep/er/file.go"),
+		"exec":    {Operation: carrel.OpExec, Argv: []carrel.Text{"go", "test", "./..."}},
+		"connect": {Operation: carrel.OpConnect, Host: "api.example.com", Port: 443, Protocol: carrel.ProtoTLS},
+	}
+	for name, a := range actions {
+		b.Run(name, func(b *testing.B) {
+			e.Decide(b.Context(), a)
+			b.ResetTimer()
+			for b.Loop() {
+				e.Decide(context.Background(), a)
+			}
+		})
+	}
+}

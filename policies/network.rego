@@ -1,0 +1,40 @@
+# Names and connections. This file only denies: a destination is granted by
+# the egress rules of the configuration, never by the built-in policy alone.
+package carrel.builtin.network
+
+governs := {"resolve", "connect", "request"}
+
+# The built-in layer's allow is not a grant for these operations.
+ceiling := {"resolve", "connect", "request"}
+
+default allow := false
+
+allow if count(input.host) > 0
+
+deny contains {
+	"rule": "metadata",
+	"msg": "the destination is a cloud metadata service, which hands out the machine's own credentials",
+} if {
+	trim_suffix(input.host, ".") in metadata_names
+}
+
+deny contains {
+	"rule": "metadata",
+	"msg": "the destination is a cloud metadata service, which hands out the machine's own credentials",
+} if {
+	input.host_is_address
+	some range in metadata_ranges
+	net.cidr_contains(range, input.host)
+}
+
+metadata_names := {
+	"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
+	"metadata.azure.internal", "metadata.platformequinix.com", "metadata.packet.net",
+}
+
+# All of the link-local range: no service of a project lives there.
+metadata_ranges := [
+	"169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32",
+	"fd00:ec2::254/128", "fd20:ce::254/128", "fe80::/10",
+	"::ffff:169.254.0.0/112", "::ffff:168.63.129.16/128", "::ffff:100.100.100.200/128",
+]
