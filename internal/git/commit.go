@@ -48,7 +48,7 @@ func (d *Draft) Commit(ctx context.Context, files []File, message string, who Id
 	if c.Tree, err = d.resolve(ctx, draftRef+"^{tree}"); err != nil {
 		return Commit{}, err
 	}
-	if err := d.compare(ctx, c.Tree, want); err != nil {
+	if err := errors.Join(d.compare(ctx, c.Tree, want), d.verifyPaths(ctx, c.Tree)); err != nil {
 		return Commit{}, fmt.Errorf("checking the commit: %w", err)
 	}
 	if who.Sign {
@@ -183,6 +183,16 @@ func (d *Draft) compare(ctx context.Context, tree string, want map[string]Entry)
 		return fmt.Errorf("%d paths are missing from it", len(left))
 	}
 	return nil
+}
+
+// verifyPaths has git refuse names that it would refuse to check out: ".git"
+// in any spelling of any file system, "..", and the like.
+func (d *Draft) verifyPaths(ctx context.Context, tree string) error {
+	_, err := d.run(ctx, call{
+		command: []string{"read-tree", tree}, config: []string{"core.protectHFS=true", "core.protectNTFS=true"},
+		env: []string{"GIT_INDEX_FILE=" + d.index + ".result"},
+	})
+	return err
 }
 
 // difference lists what tree has other than the base; deleted paths have a

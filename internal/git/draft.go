@@ -42,7 +42,7 @@ func (r *Repo) Draft(ctx context.Context, base string) (*Draft, error) {
 // git runs a command on the draft's own index, in an empty working tree.
 func (d *Draft) git(ctx context.Context, stdin io.Reader, command ...string) ([]byte, error) {
 	env := []string{"GIT_INDEX_FILE=" + d.index, "GIT_WORK_TREE=" + filepath.Join(d.dir, "info")}
-	return d.run(ctx, call{command: command, stdin: stdin, env: env})
+	return d.run(ctx, call{command: command, stdin: stdin, env: env, patterns: command[0] == "check-ignore"})
 }
 
 // Base returns what the base commit has at path.
@@ -137,13 +137,19 @@ func (d *Draft) Ignored(ctx context.Context, paths []string, rules map[string][]
 	if _, err := d.git(ctx, list(ignoreFiles), "update-index", "-z", "--skip-worktree", "--stdin"); err != nil {
 		return nil, fmt.Errorf("reading .gitignore files: %w", err)
 	}
-	out, err := d.git(ctx, list(paths), "check-ignore", "-z", "--stdin")
+	// check-ignore takes patterns and refuses to take them literally; "./"
+	// keeps a name that begins with a colon from being magic.
+	dotted := make([]string, len(paths))
+	for i, path := range paths {
+		dotted[i] = "./" + path
+	}
+	out, err := d.git(ctx, list(dotted), "check-ignore", "-z", "--stdin")
 	if exit, ok := err.(*exitError); err != nil && (!ok || exit.code != 1) { // 1: none is ignored
 		return nil, fmt.Errorf("checking what is ignored: %w", err)
 	}
 	ignored := make(map[string]bool)
 	for path := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
-		ignored[path] = path != ""
+		ignored[strings.TrimPrefix(path, "./")] = path != ""
 	}
 	return ignored, nil
 }

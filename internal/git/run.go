@@ -35,6 +35,8 @@ type call struct {
 	as      ownership // whom to run as when started by root; zero: as Carrel
 	// inherit lifts the rows that hide the user's own settings.
 	inherit bool
+	// patterns lifts the row that takes paths literally.
+	patterns bool
 	// foreground leaves the process in Carrel's own process group, so that a
 	// signing program can ask on the terminal.
 	foreground bool
@@ -69,6 +71,9 @@ func run(ctx context.Context, c call) ([]byte, error) {
 	args, env := prefix()
 	for _, setting := range c.config {
 		args = append(args, "-c", setting)
+	}
+	if c.patterns {
+		args = append(args, "--no-literal-pathspecs")
 	}
 	args = append(args, "--git-dir="+c.gitDir)
 	cmd := exec.CommandContext(ctx, program, append(args, c.command...)...)
