@@ -1,0 +1,164 @@
+package approval
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// maxAnswer bounds an answer's file: a reason is a sentence.
+const maxAnswer = 64 << 10
+
+// find returns the answer that counts: a living denial, else the grant, else
+// whatever expired.
+func (s *Store) find(digest carrel.Digest) (carrel.Approval, bool, error) {
+	denial, denied, err := s.read(digest, false)
+	if err != nil || denied && s.now().Before(denial.Expires) {
+		return denial, denied, err
+	}
+	grant, granted, err := s.read(digest, true)
+	if err != nil || !granted {
+		return denial, denied, err
+	}
+	if s.Confirm != nil {
+		if err := s.Confirm(grant); err != nil {
+			return carrel.Approval{}, false, fmt.Errorf("the stored approval of %s is not confirmed: %w", digest.Short(), err)
+		}
+	}
+	return grant, true, nil
+}
+
+// path keeps yes and no apart, so that neither of two people who answer at
+// once can overwrite the other.
+func (s *Store) path(digest carrel.Digest, granted bool) (string, error) {
+	if _, err := carrel.ParseDigest(string(digest)); err != nil {
+		return "", err
+	}
+	if granted {
+		return filepath.Join(s.dir, digest.Hex()+".granted.json"), nil
+	}
+	return filepath.Join(s.dir, digest.Hex()+".denied.json"), nil
+}
+
+// read returns one stored answer. A file that this user did not write, that
+// others could have changed, or that does not say exactly what its name says
+// is an error: an answer in doubt is no answer.
+func (s *Store) read(digest carrel.Digest, granted bool) (p carrel.Approval, found bool, err error) {
+	path, err := s.path(digest, granted)
+	if err != nil {
+		return p, false, err
+	}
+	raw, err := readPrivate(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, fmt.Errorf("reading an approval: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return carrel.Approval{}, false, fmt.Errorf("reading approval %s: %w", path, err)
+	}
+	if again, err := carrel.Canonical(p); err != nil || !bytes.Equal(again, raw) {
+		return carrel.Approval{}, false, fmt.Errorf("approval %s is not in canonical form; it was edited, remove it and answer again", path)
+	}
+	if !p.Action.Equal(digest) || p.Granted != granted {
+		return carrel.Approval{}, false, fmt.Errorf("approval %s is about something else than its name says; remove it and answer again", path)
+	}
+	return p, true, nil
+}
+
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := private(info, 0, 0o600); err != nil {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxAnswer {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxAnswer)
+	}
+	return raw, nil
+}
+
+// private checks the type, the mode and the owner.
+func private(info fs.FileInfo, kind fs.FileMode, mode fs.FileMode) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return errors.New("has no owner that can be checked")
+	case info.Mode().Type() != kind:
+		return fmt.Errorf("is not a %s", map[bool]string{true: "directory", false: "regular file"}[kind == os.ModeDir])
+	case info.Mode().Perm() != mode:
+		return fmt.Errorf("has mode %04o; it must be %04o (chmod %04o)", info.Mode().Perm(), mode, mode)
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("belongs to user %d, not to you (%d)", st.Uid, os.Geteuid())
+	case kind == 0 && st.Nlink != 1:
+		return errors.New("has a second name (hard link)")
+	}
+	return nil
+}
+
+// write makes p durable: after it returned nil, a power cut loses nothing;
+// before, the old answer is whole.
+func (s *Store) write(p carrel.Approval) error {
+	path, err := s.path(p.Action, p.Granted)
+	if err != nil {
+		return fmt.Errorf("storing an approval: %w", err)
+	}
+	raw, err := carrel.Canonical(p)
+	if err == nil && len(raw) > maxAnswer {
+		err = fmt.Errorf("larger than %d bytes; give a shorter reason", maxAnswer)
+	}
+	if err == nil {
+		err = replace(s.dir, path, raw)
+	}
+	if err != nil {
+		return fmt.Errorf("storing an approval: %w", err)
+	}
+	return nil
+}
+
+func replace(dir, path string, raw []byte) error {
+	f, err := os.CreateTemp(dir, ".answer-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once renamed
+	_, err = f.Write(raw)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
