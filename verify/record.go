@@ -88,8 +88,8 @@ func checkKind(r carrel.Record) error {
 			return missing("outcome")
 		}
 	case carrel.KindRefused:
-		if r.Action == nil || r.Decision == nil {
-			return missing("action and decision")
+		if r.Action == nil || r.ActionDigest == "" || r.Decision == nil {
+			return missing("action, action_digest or decision")
 		}
 	case carrel.KindApproval:
 		if r.Approval == nil {

@@ -95,7 +95,7 @@ func (l *Lines) Next() ([]byte, error) {
 	case len(line) > MaxRecord+1 || err != nil:
 		return nil, fmt.Errorf("line over the limit of %d bytes", MaxRecord)
 	case bytes.IndexByte(line, 0) >= 0:
-		return nil, errors.New("line with zero bytes")
+		return nil, fmt.Errorf("%w: zero bytes", ErrTorn)
 	}
 	l.offset += int64(len(line))
 	return line[:len(line)-1], nil
