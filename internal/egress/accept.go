@@ -1,0 +1,241 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// helloTimeout bounds how long a client may take to say what a tls or http
+// rule needs to know.
+const helloTimeout = 15 * time.Second
+
+// accept serves the connections of l until it is closed. destination tells
+// where a connection was meant to go.
+func (d *Door) accept(l net.Listener, destination func(*net.TCPConn) (netip.AddrPort, error)) {
+	d.run(func() {
+		for {
+			select {
+			case d.slots <- struct{}{}:
+			case <-d.ctx.Done():
+				return
+			}
+			conn, err := l.Accept()
+			if err != nil {
+				<-d.slots
+				if d.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+					return
+				}
+				d.count("accept_failed") // out of descriptors, say: those that are served go on
+				time.Sleep(10 * time.Millisecond)
+				continue
+			}
+			d.run(func() {
+				defer func() { <-d.slots }()
+				d.serve(conn.(*net.TCPConn), destination)
+			})
+		}
+	})
+}
+
+// originalDestination asks connection tracking what the redirect replaced.
+func originalDestination(c *net.TCPConn) (netip.AddrPort, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	var sa unix.RawSockaddrInet4
+	var errno unix.Errno
+	err = raw.Control(func(fd uintptr) {
+		size := uint32(unsafe.Sizeof(sa))
+		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_IP, unix.SO_ORIGINAL_DST,
+			uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)), 0)
+	})
+	if err == nil && errno != 0 {
+		err = errno
+	}
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("original destination: %w", err)
+	}
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port)) // in network order
+	return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(port[0])<<8|uint16(port[1])), nil
+}
+
+// localDestination is where a connection was meant to go if nothing was
+// rewritten.
+func localDestination(c *net.TCPConn) (netip.AddrPort, error) {
+	addr, ok := c.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, errors.New("no local address")
+	}
+	to := addr.AddrPort()
+	return netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), nil
+}
+
+// serve decides and carries one captured connection.
+func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.AddrPort, error)) {
+	defer conn.Close()
+	to, err := destination(conn)
+	if err != nil || to.Addr().IsLoopback() { // the desk speaking to the door itself: never the host's loopback
+		d.count("captured_loopback")
+		reset(conn)
+		return
+	}
+	host, release := d.names.hold(to.Addr())
+	defer release()
+	if host == "" {
+		host = to.Addr().String()
+	}
+	a := d.connection(host, int(to.Port()))
+	d.count("connections")
+	_, err = d.gate.Do(d.ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		return d.carry(ctx, g, a, conn)
+	})
+	var refusal *gate.Refusal
+	switch {
+	case errors.As(err, &refusal) && a.Protocol == carrel.ProtoHTTP:
+		d.count("refused")
+		d.web.serve(d.ctx, &visit{action: a, denial: denialOf(refusal)}, conn)
+	case errors.As(err, &refusal):
+		d.count("refused")
+		reset(conn)
+	case err != nil:
+		reset(conn)
+	}
+}
+
+// connection is the action of opening one connection.
+func (d *Door) connection(host string, port int) carrel.Action {
+	a := d.action(carrel.OpConnect, host, port, d.rules.Protocol(host, port))
+	switch s, ok := d.rules.service(host); {
+	case ok:
+		a.Service, a.Protocol = s.String(), carrel.ProtoTCP
+	case d.model != nil && host == ModelHost:
+		a.Service = d.rules.modelService()
+	}
+	return a
+}
+
+// carry is the effect of a connect action: the connection, from its first
+// byte to its last.
+func (d *Door) carry(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
+	if err := g.Covers(a); err != nil {
+		return carrel.Outcome{}, err
+	}
+	switch a.Protocol {
+	case carrel.ProtoHTTP:
+		return d.carryHTTP(ctx, g, a, conn)
+	case carrel.ProtoTLS, carrel.ProtoTCP:
+		return d.carryStream(ctx, g, a, conn)
+	}
+	return carrel.Outcome{}, fmt.Errorf("protocol %q cannot be carried", a.Protocol)
+}
+
+// carryStream passes a tls or tcp connection through.
+func (d *Door) carryStream(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
+	var first []byte
+	if a.Protocol == carrel.ProtoTLS {
+		h, err := d.checkHello(ctx, a, conn)
+		if err != nil {
+			return d.breach(a, err)
+		}
+		first = h.raw
+	}
+	outside, err := d.connect(ctx, g, a)
+	if err != nil {
+		return d.breach(a, err)
+	}
+	defer outside.Close()
+	if _, err := outside.Write(first); err != nil {
+		return carrel.Outcome{}, fmt.Errorf("passing the first bytes on: %w", err)
+	}
+	out, in, err := relay(ctx, conn, outside)
+	out += int64(len(first))
+	d.add("bytes_out", out)
+	d.add("bytes_in", in)
+	return carrel.Outcome{
+		Facts:  map[string]carrel.Text{"address": carrel.Text(outside.RemoteAddr().String())},
+		Counts: map[string]int64{"bytes_out": out, "bytes_in": in},
+	}, err
+}
+
+// checkHello reads the ClientHello and holds it against the destination.
+func (d *Door) checkHello(ctx context.Context, a carrel.Action, conn *net.TCPConn) (hello, error) {
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return hello{}, err
+	}
+	h, err := readHello(conn)
+	if err != nil {
+		return h, &Breach{Action: a, Rule: "egress/not-tls",
+			Reason: fmt.Sprintf("the connection to %s was allowed for TLS, and %v", a.Host, err),
+			Next:   []string{fmt.Sprintf("if another protocol is meant: --allow %s:%d/tcp", a.Host, a.Port)}}
+	}
+	if b := d.judgeHello(a, h); b != nil {
+		return h, b
+	}
+	return h, conn.SetReadDeadline(time.Time{})
+}
+
+// judgeHello returns how h breaks what was allowed, or nil. A name must be
+// asked for by that name; an address, by none.
+func (d *Door) judgeHello(a carrel.Action, h hello) *Breach {
+	rule, _ := d.rules.Match(a.Host, a.Port)
+	_, err := netip.ParseAddr(a.Host)
+	literal := err == nil
+	switch {
+	case h.ech && rule.ECH != ECHAllow:
+		return &Breach{Action: a, Rule: "egress/ech",
+			Reason: fmt.Sprintf("the ClientHello to %s hides its server name (ECH), so that it cannot be held against the rule", a.Host),
+			Next:   []string{"switch ECH off in the client, or set ech: allow on the rule for this host"}}
+	case literal && h.sni != "" && h.sni != a.Host, !literal && h.sni != a.Host:
+		return &Breach{Action: a, Rule: "egress/server-name",
+			Reason: fmt.Sprintf("the connection is to %s, its ClientHello asks for %q", a.Host, shorten(h.sni)),
+			Next:   []string{"connect by the name that is meant"}}
+	}
+	return nil
+}
+
+// breach reports err, if it is one, and says so in the outcome.
+func (d *Door) breach(a carrel.Action, err error) (carrel.Outcome, error) {
+	var b *Breach
+	if !errors.As(err, &b) {
+		return carrel.Outcome{}, err
+	}
+	d.count("breaches")
+	if d.cfg.OnBreach != nil {
+		d.cfg.OnBreach(*b)
+	}
+	return carrel.Outcome{Status: carrel.OutcomeFailed, Facts: map[string]carrel.Text{"rule": carrel.Text(b.Rule), "reason": carrel.Text(b.Reason)}}, err
+}
+
+// recordRefused puts a packet that the desk's rules refused before the gate,
+// which says no and keeps the record.
+func (d *Door) recordRefused(p refusedPacket) {
+	host := d.names.name(p.to.Addr())
+	if host == "" {
+		host = p.to.Addr().Unmap().String()
+	}
+	a := d.connection(host, int(p.to.Port()))
+	switch p.protocol {
+	case unix.IPPROTO_TCP:
+		d.count("refused_tcp")
+	case unix.IPPROTO_UDP:
+		d.count("refused_udp")
+		a.Protocol = "udp"
+	default:
+		d.count("refused_other")
+		a.Protocol = carrel.Protocol(fmt.Sprintf("ip-%d", p.protocol))
+	}
+	d.gate.Judge(d.ctx, a)
+}

@@ -1,0 +1,219 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// maxReplay bounds the body that is kept to be sent again with a fresh key.
+const maxReplay = 4 << 20
+
+// credentialHeaders are removed from what the desk sends wherever the door
+// adds a key: the desk has no say in whose account is used.
+var credentialHeaders = []string{
+	"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Proxy-Authorization",
+}
+
+// credentialParameters are the same in a query.
+var credentialParameters = []string{"key", "api_key", "access_token"}
+
+// modelDoor is http://model.desk: it passes requests on to the agent's model
+// endpoint and adds the key, which never enters the desk.
+type modelDoor struct {
+	door  *Door
+	proxy httputil.ReverseProxy
+	pool  *http.Transport
+	stale atomic.Bool // the endpoint refused the last key
+}
+
+func newModelDoor(d *Door) *modelDoor {
+	m := &modelDoor{door: d}
+	m.pool = &http.Transport{
+		DialContext: m.dial, DisableCompression: true, ForceAttemptHTTP2: true,
+		TLSClientConfig:     &tls.Config{RootCAs: d.cfg.Roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: dialTimeout, MaxIdleConnsPerHost: 8, IdleConnTimeout: 5 * time.Minute,
+	}
+	endpoint := d.rules.model
+	m.proxy = httputil.ReverseProxy{Transport: m, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.RawQuery = p.In.URL.RawQuery
+			p.SetURL(endpoint)
+			p.Out.Host = endpoint.Host
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			host, port, protocol, _ := d.rules.ModelEndpoint()
+			d.answerError(d.action(carrel.OpConnect, host, port, protocol))(w, r, err)
+		},
+	}
+	return m
+}
+
+// ServeHTTP implements http.Handler.
+func (m *modelDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.proxy.ServeHTTP(w, r) }
+
+func (m *modelDoor) close() {
+	if m != nil {
+		m.pool.CloseIdleConnections()
+	}
+}
+
+func (m *modelDoor) action(op carrel.Operation) carrel.Action {
+	host, port, protocol, _ := m.door.rules.ModelEndpoint()
+	a := m.door.action(op, host, port, protocol)
+	a.Service = m.door.rules.modelService()
+	return a
+}
+
+// dial opens one connection to the endpoint, which later requests share. It
+// is an action of its own, so that the log has the real destination.
+func (m *modelDoor) dial(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+	a := m.action(carrel.OpConnect)
+	_, err = m.door.gate.Do(ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		if conn, err = m.door.connect(ctx, g, a); err != nil {
+			return m.door.breach(a, err)
+		}
+		return carrel.Outcome{Facts: map[string]carrel.Text{"address": carrel.Text(conn.RemoteAddr().String())}}, nil
+	})
+	if err != nil && conn != nil { // connected, and not recorded
+		conn.Close()
+		conn = nil
+	}
+	return conn, err
+}
+
+// RoundTrip implements http.RoundTripper: each request is a use of the key
+// and decided as one; its effect ends with the answer's header, and what
+// streams afterwards needs no key.
+func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	op := carrel.OpCredential
+	if m.door.cfg.Key == nil {
+		op = carrel.OpRequest
+	}
+	a := m.action(op)
+	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
+	_, err = m.door.gate.Do(r.Context(), a, func(_ context.Context, g gate.Grant) (carrel.Outcome, error) {
+		if resp, err = m.send(r, g, a); err != nil {
+			return carrel.Outcome{}, err
+		}
+		return carrel.Outcome{Counts: map[string]int64{"status": int64(resp.StatusCode)}}, nil
+	})
+	if err != nil && resp != nil {
+		resp.Body.Close()
+		resp = nil
+	}
+	return resp, err
+}
+
+// send adds the key and sends r; once more with a fresh key if the endpoint
+// refused the first and the body is small enough to be repeated.
+func (m *modelDoor) send(r *http.Request, g gate.Grant, a carrel.Action) (*http.Response, error) {
+	if err := g.Covers(a); err != nil {
+		return nil, err
+	}
+	if m.door.cfg.Key == nil {
+		return m.pool.RoundTrip(r)
+	}
+	body, repeatable, err := keepBody(r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := m.sendWith(r, g, a, m.stale.Swap(false))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	if !repeatable {
+		m.stale.Store(true)
+		return resp, nil
+	}
+	resp.Body.Close()
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return m.sendWith(r, g, a, true)
+}
+
+// keepBody reads a small body so that it can be sent twice; a larger one is
+// left to stream.
+func keepBody(r *http.Request) (body []byte, repeatable bool, err error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, true, nil
+	}
+	if r.ContentLength < 0 || r.ContentLength > maxReplay {
+		return nil, false, nil
+	}
+	body, err = io.ReadAll(io.LimitReader(r.Body, maxReplay))
+	if err != nil {
+		return nil, false, fmt.Errorf("reading the request: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body, true, nil
+}
+
+func (m *modelDoor) sendWith(r *http.Request, g gate.Grant, a carrel.Action, again bool) (*http.Response, error) {
+	key, err := m.door.cfg.Key(r.Context(), g, a, again)
+	if err != nil {
+		return nil, fmt.Errorf("the model key cannot be had outside the desk: %w", err)
+	}
+	out := r.Clone(r.Context())
+	for _, name := range credentialHeaders {
+		out.Header.Del(name)
+	}
+	dropParameters(out)
+	header := m.door.cfg.KeyHeader
+	if header == "" || strings.EqualFold(header, "Authorization") {
+		out.Header.Set("Authorization", "Bearer "+key)
+	} else {
+		out.Header.Set(header, key)
+	}
+	resp, err := m.pool.RoundTrip(out)
+	if err == nil {
+		scrub(resp.Header, key)
+	}
+	return resp, err
+}
+
+// dropParameters removes credentials from the query and leaves the rest byte
+// for byte.
+func dropParameters(r *http.Request) {
+	var kept []string
+	for _, part := range strings.Split(r.URL.RawQuery, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+		drop := false
+		for _, p := range credentialParameters {
+			drop = drop || strings.EqualFold(name, p)
+		}
+		if !drop {
+			kept = append(kept, part)
+		}
+	}
+	r.URL.RawQuery = strings.Join(kept, "&")
+}
+
+// scrub removes every header that holds the key or would leave a session of
+// the key's owner in the desk.
+func scrub(h http.Header, key string) {
+	h.Del("Set-Cookie")
+	for name, values := range h {
+		for _, v := range values {
+			if key != "" && strings.Contains(v, key) {
+				h.Del(name)
+				break
+			}
+		}
+	}
+}

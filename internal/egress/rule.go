@@ -1,0 +1,236 @@
+package egress
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// ECHAllow is the way out for hosts whose clients insist on Encrypted Client
+// Hello: the door then cannot see which name inside the host is meant.
+const ECHAllow = "allow"
+
+// Rule lets the agent reach one host, or the hosts below one suffix, on some
+// ports. Its zero value is invalid and matches nothing.
+type Rule struct {
+	// Host is a name, "*." and the suffix of names below it, an address, or
+	// a CIDR prefix.
+	Host string `json:"host" yaml:"host"`
+	// Ports default to 443, or to 80 where the protocol is http.
+	Ports []int `json:"ports,omitempty" yaml:"ports,omitempty"`
+	// Protocol is what must be spoken. It defaults to http on port 80 and to
+	// tls on every other; tcp must be said.
+	Protocol carrel.Protocol `json:"protocol,omitempty" yaml:"protocol,omitempty"`
+	// ECH "allow" accepts a ClientHello that hides its server name.
+	ECH string `json:"ech,omitempty" yaml:"ech,omitempty"`
+	// Addresses narrow where a name may lead, and are the only way to a
+	// private, local or otherwise special address: addresses or prefixes.
+	Addresses []string `json:"addresses,omitempty" yaml:"addresses,omitempty"`
+}
+
+// String shows the rule as people write it on the command line.
+func (r Rule) String() string {
+	s := r.Host
+	if len(r.Ports) > 0 {
+		ports := make([]string, len(r.Ports))
+		for i, p := range r.Ports {
+			ports[i] = strconv.Itoa(p)
+		}
+		s += ":" + strings.Join(ports, ",")
+	}
+	if r.Protocol != "" {
+		s += "/" + string(r.Protocol)
+	}
+	return s
+}
+
+// ParseAllow understands HOST, HOST:PORT and HOST:PORT/PROTOCOL. An IPv6
+// address with a port is written in brackets.
+func ParseAllow(s string) (Rule, error) {
+	hostport, protocol, _ := strings.Cut(s, "/")
+	r := Rule{Host: hostport, Protocol: carrel.Protocol(protocol)}
+	if strings.HasSuffix(s, "/") {
+		return Rule{}, fmt.Errorf("%q: write HOST, HOST:PORT or HOST:PORT/tcp", s)
+	}
+	if host, port, ok := cutPort(hostport); ok {
+		n, err := parsePort(port)
+		if err != nil {
+			return Rule{}, fmt.Errorf("%q: %w", s, err)
+		}
+		r.Host, r.Ports = host, []int{n}
+	}
+	compiled, err := compile(r)
+	if err != nil {
+		return Rule{}, err
+	}
+	return compiled.rule, nil
+}
+
+// cutPort splits a port off; an IPv6 address without brackets has none.
+func cutPort(s string) (host, port string, ok bool) {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return s, "", false
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), "", false
+	}
+	host, port = s[:i], s[i+1:]
+	if inner, bracketed := strings.CutPrefix(host, "["); bracketed {
+		if trimmed, closed := strings.CutSuffix(inner, "]"); closed {
+			host = trimmed
+		}
+	}
+	return host, port, true
+}
+
+// parsePort accepts 1 to 65535 in plain digits.
+func parsePort(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 || strconv.FormatUint(n, 10) != s {
+		return 0, fmt.Errorf("%q is not a port (1 to 65535)", s)
+	}
+	return int(n), nil
+}
+
+// compiled is a rule that was checked, ready to be matched.
+type compiled struct {
+	rule      Rule
+	name      string         // exact name, or ""
+	suffix    string         // ".suffix" of a wildcard, or ""
+	prefix    netip.Prefix   // of an address rule, else invalid
+	addresses []netip.Prefix // that the rule names; empty: public ones
+	protocols map[int]carrel.Protocol
+}
+
+// compile checks r strictly and fills in its defaults.
+func compile(r Rule) (compiled, error) {
+	c := compiled{protocols: make(map[int]carrel.Protocol)}
+	fail := func(err error) (compiled, error) { return compiled{}, fmt.Errorf("egress rule %s: %w", r, err) }
+	if err := c.setHost(&r); err != nil {
+		return fail(err)
+	}
+	if err := c.setAddresses(&r); err != nil {
+		return fail(err)
+	}
+	if err := c.setPorts(&r); err != nil {
+		return fail(err)
+	}
+	if r.ECH != "" && r.ECH != ECHAllow {
+		return fail(fmt.Errorf("ech is either %q or left out", ECHAllow))
+	}
+	c.rule = r
+	return c, nil
+}
+
+func (c *compiled) setHost(r *Rule) (err error) {
+	if strings.Contains(r.Host, "/") {
+		c.prefix, err = netip.ParsePrefix(r.Host)
+		if err == nil && c.prefix != c.prefix.Masked() {
+			err = fmt.Errorf("%s has bits beyond its length; write %s", r.Host, c.prefix.Masked())
+		}
+		r.Host = c.prefix.String()
+		return err
+	}
+	suffix, wildcard := strings.CutPrefix(r.Host, "*.")
+	host, err := CanonicalHost(suffix)
+	if err != nil {
+		return err
+	}
+	addr, addrErr := netip.ParseAddr(host)
+	switch {
+	case !wildcard && addrErr == nil:
+		c.prefix = netip.PrefixFrom(addr, addr.BitLen())
+	case strings.HasSuffix("."+host, deskSuffix):
+		return fmt.Errorf("names under %s are the desk's own; use --host-service", deskSuffix)
+	case !wildcard:
+		c.name = host
+	case addrErr == nil || !strings.Contains(host, "."):
+		return fmt.Errorf("a wildcard needs a domain of at least two parts, as in *.example.org")
+	default:
+		c.suffix, host = "."+host, "*."+host
+	}
+	r.Host = host
+	return nil
+}
+
+func (c *compiled) setAddresses(r *Rule) error {
+	if c.prefix.IsValid() {
+		c.addresses = []netip.Prefix{c.prefix}
+		if len(r.Addresses) > 0 {
+			return fmt.Errorf("addresses belong to a rule with a name")
+		}
+	}
+	for _, s := range r.Addresses {
+		p, err := parsePrefix(s)
+		if err != nil {
+			return err
+		}
+		c.addresses = append(c.addresses, p)
+	}
+	for _, p := range c.addresses {
+		if p.IsSingleIP() && isMetadata(p.Addr()) {
+			return fmt.Errorf("%s hands out the machine's own credentials and is never reachable", p.Addr())
+		}
+	}
+	return nil
+}
+
+// parsePrefix reads an address or a prefix.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a prefix such as 10.0.0.0/8", s)
+	}
+	return p, nil
+}
+
+func (c *compiled) setPorts(r *Rule) error {
+	switch r.Protocol {
+	case "", carrel.ProtoTLS, carrel.ProtoHTTP, carrel.ProtoTCP:
+	default:
+		return fmt.Errorf("protocol %q is none of tls, http, tcp", r.Protocol)
+	}
+	if len(r.Ports) == 0 {
+		switch r.Protocol {
+		case carrel.ProtoTCP:
+			return fmt.Errorf("a tcp rule must say its ports")
+		case carrel.ProtoHTTP:
+			r.Ports = []int{80}
+		default:
+			r.Ports = []int{443}
+		}
+	}
+	r.Ports = slices.Clone(r.Ports)
+	slices.Sort(r.Ports)
+	r.Ports = slices.Compact(r.Ports)
+	for _, port := range r.Ports {
+		if port < 1 || port > 65535 {
+			return fmt.Errorf("%d is not a port (1 to 65535)", port)
+		}
+		if port == 53 {
+			return fmt.Errorf("port 53 belongs to the desk's own resolver")
+		}
+		c.protocols[port] = protocolOf(r.Protocol, port)
+	}
+	return nil
+}
+
+// protocolOf is what is spoken on a port when nothing else is said.
+func protocolOf(said carrel.Protocol, port int) carrel.Protocol {
+	switch {
+	case said != "":
+		return said
+	case port == 80:
+		return carrel.ProtoHTTP
+	}
+	return carrel.ProtoTLS
+}

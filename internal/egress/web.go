@@ -1,0 +1,251 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// maxHeader bounds the header of one request.
+const maxHeader = 256 << 10
+
+// web speaks HTTP with the desk, on connections that were captured for an
+// http rule, for the model door, or only to say why they are refused. Requests
+// are read and written by Go's own server and client.
+type web struct {
+	door   *Door
+	server *http.Server
+	conns  chan net.Conn // from serve to the server
+	stop   context.CancelFunc
+	ctx    context.Context
+}
+
+// visit is one captured connection that speaks HTTP.
+type visit struct {
+	action   carrel.Action
+	denial   *denial      // not nil: the answer to whatever is asked
+	handler  http.Handler // carries requests that were checked
+	finished chan struct{}
+	in, out  atomic.Int64 // bytes to and from the desk
+}
+
+// visitConn ties a connection to its visit.
+type visitConn struct {
+	net.Conn
+	visit *visit
+}
+
+// Read counts what comes from the desk.
+func (c *visitConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.visit.out.Add(int64(n))
+	return n, err
+}
+
+// Write counts what goes to the desk.
+func (c *visitConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.visit.in.Add(int64(n))
+	return n, err
+}
+
+type visitKey struct{}
+
+func newWeb(d *Door) *web {
+	w := &web{door: d, conns: make(chan net.Conn)}
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	only1 := new(http.Protocols)
+	only1.SetHTTP1(true)
+	w.server = &http.Server{
+		Handler: http.HandlerFunc(w.handle), Protocols: only1,
+		ReadHeaderTimeout: helloTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: log.New(io.Discard, "", 0), // what the desk does wrong is answered, not logged
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, visitKey{}, c.(*visitConn).visit)
+		},
+		ConnState: func(c net.Conn, s http.ConnState) {
+			if s == http.StateClosed || s == http.StateHijacked {
+				close(c.(*visitConn).visit.finished)
+			}
+		},
+	}
+	return w
+}
+
+// run serves until close.
+func (w *web) run() { _ = w.server.Serve(&handedOver{w}) }
+
+func (w *web) close() {
+	w.stop()
+	_ = w.server.Close() // closing what is thrown away
+}
+
+// serve returns when the last request on conn has been answered and the
+// connection is closed, or soon after ctx ended.
+func (w *web) serve(ctx context.Context, v *visit, conn *net.TCPConn) {
+	v.finished = make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { reset(conn) })
+	defer stop()
+	select {
+	case w.conns <- &visitConn{conn, v}:
+		<-v.finished
+	case <-ctx.Done():
+	case <-w.ctx.Done():
+	}
+}
+
+// handedOver is a listener whose connections come from serve.
+type handedOver struct{ w *web }
+
+// Accept implements net.Listener.
+func (l *handedOver) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.w.conns:
+		return c, nil
+	case <-l.w.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *handedOver) Close() error { l.w.stop(); return nil }
+
+// Addr implements net.Listener.
+func (l *handedOver) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (w *web) handle(rw http.ResponseWriter, r *http.Request) {
+	v := r.Context().Value(visitKey{}).(*visit)
+	if v.denial != nil {
+		v.denial.write(rw)
+		return
+	}
+	if b := checkRequest(v.action, r); b != nil {
+		_, _ = w.door.breach(v.action, b) // reports it
+		newDenial(http.StatusForbidden, v.action.ID, b.Rule, b.Reason, b.Next).write(rw)
+		return
+	}
+	v.handler.ServeHTTP(rw, r)
+}
+
+// checkRequest holds a request against the destination of its connection.
+func checkRequest(a carrel.Action, r *http.Request) *Breach {
+	fail := func(rule, reason string) *Breach { return &Breach{Action: a, Rule: rule, Reason: reason} }
+	if r.Method == http.MethodConnect || r.URL.Host == "" && !strings.HasPrefix(r.URL.Path, "/") && r.URL.Path != "*" {
+		return fail("egress/form", "this is no proxy: send requests to the host itself")
+	}
+	if r.URL.IsAbs() && r.URL.Scheme != "http" {
+		return fail("egress/form", fmt.Sprintf("a request for %s came over a plain http connection", shorten(r.URL.Scheme)))
+	}
+	if r.Header.Get("Upgrade") != "" {
+		return fail("egress/upgrade", "an http rule carries requests only, not an upgrade to another protocol; name it with protocol: tcp")
+	}
+	host, port, hasPort := cutPort(r.Host)
+	name, err := CanonicalHost(host)
+	if err != nil || name != a.Host || hasPort && port != strconv.Itoa(a.Port) || !hasPort && a.Port != 80 {
+		return fail("egress/host-header", fmt.Sprintf("the connection is to %s:%d, the request is for %q", a.Host, a.Port, shorten(r.Host)))
+	}
+	return nil
+}
+
+// carryHTTP serves one connection to an http destination.
+func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
+	v := &visit{action: a, handler: d.model}
+	if d.model == nil || a.Host != ModelHost {
+		s := newSite(d, g, a)
+		defer s.close()
+		v.handler = s
+	}
+	d.web.serve(ctx, v, conn)
+	d.add("bytes_out", v.out.Load())
+	d.add("bytes_in", v.in.Load())
+	return carrel.Outcome{Counts: map[string]int64{"bytes_out": v.out.Load(), "bytes_in": v.in.Load()}}, nil
+}
+
+// site is the plain http destination of one captured connection.
+type site struct {
+	door   *Door
+	action carrel.Action
+	proxy  httputil.ReverseProxy
+	pool   *http.Transport
+}
+
+func newSite(d *Door, g gate.Grant, a carrel.Action) *site {
+	s := &site{door: d, action: a}
+	s.pool = &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.connect(ctx, g, a) },
+		DisableCompression: true, MaxConnsPerHost: 1,
+	}
+	origin := &url.URL{Scheme: "http", Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}
+	s.proxy = httputil.ReverseProxy{Transport: s.pool, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = origin.Scheme, origin.Host
+			p.Out.URL.RawQuery = p.In.URL.RawQuery
+			p.Out.Host = p.In.Host
+		},
+		ModifyResponse: keepStatus,
+		ErrorHandler:   d.answerError(a),
+	}
+	return s
+}
+
+func (s *site) close() { s.pool.CloseIdleConnections() }
+
+// ServeHTTP decides one request and carries it.
+func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := s.door.action(carrel.OpRequest, s.action.Host, s.action.Port, s.action.Protocol)
+	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
+	var once sync.Once
+	answer := func(err error) { once.Do(func() { s.door.answerError(a)(w, r, err) }) }
+	_, err := s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		if err := g.Covers(a); err != nil {
+			return carrel.Outcome{}, err
+		}
+		var status int
+		s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, statusKey{}, &status)))
+		once.Do(func() {}) // whatever came of it was answered
+		return carrel.Outcome{Counts: map[string]int64{"status": int64(status)}}, nil
+	})
+	if err != nil {
+		answer(err)
+	}
+}
+
+type statusKey struct{}
+
+// keepStatus remembers the answer's status for the record.
+func keepStatus(r *http.Response) error {
+	if status, ok := r.Request.Context().Value(statusKey{}).(*int); ok {
+		*status = r.StatusCode
+	}
+	return nil
+}
+
+// answerError tells the desk what went wrong with a request of a.
+func (d *Door) answerError(a carrel.Action) func(http.ResponseWriter, *http.Request, error) {
+	return func(w http.ResponseWriter, _ *http.Request, err error) {
+		var refusal *gate.Refusal
+		var b *Breach
+		switch {
+		case errors.As(err, &refusal):
+			denialOf(refusal).write(w)
+		case errors.As(err, &b):
+			_, _ = d.breach(a, b) // reports it
+			newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
+		default:
+			newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %v", a.Host, a.Port, err), nil).write(w)
+		}
+	}
+}
