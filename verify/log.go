@@ -230,9 +230,6 @@ func (c *checker) skip(f *os.File, s Segment) (int64, error) {
 	return lines.Offset(), err
 }
 
-// maxTorn is the most that one interrupted write leaves behind.
-const maxTorn = 1<<20 + MaxRecord + 1
-
 // isTorn reports whether what is left of the last segment is what an
 // interrupted write leaves: an unfinished line, or zeros where blocks never
 // reached the device. What a checkpoint covers was whole once.
@@ -240,8 +237,8 @@ func (c *checker) isTorn(f *os.File) bool {
 	if c.newest != nil && c.newest.Size > c.tree.Size() {
 		return false
 	}
-	rest, err := io.ReadAll(io.NewSectionReader(f, c.offset, maxTorn+1))
-	if err != nil || len(rest) > maxTorn {
+	rest, err := io.ReadAll(io.NewSectionReader(f, c.offset, MaxTorn+1))
+	if err != nil || len(rest) > MaxTorn {
 		return false
 	}
 	c.torn = int64(len(rest))

@@ -27,6 +27,11 @@ const (
 // the segment, big endian, and the sixteen bytes of the run's identifier.
 const IndexEntry = 24
 
+// MaxTorn is the most that one interrupted write can leave behind: a log writes
+// no more at once, and makes it durable before it writes again. More unreadable
+// bytes than that are damage.
+const MaxTorn = 1<<20 + 4*MaxRecord
+
 // Segment is one file of records.
 type Segment struct {
 	Path  string

@@ -12,11 +12,6 @@ import (
 	"github.com/carrel-dev/carrel/verify"
 )
 
-// maxTorn bounds what one interrupted write can leave behind: batches are no
-// larger, and nobody writes the next one before this one is durable. More
-// unreadable bytes than that are damage, and nothing is cut.
-const maxTorn = maxBatch + verify.MaxRecord + 1
-
 // rebuild reads the segments from the record with the given index on, from
 // which hashes and index are durable, and brings everything up to date.
 func (s *store) rebuild(from int64) error {
@@ -76,22 +71,16 @@ func (s *store) position(n int64) (tail, verify.Tree, error) {
 // they may have been acknowledged; what one interrupted write left is cut.
 func (s *store) catchUp() error {
 	before := s.tail.Size
-	for {
-		if err := s.readOn(); err != nil {
-			return err
-		}
-		next := filepath.Join(s.dir, verify.SegmentName(s.tail.Size))
-		if _, err := os.Lstat(next); errors.Is(err, os.ErrNotExist) || s.tail.Size == s.segment {
-			break
-		}
-		if err := s.openSegment(s.tail.Size, 0); err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		s.tail.Segment, s.tail.Offset = s.tail.Size, 0
+	if err := s.readAll(); err != nil {
+		return err
 	}
 	if s.tail.Size < s.floor {
 		return fmt.Errorf("%w: it had %d records and has %d; restore it, or accept the loss with `carrel log recover --accept-rollback`",
 			ErrRolledBack, s.floor, s.tail.Size)
+	}
+	// Before anything is published the past must be the right one.
+	if err := s.second.compare(s); err != nil {
+		return err
 	}
 	if err := s.settle(); err != nil {
 		return fmt.Errorf("%w: settling what was found: %w", ErrFull, err)
@@ -102,11 +91,43 @@ func (s *store) catchUp() error {
 	return nil
 }
 
+// readAll reads from the tail to the end of the last segment.
+func (s *store) readAll() error {
+	s.side.seek(s.tail.Size)
+	for {
+		if err := s.readOn(); err != nil {
+			return err
+		}
+		next := filepath.Join(s.dir, verify.SegmentName(s.tail.Size))
+		if _, err := os.Lstat(next); errors.Is(err, os.ErrNotExist) || s.tail.Size == s.segment {
+			return errors.Join(s.isLast(), s.side.flush())
+		}
+		if err := s.openSegment(s.tail.Size, 0); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		s.tail.Segment, s.tail.Offset = s.tail.Size, 0
+	}
+}
+
+// isLast reports whether the current segment is the last one. A later one that
+// does not follow it has lost what was between them.
+func (s *store) isLast() error {
+	segments, err := verify.Segments(s.dir)
+	if err != nil {
+		return err
+	}
+	if last := segments[len(segments)-1].First; last > s.segment {
+		return fmt.Errorf("%w: %s ends at record %d and %s exists; see `carrel log verify`",
+			ErrDamaged, verify.SegmentName(s.segment), s.tail.Size, verify.SegmentName(last))
+	}
+	return nil
+}
+
 // settle makes durable what the last writer may not have. It writes the bytes
 // again: after a failed sync the system takes them for clean, and another sync
 // alone would not write them.
 func (s *store) settle() error {
-	from := max(0, s.tail.Offset-maxTorn)
+	from := max(0, s.tail.Offset-verify.MaxTorn)
 	buf := make([]byte, s.tail.Offset-from)
 	if _, err := s.seg.ReadAt(buf, from); err != nil {
 		return err
@@ -123,7 +144,6 @@ func (s *store) readOn() error {
 	if err != nil {
 		return err
 	}
-	s.side.seek(s.tail.Size)
 	start := s.tail.Offset
 	lines := verify.NewLines(io.NewSectionReader(s.seg, start, info.Size()-start), start)
 	for {
@@ -154,11 +174,11 @@ func (s *store) readOn() error {
 func (s *store) cut(size int64, cause error) error {
 	torn := size - s.tail.Offset
 	name := verify.SegmentName(s.segment)
-	if torn > maxTorn || s.tail.Size < s.floor {
+	if torn > verify.MaxTorn || s.tail.Size < s.floor {
 		return fmt.Errorf("%w: %s, offset %d, record %d: %w; see `carrel log verify`", ErrDamaged, name, s.tail.Offset, s.tail.Size, cause)
 	}
-	if _, err := os.Lstat(filepath.Join(s.dir, verify.SegmentName(s.tail.Size))); err == nil && s.tail.Size != s.segment {
-		return fmt.Errorf("%w: %s ends in bytes that are no record, and a later segment exists", ErrDamaged, name)
+	if err := s.isLast(); err != nil {
+		return err
 	}
 	bytes := make([]byte, torn)
 	if _, err := s.seg.ReadAt(bytes, s.tail.Offset); err != nil {

@@ -55,6 +55,9 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 		return err
 	}
 	rec.Known = max(mark.Size, signed.Size)
+	if !acceptLoss {
+		s.floor = rec.Known
+	}
 	loss := s.reread(acceptLoss, rec)
 	for _, past := range []headMark{mark, {signed.Size, signed.Root}} {
 		if loss == nil && past.Size > 0 {
@@ -93,13 +96,13 @@ func (s *store) reread(acceptLoss bool, rec *Recovery) error {
 	if err := errors.Join(s.side.hashes.Truncate(0), s.side.index.Truncate(0)); err != nil {
 		return err
 	}
-	err := s.catchUp()
+	err := s.readAll()
 	if errors.Is(err, ErrDamaged) && acceptLoss {
 		if cutErr := s.cutRest(rec); cutErr != nil {
 			return cutErr
 		}
 	}
-	return err
+	return errors.Join(err, s.settle())
 }
 
 // cutRest moves everything behind the last whole record aside.
