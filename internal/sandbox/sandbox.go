@@ -90,6 +90,12 @@ type Spec struct {
 	Stdout, Stderr *os.File `json:"-"`
 	Terminal       *os.File `json:"-"`
 
+	// Relay connects the desk's pty with Terminal; it is needed when Terminal
+	// is set. It is called once, when the walls are built, and returns when
+	// Master has nothing more to give or ctx, the life of the desk, ended;
+	// Wait waits for it.
+	Relay func(ctx context.Context, p Pty) error `json:"-"`
+
 	// Attach receives the desk's network sockets before the program starts,
 	// while the walls are built; the program starts only after it returned nil.
 	Attach func(ctx context.Context, s Sockets) error `json:"-"`
@@ -107,6 +113,19 @@ type Sockets struct {
 	// port of the desk's namespace: the fallback without netfilter, and the
 	// services under .desk. It works until the program starts.
 	Listen func(addr string) (*os.File, error)
+}
+
+// Pty is the desk's terminal, as seen from outside.
+type Pty struct {
+	// Master is the tier's: it closes it after Relay has returned. Reading it
+	// fails with EIO once everything inside is gone. It has the window size of
+	// Spec.Terminal when the program starts.
+	Master *os.File
+	// Stopped says that the program was stopped, as by Ctrl-Z; a stop that
+	// nobody heard is dropped when the next one comes.
+	Stopped <-chan struct{}
+	// Continue puts the program in the foreground again and continues it.
+	Continue func() error
 }
 
 // Exit is how a run ended.

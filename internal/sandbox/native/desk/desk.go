@@ -1,0 +1,88 @@
+// Package desk is everything of Carrel that runs inside a native desk: PID 1,
+// which builds the walls and afterwards only reaps, passes signals on and
+// reports, and the restricted thread of it that starts the agent.
+//
+// It owns no key, no log and no policy. The supervisor trusts it until the
+// agent starts, and treats every word from it as hostile afterwards. It must
+// stay small: it imports the standard library and x/sys only, and its plan
+// comes in one message.
+package desk
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Name is argv[0] of PID 1. A program that embeds this package calls Main
+// first thing when it finds itself called so.
+const Name = "carrel-init"
+
+// Hold is the argument of a process that only keeps a user namespace alive
+// until its standard input ends.
+const Hold = "hold"
+
+// Descriptors that the supervisor hands to PID 1. 0 to 2 are not the agent's.
+const (
+	controlFD = 3
+	planFD    = 4
+	streamFD  = 5 // and 6, 7: the agent's standard streams, unless it gets a pty
+)
+
+// Exit codes of a start that failed.
+const (
+	codeOwn           = 125
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// Failure is why a desk could not be built or its program not started.
+type Failure struct {
+	Code int // exit code that it deserves: 125, 126 or 127
+	Step string
+	Err  error
+}
+
+// Error implements error.
+func (f *Failure) Error() string { return fmt.Sprintf("%s: %v", f.Step, f.Err) }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+func failed(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Failure{Code: codeOwn, Step: step, Err: err}
+}
+
+// Main is PID 1. It returns the exit code of the process when the run is over
+// or when the supervisor is gone; the caller must exit with it at once, which
+// ends everything inside.
+func Main() int {
+	if len(os.Args) == 2 && os.Args[1] == Hold {
+		_, _ = unix.Read(0, make([]byte, 1))
+		return 0
+	}
+	if unix.Getpid() != 1 {
+		return codeOwn // nobody starts this by hand
+	}
+	unix.CloseOnExec(controlFD)
+	unix.CloseOnExec(planFD)
+	link, err := NewLink(controlFD)
+	if err != nil {
+		return codeOwn
+	}
+	code, err := run(link)
+	if err == nil {
+		return code
+	}
+	var f *Failure
+	if !errors.As(err, &f) {
+		f = &Failure{Code: codeOwn, Step: "building the desk", Err: err}
+	}
+	_ = link.Send(Message{Kind: Failed, Code: int32(f.Code), Text: f.Error()})
+	return f.Code
+}

@@ -1,0 +1,287 @@
+package desk
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"path"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// run builds the desk, starts the program and stays with it to the end.
+func run(link *Link) (int, error) {
+	if err := settle(); err != nil {
+		return 0, err
+	}
+	plan, err := readPlan()
+	if err != nil {
+		return 0, err
+	}
+	if err := connect(link, plan.Network); err != nil {
+		return 0, failed("opening the desk's sockets", err)
+	}
+	orders := receive(link)
+	handed, err := await(orders, plan)
+	if err != nil {
+		return 0, err
+	}
+	writable, err := build(plan, handed)
+	if err != nil {
+		return 0, err
+	}
+	return work(link, orders, plan, writable)
+}
+
+// settle makes PID 1 what it must be before anything else: out of reach of
+// the agent, and gone when the supervisor is.
+func settle() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return failed("hiding PID 1", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return failed("tying PID 1 to the supervisor", err)
+	}
+	// Piped core handlers run on the host whatever the limit, unless it is 1.
+	core := unix.Rlimit{Cur: 1, Max: 1}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &core); err != nil {
+		return failed("switching core dumps off", err)
+	}
+	// Caught and not ignored: what is ignored stays ignored in the program.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE,
+		unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	return nil
+}
+
+// connect raises the loopback and hands the sockets out.
+func connect(link *Link, wanted bool) error {
+	if err := raiseLoopback(); err != nil || !wanted {
+		return err
+	}
+	fds, err := openSockets()
+	if err != nil {
+		return err
+	}
+	defer CloseAll(fds)
+	return link.Send(Message{Kind: Networked, Files: fds})
+}
+
+// receive reads the supervisor's orders until it is gone, which closes the
+// channel.
+func receive(link *Link) <-chan Message {
+	orders := make(chan Message)
+	go func() {
+		defer close(orders)
+		for {
+			m, err := link.Receive()
+			if err != nil {
+				return
+			}
+			if m.Kind == Listen {
+				answer(link, m.Text)
+				continue
+			}
+			orders <- m
+		}
+	}()
+	return orders
+}
+
+// answer opens one more listening socket for the supervisor. After the
+// capabilities are gone it can only fail.
+func answer(link *Link, text string) {
+	fd, err := listenFor(text)
+	if err != nil {
+		_ = link.Send(Message{Kind: Listening, Text: err.Error()})
+		return
+	}
+	defer unix.Close(fd)
+	_ = link.Send(Message{Kind: Listening, Files: []int{fd}})
+}
+
+var errGone = errors.New("the supervisor is gone")
+
+// await collects the mounts that the supervisor opens, if it does.
+func await(orders <-chan Message, p *Plan) ([]int, error) {
+	want := 0
+	for i := range p.Mounts {
+		if k := p.Mounts[i].Kind; k == Bind || k == Overlay {
+			want++
+		}
+	}
+	var handed []int
+	for p.Handed && len(handed) < want {
+		m, ok := <-orders
+		if !ok {
+			return nil, errGone
+		}
+		if m.Kind != Mounts || len(m.Files) == 0 {
+			return nil, errors.New("unexpected order before the mounts")
+		}
+		handed = append(handed, m.Files...)
+	}
+	return handed, nil
+}
+
+// build makes the desk's root and enters it. It returns where the agent may
+// write.
+func build(p *Plan, handed []int) ([]string, error) {
+	if err := unix.Sethostname([]byte(p.Host)); err != nil {
+		return nil, failed("naming the desk", err)
+	}
+	trees, err := openTrees(p, handed)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRoot(p.TmpSize)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.proc(); err != nil {
+		return nil, failed("mounting /proc", err)
+	}
+	if err := r.dev(); err != nil {
+		return nil, failed("making /dev", err)
+	}
+	if !mentions(p, "/tmp") {
+		r.writable = append(r.writable, "/tmp")
+		if err := r.tmpfs("/tmp", 0o1777, 0, 0); err != nil {
+			return nil, failed("mounting /tmp", err)
+		}
+	}
+	for i := range p.Mounts {
+		if err := r.mount(&p.Mounts[i], trees[i]); err != nil {
+			return nil, failed("mounting "+p.Mounts[i].Target, err)
+		}
+	}
+	if err := r.closeDev(); err != nil {
+		return nil, failed("closing /dev", err)
+	}
+	return r.writable, r.pivot()
+}
+
+func mentions(p *Plan, target string) bool {
+	for i := range p.Mounts {
+		if path.Clean(p.Mounts[i].Target) == target {
+			return true
+		}
+	}
+	return false
+}
+
+// work starts the program when the supervisor says so, and stays until the
+// program or the supervisor is gone.
+func work(link *Link, orders <-chan Message, p *Plan, writable []string) (int, error) {
+	if err := unix.Chdir(p.Dir); err != nil {
+		return 0, failed("entering the working directory "+p.Dir, err)
+	}
+	streams, tty, err := openStreams(link, p.Pty)
+	if err != nil {
+		return 0, err
+	}
+	if err := limitProcesses(p.Pids); err != nil {
+		return 0, failed("limiting processes", err)
+	}
+	w := raiseWalls(p, writable, streams, tty)
+	r := <-w.ready
+	if r.err != nil {
+		return 0, r.err
+	}
+	if err := link.Send(Message{Kind: Ready, Code: int32(r.landlock)}); err != nil {
+		return 0, err
+	}
+	if m, ok := <-orders; !ok || m.Kind != Go {
+		return 0, errGone
+	}
+	close(w.start)
+	s := <-w.done
+	if s.err != nil {
+		return 0, s.err
+	}
+	settleLimits(s.pid, p.Pids)
+	if tty < 0 {
+		CloseAll(streams[:])
+	}
+	shed()
+	if err := link.Send(Message{Kind: Begun}); err != nil {
+		return 0, err
+	}
+	return attend(link, orders, agent{pid: s.pid, tty: tty}), nil
+}
+
+// openStreams returns the agent's standard streams: pipes that the supervisor
+// relays, or a terminal of the desk's own, whose master is handed out.
+func openStreams(link *Link, pty bool) (streams [3]int, tty int, err error) {
+	if !pty {
+		for i := range streams {
+			streams[i] = streamFD + i
+			unix.CloseOnExec(streams[i])
+		}
+		return streams, -1, nil
+	}
+	master, slave, err := openPty()
+	if err != nil {
+		return streams, -1, err
+	}
+	defer unix.Close(master)
+	if err := unix.IoctlSetInt(slave, unix.TIOCSCTTY, 0); err != nil {
+		return streams, -1, failed("taking the terminal", err)
+	}
+	return [3]int{slave, slave, slave}, slave, link.Send(Message{Kind: Terminal, Files: []int{master}})
+}
+
+// attend reaps and carries out orders. It returns when the program has ended,
+// or at once when the supervisor is gone.
+func attend(link *Link, orders <-chan Message, a agent) int {
+	ended := make(chan syscall.WaitStatus)
+	go reap(link, a, ended)
+	for {
+		select {
+		case status := <-ended:
+			_ = link.Send(Message{Kind: Ended, Code: int32(status)})
+			return 0
+		case m, ok := <-orders:
+			if !ok {
+				return codeOwn
+			}
+			a.obey(m)
+		}
+	}
+}
+
+// reap collects every process that ends inside; orphans become PID 1's.
+func reap(link *Link, a agent, ended chan<- syscall.WaitStatus) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return
+		case pid != a.pid:
+		case status.Stopped():
+			_ = link.Send(Message{Kind: Stopped, Code: int32(status.StopSignal())})
+		default:
+			ended <- status
+			return
+		}
+	}
+}
+
+// obey carries out one order. Errors mean that the program has just ended.
+func (a agent) obey(m Message) {
+	switch m.Kind {
+	case Pass:
+		_ = unix.Kill(-a.pid, unix.Signal(m.Code))
+	case Continue:
+		if a.tty >= 0 {
+			_ = unix.IoctlSetPointerInt(a.tty, unix.TIOCSPGRP, a.pid)
+		}
+		_ = unix.Kill(-a.pid, unix.SIGCONT)
+	}
+	CloseAll(m.Files)
+}

@@ -1,0 +1,145 @@
+package native
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// A desk started by root runs as a user that owns nothing, so the supervisor
+// opens what the desk shows and hands it in: PID 1 could not even look at it.
+// What is adopted is shown through a mount that swaps its owner for the
+// desk's user.
+
+// batch is how many mounts go into one message.
+const batch = 32
+
+// handMounts opens the plan's trees, in order, and sends them.
+func (d *Desk) handMounts(image *os.File) error {
+	owners := owners{image: image, id: d.id, spaces: map[owner]int{}}
+	defer owners.close()
+	var fds []int
+	defer func() { desk.CloseAll(fds) }()
+	for i := range d.spec.Mounts {
+		m := &d.spec.Mounts[i]
+		if m.Kind != sandbox.MountBind && m.Kind != sandbox.MountOverlay {
+			continue
+		}
+		fd, err := owners.open(m)
+		if err != nil {
+			return fmt.Errorf("mounting %s: %w", m.Target, err)
+		}
+		fds = append(fds, fd)
+	}
+	for start := 0; start < len(fds); start += batch {
+		part := fds[start:min(start+batch, len(fds))]
+		if err := d.link.Send(desk.Message{Kind: desk.Mounts, Files: part}); err != nil {
+			return fmt.Errorf("handing mounts in: %w", err)
+		}
+	}
+	return nil
+}
+
+// owner is a user and group that own files of the host.
+type owner struct{ uid, gid uint32 }
+
+// owners keeps one user namespace per owner whose files are adopted.
+type owners struct {
+	image  *os.File
+	id     Identity
+	spaces map[owner]int
+}
+
+func (o *owners) close() {
+	for _, fd := range o.spaces {
+		unix.Close(fd)
+	}
+}
+
+func (o *owners) open(m *sandbox.Mount) (int, error) {
+	space := -1
+	if m.Adopt {
+		var err error
+		if space, err = o.spaceFor(m.Source + m.Lower); err != nil {
+			return -1, err
+		}
+	}
+	if m.Kind == sandbox.MountOverlay {
+		if err := o.own(m.Upper); err != nil {
+			return -1, err
+		}
+	}
+	plain := mountOf(m)
+	return desk.OpenTree(&plain, space)
+}
+
+// own gives the upper layer's root to the desk's user, who writes there.
+func (o *owners) own(upper string) error {
+	if err := os.Lchown(upper, o.id.Outside, o.id.Group); err != nil {
+		return fmt.Errorf("giving the layer of changes to the desk: %w", err)
+	}
+	return nil
+}
+
+// spaceFor returns the user namespace in which the owner of path is the
+// desk's user.
+func (o *owners) spaceFor(path string) (int, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return -1, &os.PathError{Op: "looking at", Path: path, Err: err}
+	}
+	who := owner{st.Uid, st.Gid}
+	if int(who.uid) == o.id.Outside && int(who.gid) == o.id.Group {
+		return -1, nil // the desk's already
+	}
+	if fd, ok := o.spaces[who]; ok {
+		return fd, nil
+	}
+	fd, err := o.makeSpace(who)
+	if err == nil {
+		o.spaces[who] = fd
+	}
+	return fd, err
+}
+
+// makeSpace makes a user namespace by starting a process in it, which only
+// waits; its descriptor outlives the process.
+func (o *owners) makeSpace(who owner) (int, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return -1, err
+	}
+	defer r.Close()
+	defer w.Close()
+	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(o.image.Fd())), []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
+		Env:   []string{},
+		Files: []uintptr{r.Fd()},
+		Sys: &syscall.SysProcAttr{
+			Cloneflags:                 unix.CLONE_NEWUSER,
+			UidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.uid), HostID: o.id.Outside, Size: 1}},
+			GidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.gid), HostID: o.id.Group, Size: 1}},
+			GidMappingsEnableSetgroups: true,
+		},
+	})
+	if err != nil {
+		return -1, fmt.Errorf("making a user namespace for the owner %d: %w", who.uid, err)
+	}
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	w.Close()
+	for {
+		if _, werr := syscall.Wait4(pid, nil, 0, nil); !errors.Is(werr, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return -1, fmt.Errorf("opening a user namespace: %w", err)
+	}
+	return fd, nil
+}

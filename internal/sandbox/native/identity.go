@@ -1,0 +1,82 @@
+package native
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Identity is whose rights a desk has.
+type Identity struct {
+	Inside   int  // user and group number inside
+	Outside  int  // what the kernel checks: never 0
+	Group    int  // the same for the group, outside and, unless dedicated, inside
+	Borrowed bool // started by root: Outside is a number that nobody else has
+}
+
+const (
+	// insideForRoot is whom a desk started by root believes to be: many
+	// programs refuse to work, or weaken themselves, as user 0.
+	insideForRoot = 1000
+	// dedicated is the number that desks started by root have. It lies where
+	// no account and no container range of the common systems does.
+	dedicated = 2_000_000_001
+	// dedicatedSmall is used where the number above does not exist, as in a
+	// container with 65,536 users.
+	dedicatedSmall = 64_987
+)
+
+// Who returns the identity of the desks of this process.
+func Who() (Identity, error) {
+	if uid := os.Geteuid(); uid != 0 {
+		return Identity{Inside: uid, Outside: uid, Group: os.Getegid()}, nil
+	}
+	for _, id := range []int{dedicated, dedicatedSmall} {
+		if mapped(id) && !taken(id) {
+			return Identity{Inside: insideForRoot, Outside: id, Group: id, Borrowed: true}, nil
+		}
+	}
+	return Identity{}, fmt.Errorf("no unused user number for the desk: %d and %d are taken or do not exist here", dedicated, dedicatedSmall)
+}
+
+// mapped reports whether id exists in this user namespace.
+func mapped(id int) bool {
+	f, err := os.Open("/proc/self/uid_map")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for in := bufio.NewScanner(f); in.Scan(); {
+		var first, outside, count int64
+		if n, _ := fmt.Sscan(in.Text(), &first, &outside, &count); n == 3 && int64(id) >= first && int64(id) < first+count {
+			return true
+		}
+	}
+	return false
+}
+
+// taken reports whether an account has the number.
+func taken(id int) bool {
+	b, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return false // no accounts
+	}
+	return strings.Contains(string(b), fmt.Sprintf(":x:%d:", id))
+}
+
+func (id Identity) uids() []syscall.SysProcIDMap {
+	return []syscall.SysProcIDMap{{ContainerID: id.Inside, HostID: id.Outside, Size: 1}}
+}
+
+func (id Identity) gids() []syscall.SysProcIDMap {
+	return []syscall.SysProcIDMap{{ContainerID: id.insideGroup(), HostID: id.Group, Size: 1}}
+}
+
+func (id Identity) insideGroup() int {
+	if id.Borrowed {
+		return id.Inside
+	}
+	return id.Group
+}

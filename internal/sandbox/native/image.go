@@ -1,0 +1,178 @@
+package native
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+//go:embed initbin
+var initbin embed.FS
+
+// image is PID 1's program, opened once per supervisor.
+type image struct {
+	once sync.Once
+	file *os.File // open for as long as the tier lives
+	how  string
+	err  error
+}
+
+// open returns the program. It is started by descriptor, so that what was
+// checked is what runs.
+func (i *image) open(installDir string) (*os.File, error) {
+	i.once.Do(func() { i.file, i.how, i.err = openImage(installDir) })
+	return i.file, i.err
+}
+
+func openImage(installDir string) (*os.File, string, error) {
+	b, err := initbin.ReadFile("initbin/" + desk.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err := os.Open("/proc/self/exe")
+		return f, "carrel itself, started again (slower; built without make)", err
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if installDir != "" {
+		if f, err := installed(installDir, b); err == nil {
+			return f, "installed program", nil
+		}
+	}
+	f, err := inMemory(b)
+	return f, "program in sealed memory", err
+}
+
+// inMemory puts the program in a sealed anonymous file.
+func inMemory(b []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(desk.Name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("keeping %s in memory: %w", desk.Name, err)
+	}
+	f := os.NewFile(uintptr(fd), desk.Name)
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("keeping %s in memory: %w", desk.Name, err)
+	}
+	if err := seal(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func seal(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	if err != nil {
+		return fmt.Errorf("sealing %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// installed returns the program from dir, where it is written first if need
+// be. Hashing it at every start would cost as much as it saves: the digest is
+// checked once, and then the inode and its change time, which nobody but root
+// can set, show that it is still the same file.
+func installed(dir string, b []byte) (*os.File, error) {
+	sum := sha256Of()
+	name := filepath.Join(dir, desk.Name+"-"+sum(b)[:16])
+	if f, err := openStamped(name); err == nil {
+		return f, nil
+	}
+	return install(dir, name, b, sum(b))
+}
+
+func sha256Of() func([]byte) string {
+	var memo string
+	return func(b []byte) string {
+		if memo == "" {
+			s := sha256.Sum256(b)
+			memo = hex.EncodeToString(s[:])
+		}
+		return memo
+	}
+}
+
+// openStamped opens the program if it is the one that was stamped.
+func openStamped(name string) (*os.File, error) {
+	want, err := os.ReadFile(name + ".stamp")
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	got, err := stamp(f)
+	if err != nil || got != string(want) {
+		f.Close()
+		return nil, fmt.Errorf("%s was changed since it was installed", name)
+	}
+	return f, nil
+}
+
+func stamp(f *os.File) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d %d %d %d.%09d\n", st.Dev, st.Ino, st.Size, st.Ctim.Sec, st.Ctim.Nsec), nil
+}
+
+// install writes the program and stamps it.
+func install(dir, name string, b []byte, sum string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	tmp, err := os.CreateTemp(dir, desk.Name+"-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	if err := errors.Join(err, tmp.Chmod(0o555), tmp.Close(), os.Rename(tmp.Name(), name)); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(f, sum); err != nil {
+		f.Close()
+		return nil, err
+	}
+	s, err := stamp(f)
+	if err == nil {
+		err = os.WriteFile(name+".stamp", []byte(s), 0o600)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func verify(f *os.File, sum string) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, st.Size())
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return err
+	}
+	if got := sha256.Sum256(b); hex.EncodeToString(got[:]) != sum {
+		return fmt.Errorf("%s does not have its digest", f.Name())
+	}
+	return nil
+}

@@ -1,0 +1,281 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// defaultGrace is the time a program has to end after SIGTERM.
+const defaultGrace = 10 * time.Second
+
+// Desk is one started run.
+type Desk struct {
+	spec      *sandbox.Spec
+	id        Identity
+	process   *process
+	link      *desk.Link
+	streams   *streams
+	diagnosis diagnosis
+	watch     *watch
+
+	// While it is built; used by the goroutine of start only.
+	networked, ready bool
+	landlock         int
+	heard            chan desk.Message
+
+	asking    sync.Mutex // guards closed, and makes one question at a time
+	closed    bool
+	listening chan desk.Message
+
+	master  *os.File
+	stopped chan struct{}
+	relayed chan struct{} // closed when Relay has returned
+	life    context.Context
+	end     context.CancelFunc // of life
+
+	mu       sync.Mutex // guards what follows
+	cause    string
+	status   *syscall.WaitStatus
+	fault    error
+	grace    *time.Timer
+	attended chan struct{} // closed when everything is over
+}
+
+func newDesk(s *sandbox.Spec, id Identity) *Desk {
+	d := &Desk{spec: s, id: id, heard: make(chan desk.Message), listening: make(chan desk.Message, 1),
+		stopped: make(chan struct{}, 1), attended: make(chan struct{})}
+	d.life, d.end = context.WithCancel(context.Background())
+	return d
+}
+
+// hear passes messages on until PID 1 is gone or says what is no message.
+func (d *Desk) hear() {
+	defer close(d.heard)
+	for {
+		m, err := d.link.Receive()
+		if err != nil {
+			return
+		}
+		d.heard <- m
+	}
+}
+
+// attend follows a desk whose program runs, to the end.
+func (d *Desk) attend() {
+	defer close(d.attended)
+	for m := range d.heard {
+		if err := d.running(m); err != nil {
+			desk.CloseAll(m.Files)
+			d.blame(err)
+			_ = d.Kill()
+		}
+	}
+	if d.ended() == nil {
+		_ = d.process.kill() // the control socket closed before the program ended
+	}
+	<-d.process.reaped
+	d.finish()
+}
+
+// running handles one message of a desk whose program runs: hostile input.
+func (d *Desk) running(m desk.Message) error {
+	switch {
+	case len(m.Files) > 0:
+		return errUnexpected
+	case m.Kind == desk.Stopped:
+		select {
+		case d.stopped <- struct{}{}:
+		default:
+		}
+	case m.Kind == desk.Ended && d.ended() == nil:
+		status := syscall.WaitStatus(m.Code)
+		if !status.Exited() && !status.Signaled() {
+			return errUnexpected
+		}
+		d.mu.Lock()
+		d.status = &status
+		d.mu.Unlock()
+	default:
+		return errUnexpected
+	}
+	return nil
+}
+
+func (d *Desk) ended() *syscall.WaitStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status
+}
+
+func (d *Desk) blame(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fault == nil {
+		d.fault = err
+	}
+}
+
+// finish closes everything of a desk that is gone.
+func (d *Desk) finish() {
+	d.watch.stop()
+	d.mu.Lock()
+	if d.grace != nil {
+		d.grace.Stop()
+	}
+	d.mu.Unlock()
+	d.end()
+	if d.streams != nil {
+		d.streams.finish(context.Background())
+	}
+	d.closeAll()
+}
+
+// closeAll releases what the desk holds in this process. Nothing of it runs.
+func (d *Desk) closeAll() {
+	d.end()
+	if d.relayed != nil {
+		<-d.relayed
+	}
+	if d.master != nil {
+		d.master.Close()
+	}
+	if d.streams != nil {
+		d.streams.abandon()
+	}
+	if d.link != nil {
+		d.link.Close()
+	}
+	if d.process != nil {
+		d.process.release()
+	}
+}
+
+// abort ends a desk whose program did not start, and waits until it is gone.
+func (d *Desk) abort() {
+	d.watch.stop()
+	_ = d.process.kill()
+	for m := range d.heard {
+		desk.CloseAll(m.Files)
+	}
+	<-d.process.reaped
+	select {
+	case m := <-d.listening:
+		desk.CloseAll(m.Files)
+	default:
+	}
+	d.closeAll()
+}
+
+// takeTerminal accepts the desk's pty and gives it the user's window size.
+func (d *Desk) takeTerminal(fd int) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return err
+	}
+	d.master = os.NewFile(uintptr(fd), "pty")
+	size, err := unix.IoctlGetWinsize(int(d.spec.Terminal.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return nil //nolint:nilerr // not a terminal: the relay knows what to do with it
+	}
+	return wrap("sizing the desk's terminal", unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size))
+}
+
+func (d *Desk) relayTerminal() {
+	d.relayed = make(chan struct{})
+	go func() {
+		defer close(d.relayed)
+		err := d.spec.Relay(d.life, sandbox.Pty{Master: d.master, Stopped: d.stopped, Continue: d.resume})
+		if err != nil {
+			d.blame(fmt.Errorf("relaying the terminal: %w", err))
+			_ = d.Kill()
+		}
+	}()
+}
+
+func (d *Desk) resume() error { return d.link.Send(desk.Message{Kind: desk.Continue}) }
+
+// Signal implements sandbox.Desk. After SIGTERM everything is ended when the
+// time of grace is over.
+func (d *Desk) Signal(sig syscall.Signal) error {
+	if sig == syscall.SIGTERM {
+		d.mu.Lock()
+		if d.grace == nil {
+			d.grace = time.AfterFunc(d.graceTime(), func() { _ = d.Kill() })
+		}
+		d.mu.Unlock()
+	}
+	err := d.link.Send(desk.Message{Kind: desk.Pass, Code: int32(sig)})
+	if err != nil && d.over() {
+		return nil
+	}
+	return wrap("passing a signal on", err)
+}
+
+func (d *Desk) graceTime() time.Duration {
+	if d.spec.Grace > 0 {
+		return d.spec.Grace
+	}
+	return defaultGrace
+}
+
+func (d *Desk) over() bool {
+	select {
+	case <-d.process.reaped:
+		return true
+	default:
+		return d.ended() != nil
+	}
+}
+
+// Kill implements sandbox.Desk.
+func (d *Desk) Kill() error {
+	select {
+	case <-d.process.reaped:
+		return nil
+	default:
+		return wrap("ending the desk", d.process.kill())
+	}
+}
+
+// endFor ends the desk for a reason that Exit names.
+func (d *Desk) endFor(cause string) {
+	d.mu.Lock()
+	if d.cause == "" && d.status == nil {
+		d.cause = cause
+	}
+	d.mu.Unlock()
+	_ = d.Kill()
+}
+
+// Wait implements sandbox.Desk.
+func (d *Desk) Wait() (sandbox.Exit, error) {
+	<-d.attended
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	exit := sandbox.Exit{Cause: d.cause, PeakMemory: d.watch.peak()}
+	switch {
+	case d.status == nil:
+		exit.Code, exit.Signal = 128+int(syscall.SIGKILL), syscall.SIGKILL
+	case d.status.Signaled():
+		exit.Code, exit.Signal = 128+int(d.status.Signal()), d.status.Signal()
+	default:
+		exit.Code = d.status.ExitStatus()
+	}
+	if errors.Is(d.fault, errUnexpected) && exit.Cause == "" {
+		exit.Cause = "supervisor"
+	}
+	return exit, d.fault
+}
+
+// Enforcement implements sandbox.Desk.
+func (d *Desk) Enforcement() []carrel.Enforcement { return d.inForce() }

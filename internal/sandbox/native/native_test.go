@@ -1,0 +1,23 @@
+package native_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/carrel-dev/carrel/internal/sandbox/native"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+	"github.com/carrel-dev/carrel/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Args[0] == desk.Name {
+		os.Exit(desk.Main())
+	}
+	os.Exit(m.Run())
+}
+
+// The suite runs as whoever runs the tests, and, if that is root, as an
+// ordinary user too.
+func TestSuite(t *testing.T) { sandboxtest.Run(t, native.New(native.Options{})) }
+
+func TestSuiteAsOrdinaryUser(t *testing.T) { sandboxtest.Ordinary(t, "TestSuite") }

@@ -1,0 +1,60 @@
+package native
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// defaultTmpSize bounds each tmpfs of a desk that names no size.
+const defaultTmpSize = 1 << 30
+
+var kinds = map[sandbox.MountKind]desk.MountKind{
+	sandbox.MountBind:    desk.Bind,
+	sandbox.MountOverlay: desk.Overlay,
+	sandbox.MountTmpfs:   desk.Tmpfs,
+	sandbox.MountFile:    desk.File,
+	sandbox.MountDir:     desk.Dir,
+	sandbox.MountSymlink: desk.Symlink,
+}
+
+// planOf says to PID 1 what the specification asks. An unknown kind of mount
+// becomes kind 0, which PID 1 refuses.
+func planOf(s *sandbox.Spec, id Identity) *desk.Plan {
+	p := &desk.Plan{
+		Program: s.Program, Args: s.Args, Env: s.Env, Dir: s.Dir, Host: s.Host,
+		Pty: s.Terminal != nil, Network: s.Attach != nil, Handed: id.Borrowed,
+		Pids: s.Limits.Pids, TmpSize: defaultTmpSize,
+	}
+	if p.Host == "" {
+		p.Host = "carrel"
+	}
+	for i := range s.Mounts {
+		p.Mounts = append(p.Mounts, mountOf(&s.Mounts[i]))
+	}
+	return p
+}
+
+func mountOf(m *sandbox.Mount) desk.Mount {
+	return desk.Mount{
+		Kind: kinds[m.Kind], Target: m.Target, Source: m.Source, Lower: m.Lower, Upper: m.Upper, Work: m.Work,
+		Content: string(m.Content), Mode: m.Mode, Size: m.Size, Writable: m.Writable, NoExec: m.NoExec, Optional: m.Optional,
+	}
+}
+
+// present returns the mounts without the optional ones that have no source.
+func present(mounts []sandbox.Mount) []sandbox.Mount {
+	out := make([]sandbox.Mount, 0, len(mounts))
+	for _, m := range mounts {
+		if m.Optional && m.Kind == sandbox.MountBind {
+			if _, err := os.Stat(m.Source); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
+		out = append(out, m)
+	}
+	return out
+}

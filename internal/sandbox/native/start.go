@@ -1,0 +1,304 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// start builds a desk and starts its program. On error nothing is left.
+func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
+	if err := check(&s); err != nil {
+		return nil, err
+	}
+	id, err := Who()
+	if err != nil {
+		return nil, asStartError(err)
+	}
+	image, err := t.image.open(t.options.InstallDir)
+	if err != nil {
+		return nil, refusal("opening PID 1's program: %w", err)
+	}
+	s.Mounts = present(s.Mounts)
+	d, err := launch(image, id, &s)
+	if err != nil {
+		return nil, asStartError(err)
+	}
+	if err := d.begin(ctx, image); err != nil {
+		d.abort()
+		return nil, asStartError(d.withDiagnosis(err))
+	}
+	go d.attend()
+	return d, nil
+}
+
+// launch starts PID 1 with its plan; it builds while the supervisor goes on.
+func launch(image *os.File, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
+	d := newDesk(s, id)
+	var inside []*os.File // closed here once PID 1 has them
+	defer func() {
+		for _, f := range inside {
+			f.Close()
+		}
+		if err != nil {
+			d.closeAll()
+		}
+	}()
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	inside = append(inside, null)
+	errs, diagnosis, err := pipe(true)
+	if err != nil {
+		return nil, err
+	}
+	inside = append(inside, errs)
+	d.diagnosis.read(diagnosis)
+	control, err := d.openLink()
+	if err != nil {
+		return nil, err
+	}
+	inside = append(inside, control)
+	plan, err := sealedPlan(planOf(s, id))
+	if err != nil {
+		return nil, err
+	}
+	inside = append(inside, plan)
+	files := []*os.File{null, null, errs, control, plan}
+	if s.Terminal == nil {
+		if d.streams, err = openStreams(s); err != nil {
+			return nil, err
+		}
+		files = append(files, d.streams.inside...)
+	}
+	d.process, err = spawn(image, id, files)
+	if d.streams != nil {
+		d.streams.entered()
+	}
+	return d, err
+}
+
+func (d *Desk) openLink() (*os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	d.link, err = desk.NewLink(pair[0])
+	return os.NewFile(uintptr(pair[1]), "control"), err
+}
+
+// sealedPlan hands the plan over in memory that nobody can change any more.
+func sealedPlan(p *desk.Plan) (*os.File, error) {
+	fd, err := unix.MemfdCreate("plan", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("handing over the plan: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "plan")
+	if _, err := f.Write(p.Encode()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("handing over the plan: %w", err)
+	}
+	return f, seal(f)
+}
+
+// begin carries the desk from its first sign of life to the program's start.
+func (d *Desk) begin(ctx context.Context, image *os.File) error {
+	go d.hear()
+	ctx, cancel := context.WithCancel(ctx)
+	var pending sync.WaitGroup
+	defer pending.Wait()
+	defer cancel()
+	results := make(chan error, 2) // of what goes on beside: mounts and Attach
+	waiting := 1                   // for Ready, and for each of them
+	beside := func(f func() error) {
+		waiting++
+		pending.Add(1)
+		go func() {
+			defer pending.Done()
+			results <- f()
+		}()
+	}
+	if d.id.Borrowed {
+		beside(func() error { return d.handMounts(image) })
+	}
+	if d.spec.Attach != nil {
+		waiting++ // until Networked
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-results:
+			if err != nil {
+				return err
+			}
+			waiting--
+		case m, ok := <-d.heard:
+			if !ok {
+				return errors.New("PID 1 of the desk ended before the program started")
+			}
+			began, err := d.building(ctx, m, beside, &waiting)
+			if began || err != nil {
+				return err
+			}
+		}
+		if waiting == 0 {
+			waiting = -1
+			if err := d.goAhead(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// building handles one message of a desk whose program does not run yet.
+func (d *Desk) building(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) (began bool, err error) {
+	switch {
+	case m.Kind == desk.Networked && d.spec.Attach != nil && len(m.Files) >= 4 && !d.networked:
+		d.networked = true
+		sockets := d.sockets(m.Files)
+		beside(func() error { return wrap("attaching the network", d.spec.Attach(ctx, sockets)) })
+		*waiting--
+	case m.Kind == desk.Terminal && d.spec.Terminal != nil && len(m.Files) == 1 && d.master == nil:
+		return false, d.takeTerminal(m.Files[0])
+	case m.Kind == desk.Listening && len(m.Files) <= 1:
+		select {
+		case d.listening <- m:
+		default:
+			desk.CloseAll(m.Files)
+			return false, errUnexpected
+		}
+	case m.Kind == desk.Ready && *waiting > 0 && !d.ready && len(m.Files) == 0:
+		d.ready, d.landlock = true, int(m.Code)
+		*waiting--
+	case m.Kind == desk.Begun && *waiting < 0:
+		return true, nil
+	case m.Kind == desk.Failed:
+		return false, startError(m)
+	default:
+		desk.CloseAll(m.Files)
+		return false, errUnexpected
+	}
+	return false, nil
+}
+
+var errUnexpected = errors.New("unexpected message on the desk's control socket")
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// startError turns PID 1's report into an error with the right exit code.
+func startError(m desk.Message) error {
+	code := int(m.Code)
+	if code != 126 && code != 127 {
+		code = codeOwn
+	}
+	s := &sandbox.StartError{Code: code, Err: errors.New(m.Text)}
+	switch {
+	case appArmorRestricts():
+		s.Fix = "carrel doctor --fix"
+	case strings.Contains(m.Text, "/proc is covered"):
+		s.Fix = "run Carrel on the host, or start the container with --security-opt systempaths=unconfined"
+	}
+	return s
+}
+
+// goAhead starts the relay of the terminal and lets the program start.
+func (d *Desk) goAhead() error {
+	d.closeListening()
+	if d.spec.Terminal != nil {
+		if d.master == nil {
+			return errUnexpected
+		}
+		d.relayTerminal()
+	}
+	d.startWatch()
+	return d.link.Send(desk.Message{Kind: desk.Go})
+}
+
+// sockets wraps what the desk opened.
+func (d *Desk) sockets(fds []int) sandbox.Sockets {
+	files := make([]*os.File, 5)
+	for i, name := range []string{"tcp", "dns", "dns-tcp", "route", "netfilter"} {
+		if i < len(fds) {
+			files[i] = os.NewFile(uintptr(fds[i]), name)
+		}
+	}
+	return sandbox.Sockets{TCP: files[0], DNS: files[1], DNSTCP: files[2], Route: files[3], Netfilter: files[4], Listen: d.listen}
+}
+
+// listen asks PID 1 for one more socket.
+func (d *Desk) listen(addr string) (*os.File, error) {
+	d.asking.Lock()
+	defer d.asking.Unlock()
+	if d.closed {
+		return nil, errors.New("the program has started: no more sockets")
+	}
+	if err := d.link.Send(desk.Message{Kind: desk.Listen, Text: "tcp " + addr}); err != nil {
+		return nil, fmt.Errorf("listening on %s inside: %w", addr, err)
+	}
+	select {
+	case m := <-d.listening:
+		if len(m.Files) == 1 {
+			return os.NewFile(uintptr(m.Files[0]), addr), nil
+		}
+		return nil, errors.New(m.Text)
+	case <-d.process.reaped:
+		return nil, errors.New("the desk is gone")
+	}
+}
+
+func (d *Desk) closeListening() {
+	d.asking.Lock()
+	d.closed = true
+	d.asking.Unlock()
+}
+
+// diagnosis keeps what PID 1 says on its own standard error: nothing, unless
+// it crashes.
+type diagnosis struct {
+	done chan struct{}
+	text []byte
+}
+
+const maxDiagnosis = 4096
+
+func (g *diagnosis) read(from *os.File) {
+	g.done = make(chan struct{})
+	go func() {
+		defer close(g.done)
+		defer from.Close()
+		g.text, _ = io.ReadAll(io.LimitReader(from, maxDiagnosis))
+		_, _ = io.Copy(io.Discard, from)
+	}()
+}
+
+// withDiagnosis adds PID 1's last words to an error. The desk must be gone.
+func (d *Desk) withDiagnosis(err error) error {
+	select {
+	case <-d.diagnosis.done:
+	case <-time.After(time.Second):
+		return err
+	}
+	var s *sandbox.StartError
+	if len(d.diagnosis.text) == 0 || errors.As(err, &s) {
+		return err
+	}
+	first, _, _ := strings.Cut(string(d.diagnosis.text), "\n")
+	return fmt.Errorf("%w (%q)", err, first)
+}
