@@ -86,7 +86,8 @@ func specialRange(addr netip.Addr) (netip.Prefix, bool) {
 		}
 	}
 	if !found.IsValid() && addr.Is6() && !unicast6.Contains(addr) {
-		return netip.MustParsePrefix("::/0"), true
+		block, err := addr.Prefix(unicast6.Bits())
+		return block, err == nil
 	}
 	return found, found.IsValid()
 }

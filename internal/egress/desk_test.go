@@ -414,6 +414,24 @@ func (d *testDesk) connect(host, port string) net.Conn {
 	return c
 }
 
+// exchange connects to a name inside, says a line and returns the answer.
+// The error is that of whatever was refused first: the connection may be
+// reset before connect has even returned.
+func (d *testDesk) exchange(host, port, line string) (string, error) {
+	d.t.Helper()
+	addr, err := d.lookup(host)
+	if err != nil {
+		d.t.Fatalf("resolving %s inside: %v", host, err)
+	}
+	c, err := d.dial("tcp", net.JoinHostPort(addr, port))
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return say(d.t, c, line)
+}
+
 // client is an HTTP client inside.
 func (d *testDesk) client() *http.Client {
 	tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -183,13 +186,10 @@ func (d *Door) installRules(s Sockets, ports capturePorts) error {
 	if err != nil {
 		return err
 	}
-	told := true
-	if err = capture(nl, ports, true); err == nil {
-		err = listenRefused(nl)
-	} else if err = capture(nl, ports, false); err == nil {
-		told = false // a kernel that cannot tell of refused packets
-	}
-	if err != nil {
+	told := capture(nl, ports, true) == nil
+	if told {
+		told = listenRefused(nl) == nil
+	} else if err := capture(nl, ports, false); err != nil {
 		return errors.Join(d.capturePortByPort(s, err.Error()), nl.close())
 	}
 	d.onClose(nl.close)
@@ -229,8 +229,13 @@ func (d *Door) capturePortByPort(s Sockets, why string) error {
 	return nil
 }
 
+// closeTimeout bounds Close: what still runs then waits for the log or for
+// people, and holds no connection any more.
+const closeTimeout = 5 * time.Second
+
 // Close ends every connection and closes everything the door opened. It
-// returns when nothing of the door runs any more. It may be called twice.
+// returns when nothing of the door runs any more, or with an error after some
+// seconds. It may be called twice.
 func (d *Door) Close() error {
 	d.stop()
 	d.mu.Lock()
@@ -241,9 +246,15 @@ func (d *Door) Close() error {
 		_ = c() // closing what is thrown away
 	}
 	d.web.close()
-	d.running.Wait()
 	d.model.close()
-	return nil
+	ended := make(chan struct{})
+	go func() { d.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(closeTimeout):
+		return errors.New("egress: connections did not end in time")
+	}
 }
 
 // Counts returns what was seen so far: connections, bytes, refusals, names,
@@ -295,7 +306,7 @@ func (d *Door) action(op carrel.Operation, host string, port int, p carrel.Proto
 func (d *Door) serveNames(conn net.PacketConn, l net.Listener) {
 	r := newResolver(d.ctx, d)
 	d.run(func() { _ = r.serveUDP(conn) }) // ends with the socket
-	d.run(func() { _ = r.serveTCP(l) })
+	d.run(func() { _ = r.serveTCP(netutil.LimitListener(l, maxQueries)) })
 }
 
 func portOf(a net.Addr) uint16 {
