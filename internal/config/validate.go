@@ -1,0 +1,261 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var (
+	envName     = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
+	serviceName = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
+	cacheName   = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,31}\z`)
+)
+
+// stamp tells every value of the file where it was said.
+func (f *File) stamp(s Source) {
+	var walk func(v reflect.Value)
+	walk = func(v reflect.Value) {
+		if st, ok := v.Addr().Interface().(interface{ stamp(Layer, string) }); ok {
+			st.stamp(s.Layer, s.Path)
+			return
+		}
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				walk(v.Field(i))
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				walk(v.Index(i))
+			}
+		case reflect.Map:
+			for _, k := range v.MapKeys() {
+				e := reflect.New(v.Type().Elem()).Elem()
+				e.Set(v.MapIndex(k))
+				walk(e)
+				v.SetMapIndex(k, e)
+			}
+		}
+	}
+	walk(reflect.ValueOf(f).Elem())
+}
+
+// validate checks values, resolves paths, and holds a repository to what a
+// repository may say.
+func (f *File) validate(s Source) error {
+	if s.Layer == Repository {
+		if err := f.checkRepository(); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(
+		each(f.Egress, checkEgress),
+		each(f.Services, checkService),
+		each(f.Env, checkEnv),
+		each(f.Hide, checkHide),
+		each(f.Cache, checkCache),
+		each(f.RO, s.resolve),
+		each(f.Policy, s.resolve),
+		each(f.ExtraRoots, s.resolve),
+		one(&f.Home, oneOf("keep", "discard")),
+		one(&f.Staging, oneOf("overlay", "copy")),
+		one(&f.Limits.Pids, func(n *int64) error {
+			if *n < 1 {
+				return errors.New("pids must be at least 1")
+			}
+			return nil
+		}),
+		one(&f.UpstreamProxy, checkProxy),
+		one(&f.Model.Endpoint, checkEndpoint),
+		one(&f.Model.Key, s.checkKey),
+		one(&f.Identity, checkIdentity),
+	)
+}
+
+func each[T any](list []Value[T], check func(*T) error) error {
+	for i := range list {
+		if err := one(&list[i], check); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func one[T any](v *Value[T], check func(*T) error) error {
+	if v.Origin.Line == 0 {
+		return nil
+	}
+	if err := check(&v.Value); err != nil {
+		return lineError(v.Origin.Line, err.Error())
+	}
+	return nil
+}
+
+func oneOf(words ...string) func(*string) error {
+	return func(s *string) error {
+		if !slices.Contains(words, *s) {
+			return fmt.Errorf("%q is neither %s", cut(*s), strings.Join(words, " nor "))
+		}
+		return nil
+	}
+}
+
+func checkEgress(e *Egress) error {
+	if e.Host == "" || len(e.Host) > 255 {
+		return errors.New("an egress rule needs a host")
+	}
+	for _, p := range e.Ports {
+		if p < 1 || p > 65535 {
+			return fmt.Errorf("port %d is not between 1 and 65535", p)
+		}
+	}
+	if e.Protocol == "" {
+		return nil
+	}
+	return oneOf("tls", "http", "tcp")(&e.Protocol)
+}
+
+func checkService(v *Service) error {
+	if !serviceName.MatchString(v.Name) {
+		return fmt.Errorf("%q cannot be the name of a service (letters, digits, hyphens)", cut(v.Name))
+	}
+	host, port, err := net.SplitHostPort(v.Address)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil || host == "" || n < 1 || n > 65535 {
+		return fmt.Errorf("%q is not an address (host:port)", cut(v.Address))
+	}
+	return nil
+}
+
+func checkEnv(s *string) error {
+	name, value, _ := strings.Cut(*s, "=")
+	if !envName.MatchString(name) || strings.ContainsRune(value, 0) {
+		return fmt.Errorf("%q is not NAME or NAME=VALUE", cut(*s))
+	}
+	return nil
+}
+
+// checkHide keeps to paths below the workspace: hiding anything else would be
+// a promise about files that the desk does not have anyway.
+func checkHide(s *string) error {
+	if !filepath.IsLocal(*s) || filepath.Clean(*s) != *s || *s == "." {
+		return fmt.Errorf("%q is not a clean path below the workspace", cut(*s))
+	}
+	return nil
+}
+
+func checkCache(s *string) error {
+	if !cacheName.MatchString(*s) {
+		return fmt.Errorf("%q is not the name of a cache", cut(*s))
+	}
+	return nil
+}
+
+func checkProxy(s *string) error {
+	u, err := url.Parse(*s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%q is not a proxy (http://host:port)", cut(*s))
+	}
+	return nil
+}
+
+func checkEndpoint(s *string) error {
+	u, err := url.Parse(*s)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%q is not an endpoint (https://host)", cut(*s))
+	}
+	return nil
+}
+
+func (s Source) checkKey(k *Key) error {
+	said := 0
+	for _, is := range []bool{k.Env != "", k.File != "", len(k.Command) > 0} {
+		if is {
+			said++
+		}
+	}
+	switch {
+	case said != 1:
+		return errors.New("a key comes from one place: env, file or command")
+	case k.Env != "" && !envName.MatchString(k.Env):
+		return fmt.Errorf("%q is not the name of a variable", cut(k.Env))
+	case k.File != "":
+		return s.resolve(&k.File)
+	}
+	return nil
+}
+
+func checkIdentity(i *Identity) error {
+	if i.Name == "" || i.Email == "" || strings.ContainsAny(i.Name+i.Email, "<>\n\x00") {
+		return errors.New("an identity has a name and an email")
+	}
+	return nil
+}
+
+// resolve makes a path absolute: "~/" is the user's home, and what is relative
+// is relative to the file's directory. A repository says absolute paths only,
+// so that people see what they accept.
+func (s Source) resolve(p *string) error {
+	home, tilde := strings.CutPrefix(*p, "~/")
+	switch {
+	case *p == "" || strings.ContainsRune(*p, 0):
+		return errors.New("an empty path")
+	case tilde && s.Home != "":
+		*p = filepath.Join(s.Home, home)
+	case filepath.IsAbs(*p):
+		*p = filepath.Clean(*p)
+	case s.Layer == Repository || tilde:
+		return fmt.Errorf("%q is not an absolute path", cut(*p))
+	default:
+		*p = filepath.Join(filepath.Dir(s.Path), *p)
+	}
+	return nil
+}
+
+// checkRepository refuses what only the organisation and the user may say: a
+// repository must not choose where keys come from, which policy judges it, or
+// how long its files stay in a home.
+func (f *File) checkRepository() error {
+	var said []struct {
+		name string
+		line int
+	}
+	note := func(name string, line int) {
+		if line > 0 {
+			said = append(said, struct {
+				name string
+				line int
+			}{name, line})
+		}
+	}
+	for _, v := range f.Profile {
+		note("profile", v.Origin.Line)
+	}
+	for _, v := range f.Profiles {
+		note("profiles", v.Origin.Line)
+	}
+	for _, v := range slices.Concat(f.Policy, f.ExtraRoots) {
+		note("policy and extra_roots", v.Origin.Line)
+	}
+	note("model", f.Model.Endpoint.Origin.Line)
+	note("model", f.Model.Key.Origin.Line)
+	note("upstream_proxy", f.UpstreamProxy.Origin.Line)
+	note("identity", f.Identity.Origin.Line)
+	note("limits.best_effort", f.Limits.BestEffort.Origin.Line)
+	if f.Home.Value == "keep" {
+		note("home: keep", f.Home.Origin.Line)
+	}
+	if len(said) == 0 {
+		return nil
+	}
+	return lineError(said[0].line, fmt.Sprintf("%s: only your own configuration or the organisation's may say this, not a repository", said[0].name))
+}
