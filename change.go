@@ -79,7 +79,7 @@ type FileChange struct {
 	Path   Text       `json:"path"` // relative to the workspace, with slashes
 	Change Alteration `json:"change"`
 	FileState
-	Before   FileState `json:"before"`
+	Before FileState `json:"before"`
 	// Stamp, where it is set, is the path's own start stamp and counts instead
 	// of the change's Base.Stamp: work that was resumed, or followed an apply.
 	Stamp    time.Time `json:"stamp,omitzero"`
@@ -92,6 +92,7 @@ func (f FileChange) clone() FileChange {
 	f.Labels = append([]Label(nil), f.Labels...)
 	f.Decision.Rules = append([]string(nil), f.Decision.Rules...)
 	f.Decision.NextSteps = append([]string(nil), f.Decision.NextSteps...)
+	f.Decision.Addresses = append([]string(nil), f.Decision.Addresses...)
 	return f
 }
 

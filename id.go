@@ -53,8 +53,9 @@ func CheckID(s, prefix string) error {
 	if !ok || len(body) != 26 {
 		return fmt.Errorf("%q is not an identifier of the form %s… (26 characters)", s, prefix)
 	}
-	if _, err := crockford.DecodeString(body); err != nil {
-		return fmt.Errorf("%q is not an identifier: %w", s, err)
+	// Decoding skips line ends and the last two bits; only one spelling is ours.
+	if b, err := crockford.DecodeString(body); err != nil || crockford.EncodeToString(b) != body {
+		return fmt.Errorf("%q is not an identifier", s)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package carrel
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -28,21 +30,21 @@ func (t Text) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements json.Unmarshaler. It accepts only what MarshalJSON
 // produces: valid UTF-8 dressed up as base64 is refused.
 func (t *Text) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err == nil {
-		*t = Text(s)
-		return nil
-	}
-	var e encodedText
-	if err := json.Unmarshal(b, &e); err != nil {
-		return fmt.Errorf("text: neither a string nor {\"base64\"}: %w", err)
-	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(e.Base64)
+	canonical, err := Canonicalize(b) // refuses lone surrogates, which decoding replaces
 	if err != nil {
 		return fmt.Errorf("text: %w", err)
 	}
+	if len(canonical) > 0 && canonical[0] == '"' {
+		return json.Unmarshal(canonical, (*string)(t))
+	}
+	body, ok := bytes.CutPrefix(canonical, []byte(`{"base64":"`))
+	body, ok2 := bytes.CutSuffix(body, []byte(`"}`))
+	raw, err := base64.StdEncoding.Strict().DecodeString(string(body))
+	if !ok || !ok2 || err != nil || base64.StdEncoding.EncodeToString(raw) != string(body) {
+		return errors.New(`text: neither a string nor {"base64"}`)
+	}
 	if utf8.Valid(raw) {
-		return fmt.Errorf("text: base64 used for valid UTF-8")
+		return errors.New("text: base64 used for valid UTF-8")
 	}
 	*t = Text(raw)
 	return nil
