@@ -92,15 +92,15 @@ func TestNamesThatLeadToForbiddenAddresses(t *testing.T) {
 		}
 	}
 	d.wantBreach("egress/address")
-	if len(d.dialled) != 0 {
-		t.Errorf("dialled %v", d.dialled)
+	if len(d.dialledTo()) != 0 {
+		t.Errorf("dialled %v", d.dialledTo())
 	}
 	for _, host := range []string{"mixed.ok.test", "named.ok.test"} {
 		if got, err := d.exchange(host, "5432", "hello"); got != "hello" {
 			t.Errorf("%s: %q, %v", host, got, err)
 		}
 	}
-	for _, to := range d.dialled {
+	for _, to := range d.dialledTo() {
 		if to.String() != public+":5432" && to.String() != "10.1.2.3:5432" {
 			t.Errorf("dialled %s", to)
 		}

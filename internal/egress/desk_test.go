@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -448,6 +449,23 @@ func (d *testDesk) client() *http.Client {
 	}}
 	d.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+}
+
+// dialledTo returns what the door has dialled so far.
+func (d *testDesk) dialledTo() []netip.AddrPort {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.dialled)
+}
+
+// lastBreach returns the newest breach that was reported.
+func (d *testDesk) lastBreach() Breach {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.breaches) == 0 {
+		return Breach{}
+	}
+	return d.breaches[len(d.breaches)-1]
 }
 
 // eventually waits for what happens on another goroutine.
