@@ -57,27 +57,31 @@ func (b *Batch) PutBytes(content []byte) (carrel.Digest, error) {
 }
 
 // PutFile adds what src holds from its start, which must be a regular file,
-// and returns digest and length. Holes stay holes. The digest is of the bytes
-// that were stored, whoever writes to src meanwhile.
-func (b *Batch) PutFile(src *os.File) (carrel.Digest, int64, error) {
+// and returns digest and length, and how much of head it filled with the
+// start of the content. Holes stay holes. All three are of the bytes that were
+// stored, whoever writes to src meanwhile.
+func (b *Batch) PutFile(src *os.File, head []byte) (d carrel.Digest, size int64, filled int, err error) {
 	f, err := b.create()
 	if err != nil {
-		return "", 0, err
+		return "", 0, 0, err
 	}
 	defer f.Close()
 	h := sha256.New()
-	n, err := copyContent(f, src, h)
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return "", 0, fmt.Errorf("storing content: %w", err)
+	size, err = copyContent(f, src, h)
+	if err == nil {
+		filled, err = f.ReadAt(head[:min(int64(len(head)), size)], 0)
 	}
-	d := carrel.DigestHash(h)
+	if err != nil && !errors.Is(err, io.EOF) {
+		_ = os.Remove(f.Name())
+		return "", 0, 0, fmt.Errorf("storing content: %w", err)
+	}
+	d = carrel.DigestHash(h)
 	if b.known(d) {
 		_ = os.Remove(f.Name())
-		return d, n, nil
+	} else {
+		b.keep(d, f.Name())
 	}
-	b.keep(d, f.Name())
-	return d, n, nil
+	return d, size, filled, nil
 }
 
 func (b *Batch) create() (*os.File, error) {

@@ -1,24 +1,44 @@
 package blob
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 
+	"github.com/carrel-dev/carrel"
 	"golang.org/x/sys/unix"
 )
 
-// copyContent copies src to the empty dst and adds all of it, holes as zeros,
-// to h. Blocks are shared where both files allow it; then the bytes that are
-// hashed are read back from dst, so that a writer of src cannot make them
-// differ.
-func copyContent(dst, src *os.File, h hash.Hash) (int64, error) {
-	if err := unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())); err == nil {
+// CopyContent copies a regular file to the empty file dst, sharing blocks
+// where the file system can and keeping holes.
+func CopyContent(dst, src *os.File) error {
+	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
+		return nil
+	}
+	_, err := hashSparse(io.Discard, src, dst)
+	return err
+}
+
+// copyContent copies as CopyContent does and adds all of it, holes as zeros,
+// to h. After sharing blocks the bytes that are hashed are read back from dst,
+// so that a writer of src cannot make them differ.
+func copyContent(dst, src *os.File, h io.Writer) (int64, error) {
+	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return hashSparse(h, dst, nil)
 	}
 	return hashSparse(h, src, dst)
+}
+
+// Hash returns the digest and length of a regular file's content.
+func Hash(f *os.File) (carrel.Digest, int64, error) {
+	h := sha256.New()
+	n, err := hashSparse(h, f, nil)
+	if err != nil {
+		return "", 0, fmt.Errorf("hashing: %w", err)
+	}
+	return carrel.DigestHash(h), n, nil
 }
 
 const chunk = 128 << 10
@@ -27,7 +47,7 @@ var zeros [chunk]byte
 
 // hashSparse hashes src and, unless out is nil, writes its data to the same
 // offsets of out and gives out the same length.
-func hashSparse(h hash.Hash, src, out *os.File) (int64, error) {
+func hashSparse(h io.Writer, src, out *os.File) (int64, error) {
 	info, err := src.Stat()
 	if err != nil {
 		return 0, err
@@ -76,7 +96,7 @@ func nextData(f *os.File, at, size int64) (start, end int64, err error) {
 	return min(start, size), min(end, size), nil
 }
 
-func hashZeros(h hash.Hash, n int64) error {
+func hashZeros(h io.Writer, n int64) error {
 	for n > 0 {
 		part := min(n, chunk)
 		if _, err := h.Write(zeros[:part]); err != nil {
@@ -87,7 +107,7 @@ func hashZeros(h hash.Hash, n int64) error {
 	return nil
 }
 
-func copyRange(h hash.Hash, src, out *os.File, buf []byte, at, end int64) (int64, error) {
+func copyRange(h io.Writer, src, out *os.File, buf []byte, at, end int64) (int64, error) {
 	for at < end {
 		n, err := src.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
 		if n > 0 {

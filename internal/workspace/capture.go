@@ -1,10 +1,25 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"path"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/workspace/risk"
 )
+
+// ChangeVersion is the version of the manifest's format.
+const ChangeVersion = 1
 
 // CaptureOptions say who asks for a change, and who decides its files.
 type CaptureOptions struct {
@@ -29,10 +44,25 @@ type Limits struct {
 	PathBytes int   // length of a path; what is longer is withheld
 }
 
-// CopyLimits bound copy staging. Zero means the default.
-type CopyLimits struct {
-	Files int64
-	Bytes int64
+// Defaults of Limits. A path must still fit into one system call when it is
+// applied; a deeper tree than this has no honest use; a file larger than this
+// nobody reviews.
+const (
+	defaultFiles     = 200_000
+	defaultFileBytes = 1 << 30
+	defaultBytes     = 16 << 30
+	defaultDepth     = 128
+	defaultPathBytes = 4000
+)
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Files:     cmp.Or(l.Files, defaultFiles),
+		FileBytes: cmp.Or(l.FileBytes, defaultFileBytes),
+		Bytes:     cmp.Or(l.Bytes, defaultBytes),
+		Depth:     cmp.Or(l.Depth, defaultDepth),
+		PathBytes: cmp.Or(l.PathBytes, defaultPathBytes),
+	}
 }
 
 // Capture freezes what the desk would alter in the workspace: contents go to
@@ -40,5 +70,209 @@ type CopyLimits struct {
 // change without files is returned but not listed. A change that does the
 // same as the desk's pending one keeps its id.
 func (s *Seat) Capture(ctx context.Context, opts CaptureOptions) (*carrel.Change, error) {
-	panic("not yet")
+	if s.lock == nil && !opts.Running {
+		return nil, fmt.Errorf("capturing desk %s: %w", s.meta.ID, ErrDeskBusy)
+	}
+	c := &carrel.Change{Version: ChangeVersion, ID: carrel.NewChangeID(), Run: opts.Run, Desk: s.meta.ID,
+		Workspace: s.meta.Root, Base: s.meta.Base, Taken: time.Now().UTC(), Running: opts.Running,
+		Files: []carrel.FileChange{}, Withheld: []carrel.FileChange{}}
+	pending, err := s.readPending()
+	if err != nil {
+		return nil, err
+	}
+	z := &freezer{store: s.ws.opts.Blobs, limits: opts.Limits.withDefaults(), running: opts.Running, stamp: s.meta.Base.Stamp, pending: pending}
+	defer z.abort()
+	if err := s.read(ctx, z, opts, c); err != nil {
+		return nil, fmt.Errorf("capturing the change at desk %s: %w", s.meta.ID, err)
+	}
+	if len(z.out) == 0 {
+		err = s.ws.retire(s.meta.ID, ChangeSuperseded, "the desk holds no work any more", "")
+	} else {
+		err = s.publish(ctx, z, c)
+	}
+	if err != nil || opts.Running {
+		return c, err
+	}
+	return c, s.close(z.out)
+}
+
+// read fills in the files of c and hands their contents to the store.
+func (s *Seat) read(ctx context.Context, z *freezer, opts CaptureOptions, c *carrel.Change) error {
+	if err := s.walk(ctx, z); err != nil {
+		return err
+	}
+	slices.SortFunc(z.out, func(a, b frozen) int { return cmp.Compare(a.file.Path, b.file.Path) })
+	if err := labelTogether(ctx, z.out, opts); err != nil {
+		return err
+	}
+	if err := decide(ctx, z.out, opts); err != nil {
+		return err
+	}
+	for _, f := range z.out {
+		if f.withheld != nil || f.file.Decision.Verdict != carrel.Allow && f.file.Decision.Verdict != carrel.Ask {
+			c.Withheld = append(c.Withheld, f.file)
+		} else {
+			c.Files = append(c.Files, f.file)
+		}
+	}
+	c.Risk = risk.Sum(c.Files)
+	c.Message = s.message()
+	return nil
+}
+
+// walk reads the workspace's layer, several files at a time.
+func (s *Seat) walk(ctx context.Context, z *freezer) error {
+	l := &s.meta.Layers[0]
+	lower, err := openRoot(l.Lower)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(lower)
+	up, restore, err := openLayer(l.private())
+	if errors.Is(err, unix.ENOENT) {
+		return nil // discarded, and no run since
+	}
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.GOMAXPROCS(0)) // half of them wait for the disk
+	w := &walk{ctx: ctx, limits: z.limits, lower: lower}
+	w.emit = func(it *item) error {
+		group.Go(func() error { return z.freeze(it) })
+		return nil
+	}
+	v := view{up: newDirRef(up, restore), before: newDirRef(lower, func() {})}
+	if l.Copy == "" {
+		v.through = v.before
+	} else if w.index, err = s.readIndex(l); err != nil {
+		return err
+	}
+	err = w.dir(v, ".", 0)
+	v.up.drop()
+	return errors.Join(err, group.Wait())
+}
+
+// openLayer opens the root of a layer, whose mode the agent may have changed.
+func openLayer(dir string) (int, func(), error) {
+	parent, err := openRoot(path.Dir(dir))
+	if err != nil {
+		return -1, nil, err
+	}
+	defer unix.Close(parent)
+	var st unix.Stat_t
+	if err := statAt(parent, path.Base(dir), &st); err != nil {
+		return -1, nil, fmt.Errorf("looking at %s: %w", dir, err)
+	}
+	fd, restore, err := openOurDir(parent, path.Base(dir), &st)
+	if err != nil {
+		return -1, nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	return fd, restore, nil
+}
+
+// labelTogether adds the labels that need more than one file to see.
+func labelTogether(ctx context.Context, all []frozen, opts CaptureOptions) error {
+	paths := make([]carrel.Text, len(all))
+	for i := range all {
+		paths[i] = all[i].file.Path
+	}
+	for i, label := range risk.Collisions(paths) {
+		all[i].file.Labels = append(all[i].file.Labels, label)
+	}
+	if opts.Ignored == nil || len(all) == 0 {
+		return nil
+	}
+	ignored, err := opts.Ignored(ctx, paths)
+	if err != nil {
+		return fmt.Errorf("asking what git ignores: %w", err)
+	}
+	for i := range all {
+		if ignored[all[i].file.Path] {
+			all[i].label("ignored", carrel.SeverityLow, "git ignores it, so git does not show it")
+		}
+	}
+	return nil
+}
+
+// decide asks for every file that is not withheld anyway.
+func decide(ctx context.Context, all []frozen, opts CaptureOptions) error {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0)) // deciding is computing
+	for i := range all {
+		f := &all[i]
+		if f.withheld != nil {
+			continue
+		}
+		group.Go(func() error {
+			f.file.Decision = carrel.Decision{Verdict: carrel.Deny, Reason: "nobody decides here"}
+			if opts.Decide != nil {
+				f.file.Decision = opts.Decide(ctx, fileAction(opts.Run, f.file))
+			}
+			return ctx.Err()
+		})
+	}
+	return group.Wait()
+}
+
+// fileAction is the action that a file's alteration is.
+func fileAction(run carrel.RunID, f carrel.FileChange) carrel.Action {
+	a := carrel.Action{Run: run, Operation: carrel.OpWrite, Path: policyPath(f.Path), RawPath: Mount + "/" + f.Path, File: &f}
+	if f.Change == carrel.Deleted {
+		a.Operation = carrel.OpDelete
+	}
+	return a
+}
+
+// policyPath is the path as policies see it: below /workspace, valid UTF-8,
+// in normal form C. Bytes that are no UTF-8 become U+FFFD, which is never part
+// of what a rule names.
+func policyPath(rel carrel.Text) string {
+	s := norm.NFC.String(toValid(string(rel)))
+	return path.Join(Mount, s)
+}
+
+// publish makes contents and manifest durable, then lists the change as
+// pending.
+func (s *Seat) publish(ctx context.Context, z *freezer, c *carrel.Change) error {
+	digest, err := c.Digest()
+	if err != nil {
+		return err
+	}
+	e := ChangeEntry{Version: 1, ID: c.ID, Digest: digest, Run: c.Run, Desk: c.Desk, Workspace: c.Workspace, Taken: c.Taken, State: ChangePending, Changed: c.Taken}
+	old, err := s.ws.newest(func(e ChangeEntry) bool { return e.Desk == c.Desk && e.State == ChangePending })
+	if err == nil && old.Digest.Equal(digest) {
+		c.ID, e.ID, e.Shown = old.ID, old.ID, old.Shown
+	} else if err != nil && !errors.Is(err, ErrNoChange) {
+		return err
+	}
+	raw, err := carrel.Canonical(c)
+	if err != nil {
+		return fmt.Errorf("encoding the manifest of %s: %w", c.ID, err)
+	}
+	if e.Manifest, err = z.putBytes(raw); err != nil {
+		return err
+	}
+	if err := z.batch.Commit(); err != nil {
+		return err
+	}
+	return s.ws.listChange(ctx, e)
+}
+
+// close notes the finished run's work, so that the next run knows what each
+// path of it was based on.
+func (s *Seat) close(found []frozen) error {
+	p := pendingWork{Paths: make(map[carrel.Text]pendingPath, len(found))}
+	for _, f := range found {
+		stamp := f.file.Stamp
+		if stamp.IsZero() {
+			stamp = s.meta.Base.Stamp
+		}
+		p.Paths[f.file.Path] = pendingPath{Stamp: stamp, Before: f.file.Before, Mark: f.mark}
+	}
+	if err := s.writePending(p); err != nil {
+		return err
+	}
+	s.meta.Open = false
+	return s.save()
 }

@@ -39,6 +39,12 @@ type SeatOptions struct {
 	Copy     CopyLimits
 }
 
+// CopyLimits bound copy staging. Zero means the default.
+type CopyLimits struct {
+	Files int64
+	Bytes int64
+}
+
 // Layer is one tree the desk sees through a private layer. Either Upper and
 // Work are set (an overlay over Lower) or Copy is (a private copy of Lower).
 type Layer struct {
@@ -152,21 +158,39 @@ func (w *Workspace) Take(ctx context.Context, opts SeatOptions) (*Seat, error) {
 	return w.newSeat(ctx, opts)
 }
 
-// lockDesk takes the desk's lock, or fails with ErrDeskBusy. The lock ends
+// lockPatience is how long a start waits for one that only looks at a desk.
+const lockPatience = 5 * time.Second
+
+// lockDesk takes the desk's lock for a role ("run", or what else is done with
+// a desk), or fails with ErrDeskBusy at once if a run has it. The lock ends
 // with the descriptor, so that a killed supervisor leaves no stale lock.
-func lockDesk(dir string) (*os.File, error) {
+func lockDesk(dir, role string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking desk: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for wait := lockPatience; ; wait -= 10 * time.Millisecond {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || wait <= 0 || heldByRun(f) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err == nil {
+		_, err = f.WriteAt(fmt.Appendf(nil, "%-8.8s", role), 0)
+	}
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		f.Close()
 		return nil, ErrDeskBusy
 	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("locking desk: %w", err)
-	}
-	return f, nil
+	return nil, fmt.Errorf("locking desk: %w", err)
+}
+
+func heldByRun(f *os.File) bool {
+	role := make([]byte, 3)
+	_, err := f.ReadAt(role, 0)
+	return err == nil && string(role) == "run"
 }

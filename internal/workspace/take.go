@@ -1,7 +1,227 @@
 package workspace
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
 
-func (w *Workspace) resume(ctx context.Context, opts SeatOptions) (*Seat, error) { panic("not yet") }
+	"github.com/carrel-dev/carrel"
+	"golang.org/x/sys/unix"
+)
 
-func (w *Workspace) newSeat(ctx context.Context, opts SeatOptions) (*Seat, error) { panic("not yet") }
+// deskFile holds a desk's seatMeta.
+const deskFile = "desk.json"
+
+func (w *Workspace) deskDir(id carrel.DeskID) string {
+	return filepath.Join(w.opts.State, "desks", string(id))
+}
+
+// resume takes the agent's newest desk that nobody uses; nil if there is none.
+func (w *Workspace) resume(ctx context.Context, opts SeatOptions) (*Seat, error) {
+	ids, err := listIDs(w.index("desks"), "dsk_")
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Backward(ids) {
+		s, err := w.load(carrel.DeskID(id))
+		if err != nil || !s.fits(opts) {
+			continue // half made, of another agent, or of a tree that was replaced
+		}
+		err = s.sit("run")
+		if errors.Is(err, ErrDeskBusy) {
+			continue
+		}
+		if err == nil {
+			err = s.begin(ctx, opts)
+		}
+		if err != nil {
+			s.Close()
+			return nil, fmt.Errorf("taking desk %s: %w", id, err)
+		}
+		return s, nil
+	}
+	return nil, nil
+}
+
+// load reads a desk without taking it.
+func (w *Workspace) load(id carrel.DeskID) (*Seat, error) {
+	if err := carrel.CheckID(string(id), "dsk_"); err != nil {
+		return nil, err
+	}
+	s := &Seat{ws: w, dir: w.deskDir(id)}
+	if err := readJSON(filepath.Join(s.dir, deskFile), &s.meta); err != nil {
+		return nil, err
+	}
+	if s.meta.ID != id || string(s.meta.Root) != w.root {
+		return nil, fmt.Errorf("desk %s is at another workspace", id)
+	}
+	return s, nil
+}
+
+func (s *Seat) fits(opts SeatOptions) bool {
+	uid, gid := opts.owner()
+	inode, err := inodeOf(s.ws.root)
+	return err == nil && s.meta.Agent == opts.Agent && s.meta.Inode == inode &&
+		s.meta.UID == uid && s.meta.GID == gid
+}
+
+func (o SeatOptions) owner() (uid, gid int) {
+	if o.OwnerUID == 0 {
+		return os.Getuid(), os.Getgid()
+	}
+	return o.OwnerUID, o.OwnerGID
+}
+
+// sit locks the desk and reads it again: it may have changed before the lock.
+func (s *Seat) sit(role string) error {
+	lock, err := lockDesk(s.dir, role)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	return readJSON(filepath.Join(s.dir, deskFile), &s.meta)
+}
+
+// begin starts a run at a desk that exists. A desk without work starts anew
+// from the tree as it is; one with work keeps what that was based on.
+func (s *Seat) begin(ctx context.Context, opts SeatOptions) error {
+	pending, err := s.readPending()
+	if err != nil {
+		return err
+	}
+	if len(pending.Paths) > 0 || s.meta.Open {
+		s.note("the unapplied work of earlier runs goes on (--fresh starts without it)")
+		if opts.Staging != StagingAuto && opts.Staging != s.meta.Staging {
+			s.note(fmt.Sprintf("this desk's work is staged by %s; --staging %s needs --fresh", s.meta.Staging, opts.Staging))
+		}
+	} else if opts.Staging != StagingAuto && opts.Staging != s.meta.Staging {
+		if err := s.makeLayers(opts); err != nil {
+			return err
+		}
+	}
+	return s.start(ctx, opts)
+}
+
+// newSeat makes a desk. An agent that starts afresh keeps the home of the
+// desk it leaves.
+func (w *Workspace) newSeat(ctx context.Context, opts SeatOptions) (*Seat, error) {
+	inode, err := inodeOf(w.root)
+	if err != nil {
+		return nil, err
+	}
+	id := carrel.NewDeskID()
+	s := &Seat{ws: w, dir: w.deskDir(id)}
+	s.meta = seatMeta{Version: 1, ID: id, Agent: opts.Agent, Root: carrel.Text(w.root), Inode: inode, Created: time.Now().UTC()}
+	s.meta.UID, s.meta.GID = opts.owner()
+	if err := s.furnish(ctx, opts); err != nil {
+		s.Close()
+		_ = removeTree(s.dir)
+		return nil, fmt.Errorf("making a desk: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Seat) furnish(ctx context.Context, opts SeatOptions) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockDesk(s.dir, "run")
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	if opts.Fresh {
+		s.inheritHome(opts)
+	}
+	for _, dir := range []string{s.Home(), s.Outbox()} {
+		if err := s.ownDir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := s.makeLayers(opts); err != nil {
+		return err
+	}
+	if err := s.start(ctx, opts); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.ws.index("desks"), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.ws.index("desks"), string(s.meta.ID)), nil, 0o600)
+}
+
+// inheritHome moves the home of the desk that would have been resumed: the
+// agent's login and settings are not part of its work.
+func (s *Seat) inheritHome(opts SeatOptions) {
+	ids, _ := listIDs(s.ws.index("desks"), "dsk_")
+	for _, id := range slices.Backward(ids) {
+		old, err := s.ws.load(carrel.DeskID(id))
+		if err != nil || !old.fits(opts) || old.sit("home") != nil {
+			continue
+		}
+		err = os.Rename(old.Home(), s.Home())
+		old.Close()
+		if err == nil {
+			return
+		}
+	}
+}
+
+// start fills in what every run's start needs: base, stamp, a git directory
+// without credentials, and for copies a fresh view of the tree.
+func (s *Seat) start(ctx context.Context, opts SeatOptions) error {
+	for _, dir := range []string{s.Home(), s.Outbox()} {
+		if err := s.ownDir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	_ = os.Remove(filepath.Join(s.Outbox(), MessageFile))
+	if !s.meta.Open {
+		stamp, err := fsTime(s.ws.root, s.dir)
+		if err != nil {
+			return err
+		}
+		s.meta.Base = carrel.Base{Commit: s.ws.repo.Commit, Branch: s.ws.repo.Branch, Stamp: stamp}
+	}
+	for i := range s.meta.Layers {
+		if err := s.fill(ctx, &s.meta.Layers[i], opts); err != nil {
+			return err
+		}
+	}
+	s.meta.Open, s.meta.Used = true, time.Now().UTC()
+	return s.save()
+}
+
+func (s *Seat) save() error { return writeJSONLater(filepath.Join(s.dir, deskFile), s.meta) }
+
+func (s *Seat) note(text string) { s.Notes = append(s.Notes, text) }
+
+// ownDir makes a directory that belongs to the agent.
+func (s *Seat) ownDir(dir string, mode uint32) error {
+	err := unix.Mkdir(dir, mode)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	if err == nil && s.meta.UID != os.Getuid() {
+		err = unix.Lchown(dir, s.meta.UID, s.meta.GID)
+	}
+	if err == nil {
+		err = unix.Chmod(dir, mode)
+	}
+	if err != nil {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	return nil
+}
+
+func inodeOf(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return 0, fmt.Errorf("looking at %s: %w", path, err)
+	}
+	return st.Ino, nil
+}

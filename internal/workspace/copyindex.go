@@ -1,0 +1,68 @@
+package workspace
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyIndex remembers what a copy was made from, by relative path. It lies
+// outside what the agent can reach. Whether the agent touched a file is told
+// by inode and ctime of the copy, which nobody inside can set.
+type copyIndex map[string]copied
+
+type copied struct {
+	Lower, Copy version
+	Mode        uint32 // of the original, with its type
+	Size        int64
+}
+
+// version identifies the state of an inode.
+type version struct {
+	Ino   uint64
+	Ctime int64 // nanoseconds
+}
+
+func versionOf(st *unix.Stat_t) version { return version{st.Ino, st.Ctim.Nano()} }
+
+func (v version) time() time.Time { return time.Unix(0, v.Ctime).UTC() }
+
+func (s *Seat) indexFile(l *Layer) string { return filepath.Join(s.dir, l.Name+".index") }
+
+func (s *Seat) readIndex(l *Layer) (copyIndex, error) {
+	f, err := os.Open(s.indexFile(l))
+	if errors.Is(err, fs.ErrNotExist) {
+		return copyIndex{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the index of the copy: %w", err)
+	}
+	defer f.Close()
+	idx := copyIndex{}
+	if err := gob.NewDecoder(f).Decode(&idx); err != nil {
+		return nil, fmt.Errorf("reading the index of the copy: %w", err)
+	}
+	return idx, nil
+}
+
+func (s *Seat) writeIndex(l *Layer, idx copyIndex) error {
+	tmp := s.indexFile(l) + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("writing the index of the copy: %w", err)
+	}
+	err = errors.Join(gob.NewEncoder(f).Encode(idx), f.Close())
+	if err == nil {
+		err = os.Rename(tmp, s.indexFile(l))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the index of the copy: %w", err)
+	}
+	return nil
+}

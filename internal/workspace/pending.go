@@ -1,0 +1,66 @@
+package workspace
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// pendingWork is what the last capture of a finished run found: work that
+// waits at the desk, and what each path of it was based on.
+type pendingWork struct {
+	Paths map[carrel.Text]pendingPath
+}
+
+type pendingPath struct {
+	Stamp  time.Time        // of the run that first altered it
+	Before carrel.FileState // zero digest if it was not known
+	Mark   version          // of the layer's entry at the capture
+}
+
+func (s *Seat) pendingFile() string { return filepath.Join(s.dir, "pending") }
+
+func (s *Seat) readPending() (pendingWork, error) {
+	p := pendingWork{}
+	f, err := os.Open(s.pendingFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("reading the desk's pending work: %w", err)
+	}
+	defer f.Close()
+	if err := gob.NewDecoder(f).Decode(&p); err != nil {
+		return p, fmt.Errorf("reading the desk's pending work: %w", err)
+	}
+	return p, nil
+}
+
+func (s *Seat) writePending(p pendingWork) error {
+	if len(p.Paths) == 0 {
+		err := os.Remove(s.pendingFile())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("noting the desk's pending work: %w", err)
+		}
+		return nil
+	}
+	tmp := s.pendingFile() + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("noting the desk's pending work: %w", err)
+	}
+	err = errors.Join(gob.NewEncoder(f).Encode(p), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(tmp, s.pendingFile())
+	}
+	if err != nil {
+		return fmt.Errorf("noting the desk's pending work: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package risk
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// MeansGit reports whether some file system, or git itself, takes a name for
+// .git: folded case, Windows' short names, streams and trailing dots, and
+// characters that HFS+ ignores.
+func MeansGit(name string) bool {
+	s := strings.Map(func(r rune) rune {
+		if ignoredByHFS(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
+	s, _, _ = strings.Cut(s, ":") // an NTFS stream of it
+	s = strings.TrimRight(s, " .")
+	if s == ".git" {
+		return true
+	}
+	short, number, ok := strings.Cut(s, "~")
+	return ok && short == "git" && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+func ignoredByHFS(r rune) bool {
+	return r >= 0x200c && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x206a && r <= 0x206f || r == 0xfeff
+}
+
+func byName(f File, out *collector) {
+	p := string(f.Path)
+	if !utf8.ValidString(p) {
+		out.add("strange-name", carrel.SeverityHigh, "its name is not valid UTF-8")
+	}
+	for _, r := range p {
+		if why := strange(r); why != "" {
+			out.add("strange-name", carrel.SeverityHigh, fmt.Sprintf("its name holds %s (%U)", why, r))
+		}
+	}
+	if !norm.NFC.IsNormalString(p) {
+		out.add("strange-name", carrel.SeverityMedium, "its name is not in normal form C: it can look like another")
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if why := unportable(part); why != "" {
+			out.add("unportable-name", carrel.SeverityHigh, why)
+		}
+		if why := mixedScripts(part); why != "" {
+			out.add("strange-name", carrel.SeverityMedium, "its name "+why)
+		}
+		if MeansGit(part) {
+			out.add("nested-repository", carrel.SeverityCritical, "some systems take this name for a git directory")
+		}
+	}
+}
+
+// strange says what is wrong with a character that a reader cannot see, or
+// that acts on a terminal.
+func strange(r rune) string {
+	switch {
+	case r == 0x1b || r >= 0x80 && r < 0xa0:
+		return "a terminal control"
+	case r < 0x20 || r == 0x7f:
+		return "a control character"
+	case r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c:
+		return "a bidirectional control"
+	case r >= 0xe0000 && r <= 0xe007f, r >= 0xfe00 && r <= 0xfe0e, r >= 0xe0100 && r <= 0xe01ef:
+		return "an invisible tag or variation selector"
+	case unicode.Is(unicode.Cf, r), r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r == 0x2800:
+		return "an invisible character"
+	case unicode.Is(unicode.Zs, r) && r != ' ':
+		return "an unusual space"
+	case r == 0x2028 || r == 0x2029:
+		return "an unusual line break"
+	}
+	return ""
+}
+
+// reserved are the names that Windows gives to devices, whatever follows the
+// first dot.
+var reserved = map[string]bool{"con": true, "prn": true, "aux": true, "nul": true, "conin$": true, "conout$": true}
+
+func unportable(part string) string {
+	stem, _, _ := strings.Cut(strings.ToLower(part), ".")
+	stem = strings.TrimRight(stem, " ")
+	numbered := len(stem) == 4 && (stem[:3] == "com" || stem[:3] == "lpt") && stem[3] >= '1' && stem[3] <= '9'
+	switch {
+	case part == "" || part == "." || part == "..":
+		return ""
+	case reserved[stem] || numbered:
+		return "Windows takes its name for a device"
+	case strings.HasSuffix(part, ".") || strings.HasSuffix(part, " "):
+		return "Windows drops the dot or space at the end of its name: it becomes another file"
+	case strings.ContainsAny(part, "\\:"):
+		return "Windows takes the \\ or : in its name for a path or a stream"
+	case strings.ContainsAny(part, "<>\"|?*"):
+		return "Windows cannot check out its name"
+	case strings.HasPrefix(part, " ") || strings.HasPrefix(part, "-"):
+		return "programs can take the start of its name for an option or lose it"
+	}
+	return ""
+}
+
+// mixedScripts recognises letters that look like Latin ones between Latin
+// letters.
+func mixedScripts(s string) string {
+	var latin, lookalike bool
+	for _, r := range s {
+		switch {
+		case r < utf8.RuneSelf && unicode.IsLetter(r):
+			latin = true
+		case unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee):
+			lookalike = true
+		case r >= 0xff01 && r <= 0xff5e: // full width forms of ASCII
+			lookalike = true
+		}
+	}
+	if latin && lookalike {
+		return "mixes letters of different scripts that look alike"
+	}
+	return ""
+}
+
+// Collisions labels paths that become one on a system that folds case or
+// normalises names. The keys are indexes into paths.
+func Collisions(paths []carrel.Text) map[int]carrel.Label {
+	first := make(map[string]int, len(paths))
+	out := map[int]carrel.Label{}
+	for i, p := range paths {
+		folded := strings.ToLower(norm.NFKC.String(string(p)))
+		j, taken := first[folded]
+		if !taken {
+			first[folded] = i
+			continue
+		}
+		label := carrel.Label{Name: "case-collision", Severity: carrel.SeverityHigh, Reason: "another path of this change differs only in case or form: they are one file on some systems"}
+		out[i], out[j] = label, label
+	}
+	return out
+}

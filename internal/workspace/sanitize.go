@@ -1,0 +1,210 @@
+package workspace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// sanitize makes sure that the agent sees no credential in the configuration
+// files of the repository's git directory: where there is one, a copy without
+// it is put into the layer.
+func (s *Seat) sanitize(l *Layer) error {
+	prefix := ""
+	if l.Name == LayerWorkspace {
+		if r := s.ws.repo; r.Top == "" || r.Linked() {
+			return nil
+		}
+		prefix = ".git"
+	}
+	lower, err := openRoot(l.Lower)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(lower)
+	layer, err := openRoot(l.private())
+	if err != nil {
+		return err
+	}
+	defer unix.Close(layer)
+	for _, rel := range gitConfigs(lower, prefix) {
+		if err := s.sanitizeFile(l, lower, layer, rel); err != nil {
+			return fmt.Errorf("%s: %w", rel, err)
+		}
+	}
+	return nil
+}
+
+func (l *Layer) private() string {
+	if l.Copy != "" {
+		return l.Copy
+	}
+	return l.Upper
+}
+
+// maxConfigs bounds the configuration files of submodules and work trees.
+const maxConfigs = 1000
+
+// gitConfigs lists the configuration files below a git directory.
+func gitConfigs(root int, prefix string) []string {
+	out := []string{path.Join(prefix, "config"), path.Join(prefix, "config.worktree")}
+	var look func(dir string, depth int)
+	look = func(dir string, depth int) {
+		fd, err := openBeneath(root, dir, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil || depth > 8 {
+			return
+		}
+		defer unix.Close(fd)
+		names, _ := readNames(fd, maxConfigs)
+		for _, name := range names {
+			switch {
+			case len(out) > maxConfigs, name == "objects", name == "refs", name == "logs", name == "hooks":
+			case name == "config" || name == "config.worktree":
+				out = append(out, path.Join(dir, name))
+			default:
+				look(path.Join(dir, name), depth+1)
+			}
+		}
+	}
+	look(path.Join(prefix, "modules"), 0)
+	look(path.Join(prefix, "worktrees"), 0)
+	return out
+}
+
+func (s *Seat) sanitizeFile(l *Layer, lower, layer int, rel string) error {
+	from := lower
+	if l.Copy != "" {
+		from = layer
+	}
+	text, mode, err := readBeneath(from, rel)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	clean := withoutCredentials(text)
+	if clean == text {
+		return nil
+	}
+	dir, err := makeDirsBeneath(layer, path.Dir(rel), lower, s.meta.UID, s.meta.GID)
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil // the agent put something else there: what is below is hidden
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return s.place(dir, path.Base(rel), clean, mode, l.Copy != "")
+}
+
+// place writes a file for the agent. Without replace, one that is there stays.
+func (s *Seat) place(dir int, name, text string, mode uint32, replace bool) error {
+	if replace {
+		if err := unix.Unlinkat(dir, name, 0); err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err == unix.EEXIST {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		return err
+	}
+	return giveTo(dir, name, mode, s.meta.UID, s.meta.GID)
+}
+
+// readBeneath reads a small regular file.
+func readBeneath(root int, rel string) (text string, mode uint32, err error) {
+	var st unix.Stat_t
+	if err := statBeneath(root, rel, &st); err != nil {
+		return "", 0, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return "", 0, os.ErrNotExist
+	}
+	fd, err := openBeneath(root, rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return "", 0, err
+	}
+	f := os.NewFile(uintptr(fd), rel)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxGitFile+1))
+	if err == nil && len(b) > maxGitFile {
+		err = fmt.Errorf("longer than %d bytes: %w", maxGitFile, ErrRefused)
+	}
+	return string(b), st.Mode & 0o7777, err
+}
+
+var (
+	configSection = regexp.MustCompile(`^\s*\[\s*([A-Za-z0-9.-]+)[^\]\n]*(?:"(?:[^"\\\n]|\\.)*")?\s*\]`)
+	secretKey     = regexp.MustCompile(`(?i)^\s*(?:\[[^\n]*\]\s*)?(extraheader|smtppass|password|passwd|passphrase|token|oauthtoken|authtoken|accesstoken|apikey|secret|cookiefile|sslcert|sslkey|proxysslkey|proxysslcert|sslcertpasswordprotected)\s*=`)
+	webUserinfo   = regexp.MustCompile(`(?i)\b((?:https?|ftps?|socks[45]?[ah]?)://)[^/\s]*@`)
+	sshPassword   = regexp.MustCompile(`(?i)\b((?:ssh|git\+ssh|ssh\+git|sftp)://[^/:\s@]*):[^/\s]*@`)
+)
+
+// withoutCredentials removes from a git configuration what opens doors: the
+// credential sections, headers and passwords, and what stands before the @ of
+// a URL. Everything else stays as it is, byte for byte.
+func withoutCredentials(text string) string {
+	var out strings.Builder
+	credential := false
+	for _, line := range logicalLines(text) {
+		if m := configSection.FindStringSubmatch(line); m != nil {
+			name, _, _ := strings.Cut(strings.ToLower(m[1]), ".")
+			credential = name == "credential"
+		}
+		if credential || secretKey.MatchString(line) {
+			if m := configSection.FindString(line); m != "" && !credential {
+				out.WriteString(m + "\n")
+			}
+			continue
+		}
+		joined := strings.NewReplacer("\\\n", "", "\\\r\n", "").Replace(line)
+		safe := sshPassword.ReplaceAllString(webUserinfo.ReplaceAllString(joined, "$1"), "$1@")
+		if safe == joined {
+			safe = line
+		}
+		out.WriteString(safe)
+	}
+	return out.String()
+}
+
+// logicalLines splits after newlines that no backslash escapes, so that a
+// value cannot hide by being continued. In comments nothing is escaped.
+func logicalLines(text string) []string {
+	var out []string
+	start, quoted, comment := 0, false, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\n':
+			out = append(out, text[start:i+1])
+			start, quoted, comment = i+1, false, false
+		case comment:
+		case c == '\\':
+			if i++; strings.HasPrefix(text[min(i, len(text)):], "\r\n") {
+				i++
+			}
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '#' || c == ';'):
+			comment = true
+		}
+	}
+	if start < len(text) {
+		out = append(out, text[start:])
+	}
+	return out
+}

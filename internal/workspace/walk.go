@@ -1,0 +1,438 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// dirRef is an open directory that several items wait to be read from.
+type dirRef struct {
+	fd   int
+	refs atomic.Int32
+	done func() // closes, and gives back the mode it had
+}
+
+func newDirRef(fd int, done func()) *dirRef {
+	d := &dirRef{fd: fd, done: done}
+	d.refs.Store(1)
+	return d
+}
+
+func (d *dirRef) hold() *dirRef {
+	if d != nil {
+		d.refs.Add(1)
+	}
+	return d
+}
+
+func (d *dirRef) drop() {
+	if d != nil && d.refs.Add(-1) == 0 {
+		d.done()
+	}
+}
+
+// side is one side of an item: an entry of an open directory, or nothing.
+type side struct {
+	dir  *dirRef
+	name string
+	st   unix.Stat_t
+}
+
+func (s side) there() bool         { return s.dir != nil }
+func (s side) format() uint32      { return s.st.Mode & unix.S_IFMT }
+func (s side) isDir() bool         { return s.there() && s.format() == unix.S_IFDIR }
+func (s side) permissions() uint32 { return s.st.Mode & 0o7777 }
+
+func (s side) kind() carrel.FileKind {
+	if !s.there() {
+		return carrel.FileNone
+	}
+	switch s.format() {
+	case unix.S_IFREG:
+		return carrel.FileRegular
+	case unix.S_IFLNK:
+		return carrel.FileLink
+	case unix.S_IFDIR:
+		return carrel.FileDir
+	}
+	return carrel.FileSpecial
+}
+
+// item is one path that may be part of a change.
+type item struct {
+	rel      string
+	change   carrel.Alteration
+	after    side
+	before   side
+	was      *copied   // what a copy was made from
+	foreign  []string  // extended attributes that are not overlayfs's
+	withheld *withheld // why it is kept back, if the walk already knows
+}
+
+// withheld is a reason of the workspace itself to keep a path back.
+type withheld struct{ rule, reason string }
+
+// view is one directory of the desk: what its layer holds (up), the directory
+// of the real tree that shows through (through; nil behind an opaque one),
+// and the directory it would change (before).
+type view struct {
+	up, through, before *dirRef
+}
+
+func (v view) drop() {
+	v.up.drop()
+	v.through.drop()
+	v.before.drop()
+}
+
+// walk reads a layer and emits what may differ from the tree. emit takes over
+// the item's references.
+type walk struct {
+	ctx    context.Context
+	limits Limits
+	index  copyIndex // nil unless the layer is a copy
+	lower  int
+	emit   func(*item) error
+	count  int
+}
+
+func (w *walk) put(it *item) error {
+	w.count++
+	if w.count > w.limits.Files {
+		return fmt.Errorf("the change has more than %d paths; discard it, or raise the limit: %w", w.limits.Files, errTooMany)
+	}
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	it.after.dir.hold()
+	it.before.dir.hold()
+	return w.emit(it)
+}
+
+// dir compares one directory. Names of up come first; then what shows through
+// at another place than it had (a renamed directory); then what is gone.
+func (w *walk) dir(v view, rel string, depth int) error {
+	seen := make(map[string]bool)
+	if v.up != nil {
+		names, err := readNames(v.up.fd, 2*w.limits.Files)
+		if err != nil {
+			return fmt.Errorf("reading %s of the layer: %w", rel, err)
+		}
+		for _, name := range names {
+			seen[name] = true
+			if err := w.entry(v, v.up, name, rel, depth); err != nil {
+				return err
+			}
+		}
+	}
+	if v.through == v.before {
+		return nil // what was not touched is no change
+	}
+	if v.through != nil {
+		names, err := readNames(v.through.fd, 2*w.limits.Files)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", rel, err)
+		}
+		for _, name := range names {
+			if !seen[name] {
+				seen[name] = true
+				if err := w.entry(v, v.through, name, rel, depth); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return w.missing(v, seen, rel, depth)
+}
+
+// missing emits deletions of what was before and is no longer seen.
+func (w *walk) missing(v view, seen map[string]bool, rel string, depth int) error {
+	if v.before == nil {
+		return nil
+	}
+	names, err := readNames(v.before.fd, 2*w.limits.Files)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", rel, err)
+	}
+	for _, name := range names {
+		if seen[name] {
+			continue
+		}
+		if rel == "." && name == gitName {
+			err = w.gitDir(v, side{}, overlayMarks{})
+		} else {
+			err = w.gone(v.before, name, path.Join(rel, name), depth)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry compares one name that the desk has, in from: its layer, or a
+// directory that shows through.
+func (w *walk) entry(v view, from *dirRef, name, parent string, depth int) error {
+	rel := path.Join(parent, name)
+	after := side{dir: from, name: name}
+	if err := statAt(from.fd, name, &after.st); errors.Is(err, unix.ENOENT) {
+		return nil // gone between listing and looking, while the agent works
+	} else if err != nil {
+		return fmt.Errorf("looking at %s: %w", rel, err)
+	}
+	var marks overlayMarks
+	if from == v.up && w.index == nil {
+		var err error
+		if marks, err = readMarks(from.fd, name, &after.st); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("looking at %s: %w", rel, err)
+		}
+	}
+	switch {
+	case rel == gitName:
+		return w.gitDir(v, after, marks)
+	case marks.whiteout && v.before == nil:
+		return nil
+	case marks.whiteout:
+		return w.gone(v.before, name, rel, depth)
+	case isGitName(name):
+		return w.nested(v, after, marks, rel, depth)
+	case len(rel) > w.limits.PathBytes || depth >= w.limits.Depth:
+		return w.tooDeep(v, after, rel)
+	case after.isDir():
+		return w.subdir(v, after, marks, rel, depth)
+	}
+	return w.leaf(v, after, marks, rel, depth)
+}
+
+// lookBefore finds what the real tree has under name.
+func lookBefore(before *dirRef, name string) (side, error) {
+	s := side{dir: before, name: name}
+	if before == nil {
+		return side{}, nil
+	}
+	err := statAt(before.fd, name, &s.st)
+	if errors.Is(err, unix.ENOENT) {
+		return side{}, nil
+	}
+	return s, err
+}
+
+func alteration(after, before side) carrel.Alteration {
+	switch {
+	case !after.there():
+		return carrel.Deleted
+	case !before.there():
+		return carrel.Created
+	case after.format() != before.format():
+		return carrel.TypeChanged
+	}
+	return carrel.Modified
+}
+
+// leaf emits what is no directory.
+func (w *walk) leaf(v view, after side, marks overlayMarks, rel string, depth int) error {
+	it := &item{rel: rel, after: after, foreign: marks.foreign}
+	var err error
+	if it.before, err = lookBefore(v.before, after.name); err != nil {
+		return fmt.Errorf("looking at %s in the tree: %w", rel, err)
+	}
+	if known, ok := w.index[rel]; ok {
+		if known.Copy == versionOf(&after.st) {
+			return nil
+		}
+		it.was = &known
+	}
+	if marks.metacopy {
+		if it.after, err = w.content(after, marks, path.Dir(rel)); err != nil {
+			return fmt.Errorf("finding the content of %s: %w", rel, err)
+		}
+		defer it.after.dir.drop()
+	}
+	it.change = alteration(it.after, it.before)
+	if err := w.put(it); err != nil || !it.before.isDir() {
+		return err
+	}
+	return w.children(it.before, rel, depth)
+}
+
+// content finds the file that holds the data of one whose metadata alone was
+// copied up. The metadata stays that of the layer.
+func (w *walk) content(after side, marks overlayMarks, parent string) (side, error) {
+	at := path.Join(parent, after.name)
+	if marks.redirect != "" {
+		at = marks.redirected(parent)
+	}
+	fd, err := openBeneath(w.lower, path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return side{}, err
+	}
+	s := side{dir: newDirRef(fd, func() { unix.Close(fd) }), name: path.Base(at)}
+	if err := statAt(fd, s.name, &s.st); err != nil {
+		s.dir.drop()
+		return side{}, err
+	}
+	s.st.Mode = s.st.Mode&unix.S_IFMT | after.st.Mode&0o7777
+	return s, nil
+}
+
+// subdir compares a directory, then emits it if it says more than what is in
+// it: its mode, its change of type, or its being there though empty.
+func (w *walk) subdir(v view, after side, marks overlayMarks, rel string, depth int) error {
+	before, err := lookBefore(v.before, after.name)
+	if err != nil {
+		return fmt.Errorf("looking at %s in the tree: %w", rel, err)
+	}
+	inner, err := w.descend(v, after, before, marks, rel)
+	if err != nil {
+		return fmt.Errorf("entering %s: %w", rel, err)
+	}
+	defer inner.drop()
+	n := w.count
+	if err := w.dir(inner, rel, depth+1); err != nil {
+		return err
+	}
+	it := &item{rel: rel, after: after, before: before, foreign: marks.foreign, change: alteration(after, before)}
+	known, indexed := w.index[rel]
+	switch {
+	case it.change == carrel.TypeChanged:
+	case indexed:
+		it.was = &known
+		if known.Mode&0o7777 == after.permissions() {
+			return nil
+		}
+		it.change = carrel.ModeChanged
+	case it.change == carrel.Created:
+		if w.count > n && after.permissions() == 0o755 {
+			return nil // its files imply it
+		}
+	case before.permissions() == after.permissions():
+		return nil
+	default:
+		it.change = carrel.ModeChanged
+	}
+	return w.put(it)
+}
+
+// descend opens the three directories behind one name.
+func (w *walk) descend(v view, after, before side, marks overlayMarks, rel string) (in view, err error) {
+	var fd int
+	var done func()
+	if after.dir == v.up {
+		fd, done, err = openOurDir(after.dir.fd, after.name, &after.st)
+	} else {
+		fd, done, err = openTheirDir(after.dir.fd, after.name)
+	}
+	if err != nil {
+		return view{}, err
+	}
+	opened := newDirRef(fd, done)
+	defer func() {
+		if err != nil {
+			in.drop()
+		}
+	}()
+	if before.isDir() {
+		fd, done, err := openTheirDir(before.dir.fd, before.name)
+		if err != nil {
+			opened.drop()
+			return view{}, err
+		}
+		in.before = newDirRef(fd, done)
+	}
+	if after.dir != v.up { // the directory shows through itself
+		in.through = opened
+		return in, nil
+	}
+	in.up = opened
+	switch {
+	case w.index != nil || marks.opaque:
+	case marks.redirect != "":
+		fd, err := openBeneath(w.lower, marks.redirected(path.Dir(rel)), unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return in, err
+		}
+		in.through = newDirRef(fd, func() { unix.Close(fd) })
+	case v.through == v.before:
+		in.through = in.before.hold()
+	case v.through != nil:
+		s, err := lookBefore(v.through, after.name)
+		if err != nil || !s.isDir() {
+			return in, err
+		}
+		fd, done, err := openTheirDir(s.dir.fd, s.name)
+		if err != nil {
+			return in, err
+		}
+		in.through = newDirRef(fd, done)
+	}
+	return in, nil
+}
+
+// gone emits the deletion of name in the real tree, and of all that is in it.
+func (w *walk) gone(dir *dirRef, name, rel string, depth int) error {
+	before, err := lookBefore(dir, name)
+	if err != nil || !before.there() {
+		return err
+	}
+	it := &item{rel: rel, before: before, change: carrel.Deleted}
+	if w.index != nil {
+		known, ok := w.index[rel]
+		if !ok {
+			return nil // the user made it meanwhile
+		}
+		it.was = &known
+	}
+	if isGitName(name) {
+		it.withheld = &withheld{"nested-repository", "it is a repository's git directory"}
+		return w.put(it)
+	}
+	if before.isDir() {
+		if err := w.children(before, rel, depth); err != nil {
+			return err
+		}
+	}
+	return w.put(it)
+}
+
+// children emits the deletion of all that a directory of the tree holds.
+func (w *walk) children(before side, rel string, depth int) error {
+	if depth >= w.limits.Depth {
+		return nil // the directory's own deletion then fails as not empty, and says so
+	}
+	fd, done, err := openTheirDir(before.dir.fd, before.name)
+	if errors.Is(err, unix.EACCES) {
+		return nil // neither the user nor the agent can see what is in it
+	}
+	if err != nil {
+		return fmt.Errorf("entering %s: %w", rel, err)
+	}
+	dir := newDirRef(fd, done)
+	defer dir.drop()
+	names, err := readNames(fd, w.limits.Files)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", rel, err)
+	}
+	for _, name := range names {
+		if err := w.gone(dir, name, path.Join(rel, name), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tooDeep reports a path beyond the limits without entering it.
+func (w *walk) tooDeep(v view, after side, rel string) error {
+	before, err := lookBefore(v.before, after.name)
+	if err != nil {
+		return err
+	}
+	return w.put(&item{rel: rel, after: after, before: before, change: alteration(after, before),
+		withheld: &withheld{"too-deep", fmt.Sprintf("its path is longer than %d bytes or more than %d directories deep; what is below it was not read", w.limits.PathBytes, w.limits.Depth)}})
+}
