@@ -1,0 +1,143 @@
+package view
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+// defaultPath is the PATH inside where the host has none.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// maxPath bounds how many entries of the PATH are looked at.
+const maxPath = 128
+
+// searchPath makes the entries of the PATH visible that may be, and computes
+// the PATH inside.
+func (b *builder) searchPath() {
+	value, asked := b.asked["PATH"]
+	if !asked {
+		value = b.env["PATH"]
+	}
+	if value == "" {
+		value = defaultPath
+	}
+	entries := filepath.SplitList(value)
+	for _, entry := range entries[:min(len(entries), maxPath)] {
+		if entry == Workspace || strings.HasPrefix(entry, Workspace+"/") || strings.HasPrefix(entry, b.plan.Home+"/") {
+			b.addPath(filepath.Clean(entry))
+			continue
+		}
+		if !filepath.IsAbs(entry) {
+			continue // the current directory, or below it: another's program under a known name
+		}
+		if entry = filepath.Clean(entry); b.showDir(entry) {
+			b.addPath(entry)
+		}
+	}
+	// What the agent installs for itself comes last, so that it takes no
+	// other program's name.
+	b.addPath(b.plan.Home + "/.local/bin")
+}
+
+func (b *builder) addPath(entry string) {
+	if !slices.Contains(b.path, entry) {
+		b.path = append(b.path, entry)
+	}
+}
+
+// showDir makes a directory of the PATH visible, with what its tools need.
+func (b *builder) showDir(dir string) bool {
+	if within(dir, b.Workspace) {
+		return true
+	}
+	hops, final, err := walk(dir)
+	if err != nil {
+		return false
+	}
+	if fi, err := os.Lstat(final); err != nil || !fi.IsDir() {
+		return false
+	}
+	known := b.manage(dir)
+	known = b.manage(final) || known
+	if !known && !b.visible(final) {
+		if err := b.refuse(final); err != nil {
+			b.warn("PATH: %s is left out: %v", dir, err)
+			return false
+		}
+		b.tree(final, "on the PATH")
+	}
+	for _, hop := range hops {
+		if !b.visible(hop.path) {
+			b.add(sandbox.Mount{Kind: sandbox.MountSymlink, Target: hop.path, Source: hop.target})
+		}
+	}
+	return true
+}
+
+// rootOf returns where a manager keeps its tools: its variable may have moved it.
+func (b *builder) rootOf(m manager) string {
+	if dir := b.env[m.env]; m.env != "" && filepath.IsAbs(dir) && filepath.Clean(dir) != b.Home {
+		return filepath.Clean(dir)
+	}
+	return filepath.Join(b.Home, m.root)
+}
+
+// manage shows what the managers need that dir belongs to, and reports
+// whether there is one.
+func (b *builder) manage(dir string) bool {
+	if !b.own(dir) && !b.movedManager(dir) {
+		return false
+	}
+	found := false
+	for _, m := range managers {
+		root := b.rootOf(m)
+		if slices.ContainsFunc(m.bins, func(bin string) bool { return inBin(dir, filepath.Join(root, bin)) }) {
+			b.showManager(m, root)
+			found = found || within(dir, root)
+		}
+	}
+	return found
+}
+
+// movedManager reports whether dir lies where a manager's variable points.
+func (b *builder) movedManager(dir string) bool {
+	return slices.ContainsFunc(managers, func(m manager) bool {
+		root := b.env[m.env]
+		return m.env != "" && filepath.IsAbs(root) && within(dir, filepath.Clean(root))
+	})
+}
+
+// inBin reports whether dir is bin or below it; a component of bin may be *.
+func inBin(dir, bin string) bool {
+	want, have := strings.Split(bin, "/"), strings.Split(dir, "/")
+	if len(have) < len(want) {
+		return false
+	}
+	for i, w := range want {
+		if w != "*" && w != have[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder) showManager(m manager, root string) {
+	if b.refuseStore(root) != nil {
+		b.warn("%s at %s is left out: a credential store lies there", m.name, root)
+		return
+	}
+	for _, p := range m.paths {
+		path := filepath.Join(root, p)
+		if hops, final, err := walk(path); err == nil && (len(hops) == 0 || b.refuse(final) == nil) {
+			b.tree(final, m.name)
+			_, _ = b.follow(path)
+		}
+	}
+	if m.env != "" {
+		b.set[m.env] = root
+	}
+}
