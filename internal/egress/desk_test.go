@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -36,6 +38,7 @@ func TestMain(m *testing.M) {
 		inside()
 		return
 	}
+	log.SetOutput(io.Discard) // test servers complain of clients that were refused
 	os.Exit(m.Run())
 }
 
@@ -299,7 +302,6 @@ type testDesk struct {
 	log  *gatetest.Log
 
 	mu       sync.Mutex
-	refusals []*gate.Refusal
 	breaches []Breach
 	dialled  []netip.AddrPort
 }
@@ -317,6 +319,13 @@ type setup struct {
 func newDesk(t testing.TB, s setup) *testDesk {
 	t.Helper()
 	d := &testDesk{namespace: newNamespace(t), log: &gatetest.Log{}}
+	d.open(t, s)
+	return d
+}
+
+// open makes the desk's door and attaches it.
+func (d *testDesk) open(t testing.TB, s setup) {
+	t.Helper()
 	rules, err := NewRules(s.grants)
 	if err != nil {
 		t.Fatal(err)
@@ -326,11 +335,6 @@ func newDesk(t testing.TB, s setup) *testDesk {
 		decide = s.decide
 	}
 	g := gate.New(gatetest.Decide(decide), gatetest.Nobody{}, d.log)
-	g.OnRefusal = func(r *gate.Refusal) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.refusals = append(d.refusals, r)
-	}
 	cfg := s.cfg
 	cfg.Run, cfg.Agent, cfg.Rules = carrel.NewRunID(), "test", rules
 	cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) { return resolveTest(s.addresses, host) }
@@ -356,7 +360,6 @@ func newDesk(t testing.TB, s setup) *testDesk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.door.Close() })
-	return d
 }
 
 func resolveTest(addresses map[string][]string, host string) ([]netip.Addr, error) {
@@ -424,7 +427,13 @@ func (d *testDesk) exchange(host, port, line string) (string, error) {
 	if err != nil {
 		d.t.Fatalf("resolving %s inside: %v", host, err)
 	}
-	c, err := d.dial("tcp", net.JoinHostPort(addr, port))
+	return d.exchangeAddr(net.JoinHostPort(addr, port), line)
+}
+
+// exchangeAddr is exchange without a name.
+func (d *testDesk) exchangeAddr(addr, line string) (string, error) {
+	d.t.Helper()
+	c, err := d.dial("tcp", addr)
 	if err != nil {
 		return "", err
 	}
