@@ -1,0 +1,337 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/git"
+	"golang.org/x/sys/unix"
+)
+
+// stepKind is what one step of an apply does to one path.
+type stepKind string
+
+// The kinds of step. Each leaves behind what undoes it.
+const (
+	stepTake  stepKind = "take"  // move the old file into the work directory
+	stepRmdir stepKind = "rmdir" // remove an empty directory
+	stepSwap  stepKind = "swap"  // exchange the staged file and the old one
+	stepPut   stepKind = "put"   // move what is staged to a free name
+	stepMode  stepKind = "mode"  // set permission bits
+)
+
+// order is the order of the steps: room is made before it is taken.
+var stepOrder = map[stepKind]int{stepTake: 0, stepRmdir: 0, stepSwap: 1, stepPut: 1, stepMode: 2}
+
+// applyStep is one step, as the journal has it.
+type applyStep struct {
+	Kind   stepKind      `json:"kind"`
+	Path   carrel.Text   `json:"path"`
+	Work   string        `json:"work,omitempty"`   // name in the work directory
+	Staged uint64        `json:"staged,omitempty"` // inode of what was staged there
+	Digest carrel.Digest `json:"digest,omitempty"` // of a staged regular file
+	Mode   uint32        `json:"mode"`             // what it becomes
+	Old    oldState      `json:"old,omitzero"`
+	Inside []insideEntry `json:"inside,omitempty"` // below a staged directory
+
+	file *carrel.FileChange
+}
+
+// oldState is what a step found, to recognise it when it has been displaced
+// and to put it back.
+type oldState struct {
+	Ino   uint64        `json:"ino"`
+	Mode  uint32        `json:"mode"` // with the type
+	Size  int64         `json:"size"`
+	Mtime int64         `json:"mtime"`
+	UID   uint32        `json:"uid"`
+	GID   uint32        `json:"gid"`
+	Sum   carrel.Digest `json:"sum,omitempty"` // of content, or of a link's target
+}
+
+func oldStateOf(st *unix.Stat_t) oldState {
+	return oldState{Ino: st.Ino, Mode: st.Mode, Size: st.Size, Mtime: st.Mtim.Nano(), UID: st.Uid, GID: st.Gid}
+}
+
+// same ignores ctime, which being moved alters.
+func (o oldState) same(st *unix.Stat_t) bool {
+	return o.Ino == st.Ino && o.Mode == st.Mode && o.Size == st.Size && o.Mtime == st.Mtim.Nano()
+}
+
+// applyPlan is what an apply will do: found without writing anything.
+type applyPlan struct {
+	opts    ApplyOptions
+	tree    *applyTree
+	steps   []applyStep
+	already []carrel.Text
+	// made are the directories the change makes, by path: what lies below
+	// them is staged inside them.
+	made      map[string]bool
+	inside    map[string][]*carrel.FileChange // by the topmost made directory
+	gone      map[string]bool                 // paths the change deletes
+	writable  map[string]bool                 // directories, by path
+	base      map[string]git.Entry
+	conflicts []Conflict
+}
+
+// planApply checks every path and returns the steps, or a *ConflictError that
+// names everything that stands against the change.
+func planApply(ctx context.Context, o ApplyOptions) (*applyPlan, error) {
+	c := o.Change
+	if c.Base.Stamp.IsZero() {
+		return nil, fmt.Errorf("change %s does not say when its run started", c.ID)
+	}
+	tree, err := openApplyTree(string(c.Workspace))
+	if err != nil {
+		return nil, err
+	}
+	p := &applyPlan{
+		opts: o, tree: tree, made: make(map[string]bool), inside: make(map[string][]*carrel.FileChange),
+		gone: make(map[string]bool), writable: make(map[string]bool),
+	}
+	for _, f := range c.Files {
+		p.gone[string(f.Path)] = f.Kind == carrel.FileNone
+	}
+	if err = p.lookUpBase(ctx); err == nil {
+		err = p.planFiles(ctx)
+	}
+	if err == nil && len(p.conflicts) > 0 {
+		if err = p.keepConflicts(ctx); err == nil {
+			err = &ConflictError{c.ID, p.conflicts}
+		}
+	}
+	if err != nil {
+		tree.Close()
+		return nil, err
+	}
+	slices.SortStableFunc(p.steps, compareSteps)
+	for i := range p.steps {
+		p.steps[i].Work = fmt.Sprintf("n%d", i)
+	}
+	return p, nil
+}
+
+// compareSteps makes room first, deepest paths first, and fills it top down.
+func compareSteps(a, b applyStep) int {
+	if d := stepOrder[a.Kind] - stepOrder[b.Kind]; d != 0 {
+		return d
+	}
+	if stepOrder[a.Kind] == 0 {
+		return strings.Compare(string(b.Path), string(a.Path))
+	}
+	return strings.Compare(string(a.Path), string(b.Path))
+}
+
+func (p *applyPlan) lookUpBase(ctx context.Context) (err error) {
+	if p.opts.Repo == nil || p.opts.Change.Base.Commit == "" {
+		return nil
+	}
+	paths := make([]string, len(p.opts.Change.Files))
+	for i, f := range p.opts.Change.Files {
+		paths[i] = string(f.Path)
+	}
+	p.base, err = p.opts.Repo.Entries(ctx, p.opts.Change.Base.Commit, paths)
+	return err
+}
+
+func (p *applyPlan) planFiles(ctx context.Context) error {
+	last := carrel.Text("")
+	for i := range p.opts.Change.Files {
+		f := &p.opts.Change.Files[i]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := checkPath(string(f.Path)); err != nil {
+			return err
+		}
+		if f.Path <= last {
+			return fmt.Errorf("change %s does not list its files in order", p.opts.Change.ID)
+		}
+		last = f.Path
+		if err := p.planFile(f); err != nil {
+			return fmt.Errorf("checking %q: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+// planFile adds the steps for one path, or a conflict.
+func (p *applyPlan) planFile(f *carrel.FileChange) error {
+	rel := string(f.Path)
+	if f.Kind == carrel.FileSpecial || f.Before.Kind == carrel.FileSpecial {
+		p.conflict(f, unix.Stat_t{}, "it is neither a file, a link nor a directory, and such are never applied")
+		return nil
+	}
+	if f.Kind != carrel.FileNone && f.Before.Kind == carrel.FileNone {
+		p.imply(f)
+	}
+	if top := p.madeAbove(rel); top != "" {
+		if isBlob(p.base[rel]) && p.dirTouched(f) {
+			p.conflict(f, unix.Stat_t{}, "you deleted its directory since the agent began")
+			return nil
+		}
+		if f.Before.Kind == carrel.FileNone {
+			p.made[rel] = f.Kind == carrel.FileDir
+			p.inside[top] = append(p.inside[top], f)
+		}
+		return nil // what was there before is planned by its own deletion
+	}
+	now, err := p.tree.lstat(rel)
+	if err == unix.ENOTDIR && f.Kind == carrel.FileNone {
+		now, err = unix.Stat_t{}, nil // gone with the directory it was in
+	}
+	if why, known := lookupProblem(err); known {
+		p.conflict(f, unix.Stat_t{}, why)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.planReached(f, now)
+}
+
+// imply plans the directories that f's path needs and the change does not
+// name, because what is in them says enough.
+func (p *applyPlan) imply(f *carrel.FileChange) {
+	rel := string(f.Path)
+	for i := range len(rel) {
+		if rel[i] != '/' || p.made[rel[:i]] {
+			continue
+		}
+		dir := carrel.FileChange{Path: f.Path[:i], FileState: carrel.FileState{Kind: carrel.FileDir, Mode: 0o755}}
+		if top := p.madeAbove(rel[:i]); top != "" {
+			p.inside[top] = append(p.inside[top], &dir)
+		} else if st, err := p.tree.lstat(rel[:i]); err != nil || st.Nlink > 0 {
+			continue
+		} else {
+			p.steps = append(p.steps, applyStep{Kind: stepPut, Path: dir.Path, Mode: dir.Mode, file: &dir})
+		}
+		p.made[rel[:i]] = true
+	}
+}
+
+// madeAbove returns the topmost directory above rel that the change makes.
+func (p *applyPlan) madeAbove(rel string) (top string) {
+	for dir := path.Dir(rel); dir != "."; dir = path.Dir(dir) {
+		if p.made[dir] {
+			top = dir
+		}
+	}
+	return top
+}
+
+func (p *applyPlan) planReached(f *carrel.FileChange, now unix.Stat_t) error {
+	same, err := p.isAlready(f, &now)
+	if err != nil {
+		return err
+	}
+	if same {
+		p.already = append(p.already, f.Path)
+		return nil
+	}
+	why, sum, err := p.moved(f, &now)
+	if err != nil {
+		return err
+	}
+	if why == "" {
+		why = p.forbidden(f)
+	}
+	if why == "" && now.Nlink > 0 && os.Geteuid() != 0 && int(now.Uid) != os.Geteuid() && f.Kind != carrel.FileNone {
+		why = fmt.Sprintf("it belongs to another user (uid %d), and replacing it would take it over", now.Uid)
+	}
+	if why != "" {
+		p.conflict(f, now, why)
+		return nil
+	}
+	old := oldStateOf(&now)
+	old.Sum = sum
+	p.addSteps(f, old)
+	return nil
+}
+
+// forbidden says what else would stop the steps half-way: a directory that
+// cannot be written, or one that is to go and would not be empty.
+func (p *applyPlan) forbidden(f *carrel.FileChange) string {
+	dir, _, err := p.tree.parent(string(f.Path))
+	if err != nil {
+		return err.Error()
+	}
+	at := path.Dir(string(f.Path))
+	if _, known := p.writable[at]; !known {
+		p.writable[at] = unix.Faccessat(dir, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
+	}
+	if !p.writable[at] {
+		return "the directory it belongs in cannot be written"
+	}
+	if f.Before.Kind == carrel.FileDir && f.Kind != carrel.FileDir && !p.willBeEmpty(string(f.Path)) {
+		return "the directory is to go, but holds files that the change does not delete"
+	}
+	return ""
+}
+
+func (p *applyPlan) willBeEmpty(rel string) bool {
+	fd, err := openBeneath(p.tree.root, rel, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	names, err := readNames(fd, len(p.gone))
+	if err != nil {
+		return false
+	}
+	for _, name := range names {
+		if !p.gone[path.Join(rel, name)] {
+			return false
+		}
+	}
+	return true
+}
+
+// addSteps turns one alteration into steps.
+func (p *applyPlan) addSteps(f *carrel.FileChange, old oldState) {
+	before, after := f.Before.Kind, f.Kind
+	add := func(kind stepKind) {
+		p.steps = append(p.steps, applyStep{Kind: kind, Path: f.Path, Mode: f.Mode & 0o777, Digest: f.Digest, Old: old, file: f})
+	}
+	sameContent := before == after && f.Before.Digest == f.Digest && f.Before.Size == f.Size
+	switch {
+	case before == carrel.FileDir && after == carrel.FileDir, sameContent && after == carrel.FileRegular:
+		add(stepMode)
+		return
+	case before == carrel.FileDir:
+		add(stepRmdir)
+	case before != carrel.FileNone && (after == carrel.FileNone || after == carrel.FileDir):
+		add(stepTake)
+	case before != carrel.FileNone:
+		add(stepSwap)
+		return
+	}
+	if after == carrel.FileNone {
+		return
+	}
+	if after == carrel.FileDir {
+		p.made[string(f.Path)] = true
+	}
+	add(stepPut)
+	p.steps[len(p.steps)-1].Old = oldState{}
+}
+
+func kindOf(st *unix.Stat_t) carrel.FileKind {
+	if st.Nlink == 0 {
+		return carrel.FileNone
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return carrel.FileRegular
+	case unix.S_IFLNK:
+		return carrel.FileLink
+	case unix.S_IFDIR:
+		return carrel.FileDir
+	}
+	return carrel.FileSpecial
+}

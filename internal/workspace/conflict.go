@@ -1,0 +1,46 @@
+package workspace
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// Conflict is a path that cannot be applied because the tree is not what the
+// change was made from.
+type Conflict struct {
+	Path   carrel.Text `json:"path"`
+	Reason string      `json:"reason"`
+	// Ours is what the tree has now, Theirs what the change wants. If
+	// ThreeWay, Base is what the base commit has, and the contents of Base and
+	// Ours are in the content store, so that a merge can be shown.
+	ThreeWay bool             `json:"three_way"`
+	Base     carrel.FileState `json:"base"`
+	Ours     carrel.FileState `json:"ours"`
+	Theirs   carrel.FileState `json:"theirs"`
+}
+
+// ConflictError is an apply that was refused before anything was written.
+type ConflictError struct {
+	Change    carrel.ChangeID
+	Conflicts []Conflict
+}
+
+// maxNamed bounds the paths that an error names one by one.
+const maxNamed = 5
+
+// Error names the first few conflicts and what to do.
+func (e *ConflictError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of the files of %s cannot be applied, so nothing was:", len(e.Conflicts), e.Change)
+	for i, c := range e.Conflicts {
+		if i == maxNamed {
+			fmt.Fprintf(&b, "\n  and %d more", len(e.Conflicts)-maxNamed)
+			break
+		}
+		fmt.Fprintf(&b, "\n  %q: %s", c.Path, c.Reason)
+	}
+	b.WriteString("\nyour files are as you left them; apply to a branch (carrel apply --branch NAME) and merge it, or run the agent again")
+	return b.String()
+}

@@ -1,0 +1,349 @@
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/carrel-dev/carrel/internal/blob"
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// The child half of the crash tests: it applies a change and kills itself at
+// the n-th point.
+func init() {
+	if job := os.Getenv("CARREL_TEST_APPLY"); job != "" {
+		applyAndDie(job)
+	}
+}
+
+type crashJob struct {
+	Change       *carrel.Change
+	Blobs, State string
+	At           int
+}
+
+func applyAndDie(file string) {
+	var job crashJob
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(raw, &job)
+	}
+	blobs, berr := blob.Open(job.Blobs)
+	if err = errors.Join(err, berr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	n := 0
+	p, err := planApply(context.Background(), ApplyOptions{Change: job.Change, Blobs: blobs, State: job.State, at: func(string) error {
+		if n++; n > job.At {
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			select {}
+		}
+		return nil
+	}})
+	if err == nil {
+		err = p.carryOut(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// crash applies in a child that is killed at the n-th point; it reports
+// whether it got that far.
+func (b *applyBench) crash(c *carrel.Change, n int) bool {
+	b.t.Helper()
+	raw, err := json.Marshal(crashJob{c, filepath.Join(filepath.Dir(b.root), "blobs"), b.state, n})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	job := filepath.Join(b.t.TempDir(), "job")
+	if err := os.WriteFile(job, raw, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "CARREL_TEST_APPLY="+job)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
+		return true
+	}
+	if err != nil {
+		b.t.Fatalf("child: %v\n%s", err, out)
+	}
+	return false
+}
+
+// I169: killed at any point, an apply is taken back, or finished, by the next
+// command, and can then be made again.
+func TestKilledApplyIsAllOrNothing(t *testing.T) {
+	for n := 0; ; n++ {
+		b := newApplyBench(t, everyKind).wantEveryKind()
+		c := b.change()
+		if !b.crash(c, n) {
+			if n < 30 { // a point for each file staged and each step made
+				t.Errorf("only %d points", n)
+			}
+			b.expect(everyKindDone)
+			return
+		}
+		done, err := RecoverApplies(context.Background(), b.state)
+		if err != nil || len(done) != 1 || done[0].Kept != nil || done[0].Change != c.ID {
+			t.Fatalf("point %d: %+v, %v", n, done, err)
+		}
+		want := everyKind
+		if done[0].Finished {
+			want = everyKindDone
+		}
+		b.expect(want)
+		if t.Failed() {
+			t.Fatalf("at point %d", n)
+		}
+		if n%7 == 0 { // and again, whole
+			if _, err := b.apply(b.options(c)); err != nil && !done[0].Finished {
+				var conflict *ConflictError
+				if !errors.As(err, &conflict) { // what was put back has a new ctime
+					t.Fatalf("point %d, again: %v", n, err)
+				}
+			}
+		}
+	}
+}
+
+// Recovery itself may be killed.
+func TestRecoveryCanBeInterrupted(t *testing.T) {
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	c := b.change()
+	if !b.crash(c, 34) {
+		t.Fatal("the apply ended")
+	}
+	journals, err := readJournals(b.state)
+	if err != nil || len(journals) != 1 || journals[0].Phase != phaseSwapping {
+		t.Fatal(journals, err)
+	}
+	j := journals[0]
+	tree, err := openApplyTree(b.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	if err := j.openWork(tree); err != nil {
+		t.Fatal(err)
+	}
+	for i := len(j.Steps) - 1; i > len(j.Steps)/2; i-- { // half of it
+		if _, err := j.undo(tree, &j.Steps[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+		t.Fatal(done, err)
+	}
+	b.expect(everyKind)
+}
+
+// What the user altered between the crash and the recovery stays, and what it
+// had replaced is kept.
+func TestRecoveryKeepsWhatTheUserAltered(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"a": "old", "b": "old", "z": "old"}).want("a", "new").want("b", "new").want("n/in", "new").want("m", "new").want("z", "new")
+	c := b.change()
+	n := 0
+	for ; b.tree()["n/in"] == ""; n++ { // until everything but z is swapped
+		b = newApplyBench(t, map[string]string{"a": "old", "b": "old", "z": "old"}).want("a", "new").want("b", "new").want("n/in", "new").want("m", "new").want("z", "new")
+		c = b.change()
+		if !b.crash(c, n) {
+			t.Fatal("the apply ended")
+		}
+	}
+	b.lay("a", "edited after the crash")
+	b.lay("n/mine", "mine")
+	b.lay("m", "edited")
+	done, err := RecoverApplies(context.Background(), b.state)
+	var kept *KeptError
+	if err != nil || len(done) != 1 || !errors.As(done[0].Kept, &kept) {
+		t.Fatal(done, err)
+	}
+	got := b.tree()
+	for name, want := range map[string]string{"a": "edited after the crash", "b": "old", "z": "old", "m": "edited", "n/in": "new", "n/mine": "mine"} {
+		if got[name] != want {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+	var old bool
+	for name, content := range got {
+		old = old || strings.HasPrefix(name, workPrefix) && content == "old"
+	}
+	if !old || !strings.HasPrefix(kept.Dir, b.root) {
+		t.Errorf("what was replaced is not kept: %v in %v", kept, got)
+	}
+}
+
+// An error at any point leaves the tree as it was.
+func TestFailedApplyIsRolledBack(t *testing.T) {
+	for n := 0; ; n++ {
+		b := newApplyBench(t, everyKind).wantEveryKind()
+		o, i := b.options(b.change()), 0
+		failure := fmt.Errorf("point %d: %w", n, unix.ENOSPC)
+		o.at = func(string) error {
+			if i++; i > n {
+				return failure
+			}
+			return nil
+		}
+		_, err := b.apply(o)
+		if err == nil {
+			b.expect(everyKindDone)
+			return
+		}
+		if !errors.Is(err, unix.ENOSPC) || strings.Contains(err.Error(), "taking back") {
+			t.Fatal(err)
+		}
+		if b.expect(everyKind); t.Failed() {
+			t.Fatalf("at point %d", n)
+		}
+	}
+}
+
+// What the user does while the apply is at work is found when it is displaced.
+func TestUserEditsDuringTheApply(t *testing.T) {
+	for name, edit := range map[string]func(b *applyBench){
+		"write":       func(b *applyBench) { b.lay("z", "mine") },
+		"same length": func(b *applyBench) { b.lay("z", "OLD") },
+		"create":      func(b *applyBench) { b.lay("zz", "mine") },
+		"delete":      func(b *applyBench) { _ = os.Remove(filepath.Join(b.root, "z")) },
+		"mkdir":       func(b *applyBench) { _ = os.Remove(filepath.Join(b.root, "z")); b.lay("z/x", "mine") },
+		"fill":        func(b *applyBench) { b.lay("d/x", "mine") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApplyBench(t, map[string]string{"a": "old", "z": "old", "d/": ""}).want("a", "new").want("z", "new").want("zz", "new").want("d", "")
+			o := b.options(b.change())
+			var mine map[string]string
+			o.at = func(point string) error {
+				if point == "step" && mine == nil {
+					edit(b)
+					mine = b.tree()
+					for path := range mine {
+						if strings.HasPrefix(path, workPrefix) {
+							delete(mine, path)
+						}
+					}
+				}
+				return nil
+			}
+			var conflict *ConflictError
+			if _, err := b.apply(o); !errors.As(err, &conflict) {
+				t.Errorf("got %v", err)
+			}
+			b.expect(mine)
+		})
+	}
+}
+
+// An editor that had the file open writes to what was displaced.
+func TestWriteToTheDisplacedFileIsNotLost(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"a": "old", "z": "old"}).want("a", "new").want("z", "new")
+	f, err := os.OpenFile(filepath.Join(b.root, "a"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	o := b.options(b.change())
+	o.at = func(point string) error {
+		if point == "swapped" {
+			_, err := f.WriteString("mine")
+			return err
+		}
+		return nil
+	}
+	var conflict *ConflictError
+	if _, err := b.apply(o); !errors.As(err, &conflict) {
+		t.Errorf("got %v", err)
+	}
+	b.expect(map[string]string{"a": "mine", "z": "old"})
+}
+
+func TestApplyOnAFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to mount a small file system; TestFailedApplyIsRolledBack covers the same ways")
+	}
+	b := newApplyBench(t, nil)
+	if err := unix.Mount("tmpfs", b.root, "tmpfs", 0, "size=256k"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mounting a tmpfs: %v", err)
+		}
+		t.Skipf("mounting a tmpfs: %v", err)
+	}
+	defer unix.Unmount(b.root, unix.MNT_DETACH)
+	b.lay("a", "old")
+	b.lay("d/f", "old")
+	b.begin()
+	for i := range 20 {
+		b.want("big"+strconv.Itoa(i), strings.Repeat(strconv.Itoa(i), 20_000))
+	}
+	b.want("a", "new").want("d/f", "").want("d", "")
+	if _, err := b.apply(b.options(b.change())); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+	b.expect(map[string]string{"a": "old", "d/": "", "d/f": "old"})
+	for i := range 20 { // the twin: what fits is applied
+		delete(b.files, "big"+strconv.Itoa(i))
+	}
+	if _, err := b.apply(b.options(b.change())); err != nil {
+		t.Error(err)
+	}
+	b.expect(map[string]string{"a": "new"})
+}
+
+func TestApplyAcrossAMountIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to mount")
+	}
+	b := newApplyBench(t, map[string]string{"m/": "", "f": "old"})
+	if err := unix.Mount("tmpfs", filepath.Join(b.root, "m"), "tmpfs", 0, "size=256k"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mounting a tmpfs: %v", err)
+		}
+		t.Skipf("mounting a tmpfs: %v", err)
+	}
+	defer unix.Unmount(filepath.Join(b.root, "m"), unix.MNT_DETACH)
+	b.lay("m/f", "old")
+	b.begin()
+	b.want("m/f", "new").want("f", "new")
+	if found := b.conflictsOf(); len(found) != 1 || !strings.Contains(found["m/f"].Reason, "file system") {
+		t.Errorf("got %+v", found)
+	}
+}
+
+func TestRecoverWithNothingToDo(t *testing.T) {
+	if done, err := RecoverApplies(context.Background(), t.TempDir()); err != nil || done != nil {
+		t.Error(done, err)
+	}
+}
+
+func TestRecoverLeavesALiveApplyAlone(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"f": "old"}).want("f", "new")
+	o := b.options(b.change())
+	o.at = func(string) error {
+		done, err := RecoverApplies(context.Background(), b.state)
+		if len(done) != 0 {
+			return fmt.Errorf("recovered %+v", done)
+		}
+		return err
+	}
+	if _, err := b.apply(o); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(map[string]string{"f": "new"})
+}
