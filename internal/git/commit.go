@@ -19,9 +19,8 @@ import (
 type File struct {
 	Path string
 	Mode string // ModeFile, ModeExecutable, ModeLink or "" for deleted
-	Size int64
-	// Write writes exactly Size bytes.
-	Write func(w io.Writer) error
+	// Open returns the content as it goes into the repository, and its size.
+	Open func() (content io.ReadCloser, size int64, err error)
 }
 
 // Commit is a commit made by a draft.
@@ -121,19 +120,24 @@ func (d *Draft) script(w io.Writer, files []File, want map[string]Entry, message
 
 // inline writes one file and returns the object name it must get.
 func (d *Draft) inline(w io.Writer, f File) (string, error) {
-	if _, err := fmt.Fprintf(w, "M %s inline %s\ndata %d\n", f.Mode, quotePath(f.Path), f.Size); err != nil {
+	content, size, err := f.Open()
+	if err != nil {
+		return "", err
+	}
+	defer content.Close()
+	if _, err := fmt.Fprintf(w, "M %s inline %s\ndata %d\n", f.Mode, quotePath(f.Path), size); err != nil {
 		return "", err
 	}
 	h := d.repo.newHash()
-	fmt.Fprintf(h, "blob %d\x00", f.Size)
-	counted := &counter{w: io.MultiWriter(w, h)}
-	if err := f.Write(counted); err != nil {
+	fmt.Fprintf(h, "blob %d\x00", size)
+	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(content, size+1))
+	if err != nil {
 		return "", err
 	}
-	if counted.n != f.Size {
-		return "", fmt.Errorf("content has %d bytes, not %d", counted.n, f.Size)
+	if n != size {
+		return "", fmt.Errorf("content is not %d bytes long", size)
 	}
-	_, err := io.WriteString(w, "\n")
+	_, err = io.WriteString(w, "\n")
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
@@ -142,18 +146,6 @@ func (r *Repo) newHash() hash.Hash {
 		return sha256.New()
 	}
 	return sha1.New()
-}
-
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-// Write implements io.Writer.
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // line is the user at a time, as commits have it.

@@ -92,9 +92,7 @@ func (d *Draft) Attributes(ctx context.Context, paths []string) (map[string]Attr
 
 func (a *Attributes) set(name, value string) {
 	switch name {
-	case "text":
-		a.Text = value
-	case "crlf": // the old spelling of text; text wins
+	case "text", "crlf": // crlf is the old spelling; git lists text first, and text wins
 		if a.Text == "" {
 			a.Text = map[string]string{"set": "set", "unset": "unset", "input": "set", "auto": "auto"}[value]
 		}

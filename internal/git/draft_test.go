@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-func content(path, mode, s string) File {
-	return File{Path: path, Mode: mode, Size: int64(len(s)), Write: func(w io.Writer) error {
-		_, err := io.WriteString(w, s)
-		return err
+func content(path, mode, s string) File { return sized(path, mode, s, int64(len(s))) }
+
+func sized(path, mode, s string, size int64) File {
+	return File{Path: path, Mode: mode, Open: func() (io.ReadCloser, int64, error) {
+		return io.NopCloser(strings.NewReader(s)), size, nil
 	}}
 }
 
@@ -116,9 +117,9 @@ func TestCommitIsCompared(t *testing.T) {
 	ctx := context.Background()
 	for name, files := range map[string][]File{
 		"file below a file":    {content("x", ModeFile, "1"), content("x/y", ModeFile, "2")},
-		"content cut short":    {{Path: "x", Mode: ModeFile, Size: 5, Write: func(w io.Writer) error { _, err := w.Write([]byte("12")); return err }}},
-		"content too long":     {{Path: "x", Mode: ModeFile, Size: 1, Write: func(w io.Writer) error { _, err := w.Write([]byte("12")); return err }}},
-		"content unreadable":   {{Path: "x", Mode: ModeFile, Size: 1, Write: func(io.Writer) error { return errors.New("gone") }}},
+		"content cut short":    {sized("x", ModeFile, "12", 5)},
+		"content too long":     {sized("x", ModeFile, "12", 1)},
+		"content unreadable":   {{Path: "x", Mode: ModeFile, Open: func() (io.ReadCloser, int64, error) { return nil, 0, errors.New("gone") }}},
 		"path into .git":       {content(".git/hooks/x", ModeFile, "1")},
 		"path into .Git":       {content("a/.Git/x", ModeFile, "1")},
 		"path into git~1":      {content("git~1/x", ModeFile, "1")},
