@@ -30,8 +30,23 @@ type image struct {
 // open returns the program. It is started by descriptor, so that what was
 // checked is what runs.
 func (i *image) open(installDir string) (*os.File, error) {
-	i.once.Do(func() { i.file, i.how, i.err = openImage(installDir) })
+	i.once.Do(func() {
+		if i.file, i.how, i.err = openImage(installDir); i.err == nil {
+			i.file, i.err = aside(i.file)
+		}
+	})
 	return i.file, i.err
+}
+
+// aside moves a descriptor out of the way of those that a child is given: it
+// is executed by its number, after theirs have been put in place.
+func aside(f *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", desk.Name, err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func openImage(installDir string) (*os.File, string, error) {

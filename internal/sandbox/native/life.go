@@ -28,6 +28,8 @@ type Desk struct {
 	streams   *streams
 	diagnosis diagnosis
 	watch     *watch
+	// memoryNote says why memory is watched instead of held, if it is.
+	memoryNote string
 
 	// While it is built; used by the goroutine of start only.
 	networked, ready bool
@@ -245,16 +247,6 @@ func (d *Desk) Kill() error {
 	default:
 		return wrap("ending the desk", d.process.kill())
 	}
-}
-
-// endFor ends the desk for a reason that Exit names.
-func (d *Desk) endFor(cause string) {
-	d.mu.Lock()
-	if d.cause == "" && d.status == nil {
-		d.cause = cause
-	}
-	d.mu.Unlock()
-	_ = d.Kill()
 }
 
 // Wait implements sandbox.Desk.

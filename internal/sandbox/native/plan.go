@@ -5,12 +5,41 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
 
-// defaultTmpSize bounds each tmpfs of a desk that names no size.
-const defaultTmpSize = 1 << 30
+const (
+	// defaultPids bounds processes and threads where no limit is asked for:
+	// more than any build needs, and less than what would choke the machine.
+	defaultPids = 16_384
+	// A tmpfs of no size of its own may take this part of the memory, …
+	tmpShare = 4
+	// … but is never too small to work with.
+	minTmpSize = 256 << 20
+)
+
+// tmpSize bounds each tmpfs of a desk that names no size.
+func tmpSize(l *sandbox.Limits) int64 {
+	size := int64(minTmpSize)
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		size = max(size, int64(info.Totalram)*int64(info.Unit)/tmpShare)
+	}
+	if l.Memory > 0 {
+		size = min(size, l.Memory)
+	}
+	return size
+}
+
+func pids(l *sandbox.Limits) int64 {
+	if l.Pids > 0 {
+		return l.Pids
+	}
+	return defaultPids
+}
 
 var kinds = map[sandbox.MountKind]desk.MountKind{
 	sandbox.MountBind:    desk.Bind,
@@ -27,7 +56,7 @@ func planOf(s *sandbox.Spec, id Identity) *desk.Plan {
 	p := &desk.Plan{
 		Program: s.Program, Args: s.Args, Env: s.Env, Dir: s.Dir, Host: s.Host,
 		Pty: s.Terminal != nil, Network: s.Attach != nil, Handed: id.Borrowed,
-		Pids: s.Limits.Pids, TmpSize: defaultTmpSize,
+		Pids: pids(&s.Limits), TmpSize: tmpSize(&s.Limits),
 	}
 	if p.Host == "" {
 		p.Host = "carrel"

@@ -77,7 +77,7 @@ func launch(image *os.File, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 	inside = append(inside, plan)
 	files := []*os.File{null, null, errs, control, plan}
 	if s.Terminal == nil {
-		if d.streams, err = openStreams(s); err != nil {
+		if d.streams, err = openStreams(s, id); err != nil {
 			return nil, err
 		}
 		files = append(files, d.streams.inside...)
@@ -115,6 +115,9 @@ func sealedPlan(p *desk.Plan) (*os.File, error) {
 // begin carries the desk from its first sign of life to the program's start.
 func (d *Desk) begin(ctx context.Context, image *os.File) error {
 	go d.hear()
+	if err := d.prepareWatch(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var pending sync.WaitGroup
 	defer pending.Wait()
@@ -227,7 +230,7 @@ func (d *Desk) goAhead() error {
 		}
 		d.relayTerminal()
 	}
-	d.startWatch()
+	d.watch.start()
 	return d.link.Send(desk.Message{Kind: desk.Go})
 }
 

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -63,9 +64,15 @@ func pipe(oursReads bool) (inside, outside *os.File, err error) {
 	return os.NewFile(uintptr(theirs), "pipe"), os.NewFile(uintptr(ours), "pipe"), nil
 }
 
-// openStreams makes the pipes and starts relaying.
-func openStreams(s *sandbox.Spec) (*streams, error) {
+// openStreams makes the pipes and starts relaying. The agent's ends are given
+// to the desk's user, so that /dev/stdout can be opened.
+func openStreams(s *sandbox.Spec, id Identity) (_ *streams, err error) {
 	st := &streams{}
+	defer func() {
+		if err != nil {
+			st.abandon()
+		}
+	}()
 	in, feed, err := pipe(false)
 	if err != nil {
 		return nil, err
@@ -75,7 +82,6 @@ func openStreams(s *sandbox.Spec) (*streams, error) {
 		end, from, err := pipe(true)
 		if err != nil {
 			feed.Close()
-			st.abandon()
 			return nil, err
 		}
 		st.inside = append(st.inside, end)
@@ -85,13 +91,18 @@ func openStreams(s *sandbox.Spec) (*streams, error) {
 			drain(to, from)
 		}()
 	}
+	for _, f := range st.inside {
+		if err := f.Chown(id.Outside, id.Group); err != nil {
+			feed.Close()
+			return nil, fmt.Errorf("giving the streams to the desk: %w", err)
+		}
+	}
 	if s.Stdin == nil {
 		return st, feed.Close()
 	}
 	watched, stop, err := os.Pipe()
 	if err != nil {
 		feed.Close()
-		st.abandon()
 		return nil, err
 	}
 	st.stop = stop

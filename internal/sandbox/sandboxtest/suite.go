@@ -1,7 +1,7 @@
 package sandboxtest
 
 import (
-	"strings"
+	"os"
 	"testing"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -9,15 +9,90 @@ import (
 
 const probePath = "/probe"
 
-// Run runs the suite on a tier, as the user the test runs as.
-func Run(t *testing.T, tier sandbox.Tier) {
-	t.Run("ProgramRuns", func(t *testing.T) { programRuns(&bed{t, tier, t.TempDir()}) })
+// cases is the suite. A case named for an attack holds its positive twin.
+var cases = []struct {
+	name string
+	run  func(*bed)
+}{
+	{"ContractOfTheGate", contract},
+	{"ExitCodesPassThrough", exitCodes},
+	{"ProgramNotFoundIs127", notFound},
+	{"ProgramNotExecutableIs126", notExecutable},
+	{"SignalsAreForwarded", signals},
+	{"GraceEndsEverything", grace},
+	{"BackgroundProcessesEndWithTheRun", background},
+	{"StandardInputArrives", standardInput},
+	{"StandardInputIsNotReadAhead", inputEnds},
+	{"ClosedOutputIsSeenInside", closedOutput},
+	{"DirectoryAsStandardStream", directoryStream},
+
+	{"OverlayKeepsTheTreeUntouched", overlay},
+	{"OverlayOfOddNames", oddNames},
+	{"MountsCoverFiles", coverFiles},
+	{"MountPointsAreNotMadeOnTheHost", noHostMountPoints},
+	{"MissingSourceIsNamed", missingSource},
+	{"ProcRootLeadsNowhere", procRoot},
+	{"InheritedDescriptors", inheritedDescriptors},
+	{"DeviceFilesAbsent", devices},
+	{"DeviceNodesCannotBeMade", deviceNodes},
+	{"CoreDumpsStayInside", coreDumps},
+	{"SetuidIsInert", setuid},
+	{"TruncateOfReadOnlyFiles", truncate},
+	{"RenameOutOfReadOnly", renames},
+	{"HostFileAsStdoutReopened", reopenStdout},
+	{"HostRootStaysOut", hostRoot},
+	{"KernelSettings", kernelSettings},
+	{"RootAndDevAreClosed", closedRoot},
+
+	{"ForbiddenCalls", forbiddenCalls},
+	{"ForeignCallABIs", foreignABIs},
+	{"ReachingPID1", reachingPID1},
+	{"SignalsOut", signalsOut},
+	{"MemfdExec", memfdExec},
+	{"AbstractSockets", abstractSockets},
+	{"NoCapabilities", capabilities},
+	{"PrivilegeHelpers", privilegeHelpers},
+	{"NestedSandboxes", nestedSandboxes},
+	{"DebuggersWork", debuggers},
+
+	{"NetworkIsLoopbackOnly", loopbackOnly},
+	{"SocketsAreHandedOut", handedSockets},
+	{"AttachFailureStopsTheStart", attachFails},
+
+	{"TerminalOfItsOwn", terminal},
+	{"StopAndContinue", stopAndContinue},
+
+	{"MemoryLimit", memoryLimit},
+	{"ProcessLimit", processLimit},
+	{"DiskLimit", diskLimit},
+	{"WallLimit", wallLimit},
+	{"TmpfsIsBounded", tmpfsBounded},
+
+	{"EnforcementIsReported", enforcement},
+	{"ProbeIsTrue", probeIsTrue},
+	{"SupervisorKilled", supervisorKilled},
+	{"ManyRunsLeaveNothing", manyRuns},
 }
 
-func programRuns(b *bed) {
-	out := b.sh("id -u; pwd; echo hi > f; cat f; ls -la /; ls -la /dev /proc/self/fd; cat /proc/self/status | grep -i cap; cat /proc/self/mountinfo; tty; cat /proc/1/status | grep -i 'cap\\|seccomp\\|NoNew'; echo err >&2; ps aux")
-	b.t.Log(out)
-	if !strings.Contains(out, "/workspace") {
-		b.t.Error("not in the workspace")
+// Run runs the suite on a tier, as the user that the test runs as.
+func Run(t *testing.T, tier sandbox.Tier) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { c.run(&bed{t, tier, t.TempDir()}) })
 	}
+}
+
+// Main carries out what a test binary was started again for: a probe inside a
+// desk, or a supervisor to be killed. It returns false if there is nothing of
+// that kind to do.
+func Main(tier func() sandbox.Tier) (code int, done bool) {
+	if len(os.Args) < 3 {
+		return 0, false
+	}
+	switch os.Args[1] {
+	case "probe":
+		return probe(os.Args[2], os.Args[3:]), true
+	case "supervise":
+		return supervise(tier(), os.Args[2]), true
+	}
+	return 0, false
 }

@@ -132,21 +132,26 @@ func notStarted(program string, err error) error {
 // them per user namespace, so those of the host do not count. PID 1 keeps a
 // few for itself, since a Go program that cannot start a thread dies.
 func limitProcesses(n int64) error {
-	if n <= 0 {
-		return nil
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &l); err != nil {
+		return err
 	}
-	l := unix.Rlimit{Cur: uint64(n), Max: uint64(n) + spareThreads}
+	l.Max = min(l.Max, uint64(n)+spareThreads)
+	l.Cur = min(l.Max, uint64(n))
 	return unix.Setrlimit(unix.RLIMIT_NPROC, &l)
 }
 
 const spareThreads = 32
 
-func settleLimits(pid int, n int64) {
-	if n <= 0 {
+// settleLimits takes the spare from the program that has just been started,
+// and gives it to PID 1.
+func settleLimits(pid int) {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NPROC, &l) != nil {
 		return
 	}
-	agent := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
+	agent := unix.Rlimit{Cur: l.Cur, Max: l.Cur}
 	_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, &agent, nil)
-	own := unix.Rlimit{Cur: uint64(n) + spareThreads, Max: uint64(n) + spareThreads}
-	_ = unix.Setrlimit(unix.RLIMIT_NPROC, &own)
+	l.Cur = l.Max
+	_ = unix.Setrlimit(unix.RLIMIT_NPROC, &l)
 }

@@ -73,7 +73,7 @@ func openPty() (master, slave int, err error) {
 	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
 		return -1, -1, failed("opening a terminal", err)
 	}
-	slave, err = unix.IoctlRetInt(master, unix.TIOCGPTN)
+	slave, err = unix.IoctlGetInt(master, unix.TIOCGPTN)
 	if err != nil {
 		return -1, -1, failed("opening a terminal", err)
 	}

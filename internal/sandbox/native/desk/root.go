@@ -23,7 +23,10 @@ type root struct {
 
 const (
 	rootSize = 64 << 20 // the root holds mount points and a few small files
-	noFlags  = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	// An inode takes memory that the size does not count.
+	minInodes     = 1 << 14
+	bytesPerInode = 1 << 11
+	noFlags       = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 )
 
 // newRoot mounts an empty root over the host's. Absolute paths still lead to
@@ -131,7 +134,8 @@ func (r *root) tmpfs(target string, mode uint32, size int64, attrs int) error {
 		size = r.tmpSize
 	}
 	fd, err := makeFS("tmpfs", attrs|noFlags, [2]string{"source", "carrel"},
-		[2]string{"mode", "0" + strconv.FormatUint(uint64(mode), 8)}, [2]string{"size", strconv.FormatInt(size, 10)})
+		[2]string{"mode", "0" + strconv.FormatUint(uint64(mode), 8)}, [2]string{"size", strconv.FormatInt(size, 10)},
+		[2]string{"nr_inodes", strconv.FormatInt(max(minInodes, size/bytesPerInode), 10)})
 	if err != nil {
 		return err
 	}
@@ -227,11 +231,10 @@ func (r *root) file(m *Mount) error {
 		return err
 	}
 	defer unix.Close(tree)
-	err = errors.Join(protect(tree, &Mount{}, -1), unix.Unlinkat(r.fd, staged, 0))
-	if err != nil {
+	if err := protect(tree, &Mount{}, -1); err != nil {
 		return err
 	}
-	return r.place(tree, m.Target)
+	return errors.Join(r.place(tree, m.Target), unix.Unlinkat(r.fd, staged, 0))
 }
 
 // pivot makes r the root and lets go of the host's.

@@ -202,7 +202,7 @@ func work(link *Link, orders <-chan Message, p *Plan, writable []string) (int, e
 	if s.err != nil {
 		return 0, s.err
 	}
-	settleLimits(s.pid, p.Pids)
+	settleLimits(s.pid)
 	if tty < 0 {
 		CloseAll(streams[:])
 	}

@@ -1,0 +1,162 @@
+package native
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside returns the processes of a desk, PID 1 first, by following children:
+// whoever loses its parent inside becomes PID 1's.
+func inside(pid1 int) []int {
+	pids := []int{pid1}
+	for i := 0; i < len(pids); i++ {
+		pids = append(pids, children(pids[i])...)
+	}
+	return pids
+}
+
+func children(pid int) (out []int) {
+	files, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, s := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(s); err == nil {
+				out = append(out, child)
+			}
+		}
+	}
+	return out
+}
+
+// canWatchMemory says why memory cannot be watched on this kernel, if so.
+func canWatchMemory(pid int) error {
+	self := strconv.Itoa(pid)
+	if _, err := os.ReadFile("/proc/" + self + "/task/" + self + "/children"); err != nil {
+		return fmt.Errorf("no cgroup may be written, and /proc does not say which processes belong to the desk: %w", err)
+	}
+	return nil
+}
+
+// memoryInside adds up what the desk's processes hold that is not a file's,
+// and what lies in its file systems in memory.
+func memoryInside(pid1 int) (int64, error) {
+	var sum int64
+	for _, pid := range inside(pid1) {
+		sum += held(pid)
+	}
+	for _, dir := range []string{"tmp", "dev/shm"} {
+		var st unix.Statfs_t
+		if unix.Statfs(fmt.Sprintf("/proc/%d/root/%s", pid1, dir), &st) == nil && st.Type == unix.TMPFS_MAGIC {
+			sum += int64(st.Blocks-st.Bfree) * st.Bsize
+		}
+	}
+	if sum == 0 {
+		return 0, errors.New("the desk is gone")
+	}
+	return sum, nil
+}
+
+// held reads a process's own pages. One that has ended holds none.
+func held(pid int) int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, ok := bytes.Cut(b, []byte("RssAnon:"))
+	if !ok {
+		return 0
+	}
+	line, _, _ := bytes.Cut(rest, []byte("kB"))
+	kib, _ := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	return kib << 10
+}
+
+// diskGuard watches what a run writes to the host's disks.
+type diskGuard struct {
+	paths []string
+	limit int64 // bytes the run may add; 0: no limit
+	base  int64
+	floor map[string]space
+}
+
+// space is what must stay free on one file system.
+type space struct{ bytes, inodes uint64 }
+
+const (
+	// keepFree of every file system that a run writes to is not the run's.
+	keepFree = 1 << 30
+	// keepInodes likewise.
+	keepInodes = 10_000
+	// perFile is what a file costs besides its content.
+	perFile = 1 << 10
+)
+
+// newDiskGuard measures where the run begins. nil means that there is nothing
+// to watch.
+func newDiskGuard(paths []string, limit int64) (*diskGuard, error) {
+	if len(paths) == 0 {
+		if limit > 0 {
+			return nil, errors.New("nothing says where the run writes")
+		}
+		return nil, nil
+	}
+	g := &diskGuard{paths: paths, limit: limit, floor: map[string]space{}}
+	for _, p := range paths {
+		var st unix.Statfs_t
+		if err := unix.Statfs(p, &st); err != nil {
+			return nil, &os.PathError{Op: "measuring the disk of", Path: p, Err: err}
+		}
+		// On a disk that is almost full already a run may use half the rest.
+		g.floor[p] = space{min(keepFree, free(&st)/2), min(keepInodes, st.Ffree/2)}
+	}
+	if limit > 0 {
+		g.base = g.used()
+	}
+	return g, nil
+}
+
+func free(st *unix.Statfs_t) uint64 { return st.Bavail * uint64(st.Bsize) }
+
+// exceeded reports whether the run must end.
+func (g *diskGuard) exceeded() bool {
+	for p, keep := range g.floor {
+		var st unix.Statfs_t
+		if unix.Statfs(p, &st) != nil {
+			continue // removed meanwhile: nothing is written there
+		}
+		if free(&st) < keep.bytes || st.Files > 0 && st.Ffree < keep.inodes {
+			return true
+		}
+	}
+	return g.limit > 0 && g.used()-g.base > g.limit
+}
+
+// used adds up the files below the run's directories, as the disk holds them.
+func (g *diskGuard) used() (sum int64) {
+	for _, p := range g.paths {
+		_ = filepath.WalkDir(p, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil //nolint:nilerr // a directory that went away, or that the agent closed
+			}
+			if info, err := d.Info(); err == nil {
+				if st, ok := info.Sys().(*syscall.Stat_t); ok {
+					sum += st.Blocks*512 + perFile
+				}
+			}
+			return nil
+		})
+	}
+	return sum
+}

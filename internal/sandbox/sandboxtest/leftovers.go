@@ -1,0 +1,158 @@
+package sandboxtest
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+func enforcement(b *bed) {
+	s := b.spec("/bin/true")
+	s.Limits.Memory = 1 << 30
+	d := b.mustStart(s)
+	if _, err := d.Wait(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.controls(d.Enforcement())
+}
+
+func probeIsTrue(b *bed) {
+	b.controls(b.tier.Probe(b.t.Context()))
+}
+
+// controls checks that every control has one answer, and that what is not
+// enforced says how to mend it.
+func (b *bed) controls(list []carrel.Enforcement) {
+	b.t.Helper()
+	seen := map[carrel.Control]carrel.Enforcement{}
+	for _, e := range list {
+		if _, twice := seen[e.Control]; twice || e.How == "" {
+			b.t.Errorf("%+v", e)
+		}
+		seen[e.Control] = e
+	}
+	for _, c := range []carrel.Control{carrel.ControlFiles, carrel.ControlStaging, carrel.ControlProcesses, carrel.ControlPrivilege, carrel.ControlSyscalls,
+		carrel.ControlNetwork, carrel.ControlStreams, carrel.ControlLifetime, carrel.ControlPids} {
+		if seen[c].Level != carrel.Enforced {
+			b.t.Errorf("%s: %+v, want enforced", c, seen[c])
+		}
+	}
+	if seen[carrel.ControlMemory].Level == carrel.NotEnforced || seen[carrel.ControlExec].Level != carrel.NotEnforced {
+		b.t.Errorf("memory %+v, exec %+v", seen[carrel.ControlMemory], seen[carrel.ControlExec])
+	}
+}
+
+// supervise is a supervisor that waits to be killed.
+func supervise(tier sandbox.Tier, dir string) int {
+	t := &testing.T{}
+	b := &bed{t, tier, dir}
+	s := b.spec("/bin/sh", "-c", "setsid sleep "+os.Args[3]+" & echo up; sleep "+os.Args[3])
+	s.Stdout = os.Stdout
+	s.Limits.Memory = 1 << 30
+	d, err := b.start(s)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	_, _ = d.Wait()
+	return 0
+}
+
+// supervisorKilled is attack K187: a supervisor that dies leaves nothing.
+func supervisorKilled(b *bed) {
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	mark := fmt.Sprintf("%d.%d", 200000+os.Getpid(), time.Now().UnixNano()%1e6)
+	cmd := exec.Command(self, "supervise", b.dir, mark)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+		_ = cmd.Process.Kill()
+		b.t.Fatalf("the supervisor says %q", line)
+	}
+	if n := len(processesWith(mark)); n < 3 {
+		b.t.Errorf("%d processes while the run lasts", n)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	b.waitFor(func() bool { return len(processesWith(mark)) == 0 })
+}
+
+// manyRuns: what a run takes of the host it gives back.
+func manyRuns(b *bed) {
+	const runs = 400
+	s := b.spec("/bin/true")
+	once := func() {
+		d, err := b.start(s)
+		if err == nil {
+			_, err = d.Wait()
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	once()
+	time.Sleep(100 * time.Millisecond) // what that one had is gone
+	before := taken()
+	began := time.Now()
+	for range runs {
+		once()
+	}
+	b.t.Logf("%v per run as %s", time.Since(began)/runs, who())
+	var after string
+	for range 50 { // goroutines need a moment to end
+		if after = taken(); after == before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	b.t.Errorf("before: %s\nafter: %s", before, after)
+}
+
+// taken says what this process, and Carrel as a whole, hold of the machine.
+func taken() string {
+	fds, _ := os.ReadDir("/proc/self/fd")
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/*/carrel-*")
+	return fmt.Sprintf("%d descriptors, %d goroutines, %d mounts, cgroups %v", len(fds), runtime.NumGoroutine(), strings.Count(string(mounts), "\n"), groups)
+}
+
+// need ends a test whose tool is missing: loudly where everything must be.
+func need(t *testing.T, tool string) {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed", tool)
+	}
+	t.Skipf("%s is not installed", tool)
+}
+
+func list(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

@@ -1,0 +1,83 @@
+package sandboxtest
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+// memoryLimit is attack K184.
+func memoryLimit(b *bed) {
+	s := b.spec(probePath, "probe", "eat")
+	s.Limits = sandbox.Limits{Memory: 200 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "memory" || exit.Code != 137 {
+		b.t.Errorf("exit %+v: %s", exit, out)
+	} else if exit.PeakMemory < 100<<20 {
+		b.t.Errorf("peak memory %d", exit.PeakMemory)
+	}
+	s = b.spec("/bin/sh", "-c", "echo fine")
+	s.Limits = sandbox.Limits{Memory: 200 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "" || out != "fine\n" {
+		b.t.Errorf("exit %+v: %s", exit, out)
+	}
+}
+
+func processLimit(b *bed) {
+	s := b.spec(probePath, "probe", "fork")
+	s.Limits = sandbox.Limits{Pids: 60}
+	out, _, exit := b.run(s)
+	if exit.Code != 0 || !strings.Contains(out, "EAGAIN") {
+		b.t.Errorf("exit %+v: %s", exit, out)
+	}
+	s = b.spec(probePath, "probe", "fork")
+	if out, _, _ := b.run(s); out != "started 200\n" {
+		b.t.Errorf("without a limit: %s", out)
+	}
+	s = b.spec("/bin/bash", "-c", "ulimit -u 100000 2>/dev/null && echo raised; ulimit -u")
+	s.Limits = sandbox.Limits{Pids: 60}
+	if out, _, _ := b.run(s); out != "60\n" {
+		b.t.Errorf("raising the limit inside: %q", out)
+	}
+}
+
+// diskLimit is attack K185.
+func diskLimit(b *bed) {
+	s := b.spec("/bin/sh", "-c", "dd if=/dev/zero of=/workspace/big bs=1M count=64 2>/dev/null; sleep 20; echo done")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "disk" || exit.Code != 137 {
+		b.t.Errorf("exit %+v: %s", exit, out)
+	}
+	s = b.spec("/bin/sh", "-c", "rm big; echo x > small; sleep 1.5; echo done")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "" || out != "done\n" {
+		b.t.Errorf("exit %+v: %s", exit, out)
+	}
+	s.DiskPaths = nil
+	b.mustNotStart(s, 125)
+}
+
+func wallLimit(b *bed) {
+	s := b.spec("/bin/sleep", "30")
+	s.Limits = sandbox.Limits{Wall: 300 * time.Millisecond}
+	if _, _, exit := b.run(s); exit.Cause != "wall" || exit.Code != 143 {
+		b.t.Errorf("exit %+v", exit)
+	}
+	s = b.spec("/bin/sh", "-c", `trap "" TERM; sleep 30 & wait; sleep 30`)
+	s.Limits = sandbox.Limits{Wall: 300 * time.Millisecond}
+	s.Grace = 300 * time.Millisecond
+	if _, _, exit := b.run(s); exit.Cause != "wall" || exit.Code != 137 {
+		b.t.Errorf("exit %+v", exit)
+	}
+}
+
+func tmpfsBounded(b *bed) {
+	s := b.spec("/bin/sh", "-c", `dd if=/dev/zero of=/small/f bs=64k 2>&1 | grep -c "No space"; i=0; while touch /small/$i 2>/dev/null; do i=$((i+1)); test $i -gt 40000 && echo endless && break; done; echo x > /tmp/f && echo twin`)
+	s.Mounts = append(s.Mounts, sandbox.Mount{Kind: sandbox.MountTmpfs, Target: "/small", Size: 1 << 20, Mode: 0o777})
+	if out, _, _ := b.run(s); out != "1\ntwin\n" {
+		b.t.Errorf("got %q", out)
+	}
+}

@@ -1,0 +1,113 @@
+package sandboxtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+// abstractSockets is attack D73.
+func abstractSockets(b *bed) {
+	name := fmt.Sprintf("carrel-test-%d", time.Now().UnixNano())
+	l, err := net.Listen("unix", "@"+name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer l.Close()
+	if c, err := net.Dial("unix", "@"+name); err != nil {
+		b.t.Fatal(err)
+	} else {
+		c.Close()
+	}
+	if out, _, _ := b.run(b.spec(probePath, "probe", "abstract", name)); out != "host true\nown true\n" {
+		b.t.Errorf("got %q", out)
+	}
+}
+
+func loopbackOnly(b *bed) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer l.Close()
+	out, _, _ := b.run(b.spec(probePath, "probe", "dial", "tcp:"+l.Addr().String(), "tcp:192.0.2.1:80", "udp:192.0.2.1:53", "tcp:[2001:db8::1]:80"))
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	want := []string{"ECONNREFUSED", "ENETUNREACH", "ENETUNREACH", "ENETUNREACH"}
+	for i, line := range lines {
+		if i >= len(want) || !strings.HasSuffix(line, want[i]) && !(i == 3 && strings.HasSuffix(line, "EADDRNOTAVAIL")) {
+			b.t.Errorf("%s", line)
+		}
+	}
+	if out := b.sh(`cat /proc/net/dev | grep -c :; python3 -c '
+import socket
+s=socket.socket(); s.bind(("127.0.0.1",0)); s.listen(); c=socket.create_connection(s.getsockname()); print("own")' 2>&1 || true`); !strings.HasPrefix(out, "1\n") {
+		b.t.Errorf("interfaces: %q", out)
+	}
+}
+
+func handedSockets(b *bed) {
+	s := b.spec(probePath, "probe", "dial", "tcp:127.0.0.1:53", "udp:127.0.0.1:53", "tcp:127.0.0.9:81")
+	var late func(string) (*os.File, error)
+	var got []string
+	s.Attach = func(_ context.Context, k sandbox.Sockets) error {
+		late = k.Listen
+		more, err := k.Listen("127.0.0.9:81")
+		if err != nil {
+			return err
+		}
+		if _, err := k.Listen("127.0.0.9:81"); err == nil {
+			return errors.New("the same address twice")
+		}
+		for _, f := range []*os.File{k.TCP, k.DNSTCP, more} {
+			l, err := net.FileListener(f)
+			if err != nil {
+				return err
+			}
+			got = append(got, l.Addr().String())
+			b.t.Cleanup(func() { l.Close() })
+		}
+		if k.DNS == nil || k.Route == nil {
+			return errors.New("sockets are missing")
+		}
+		for _, f := range []*os.File{k.TCP, k.DNS, k.DNSTCP, k.Route, k.Netfilter, more} {
+			if f != nil {
+				b.t.Cleanup(func() { f.Close() })
+			}
+		}
+		return nil
+	}
+	out, errs, exit := b.run(s)
+	if exit.Code != 0 || strings.Count(out, " ok\n") != 3 {
+		b.t.Errorf("%+v %q %s; listening on %v", exit, out, errs, got)
+	}
+	if len(got) != 3 || !strings.HasPrefix(got[0], "127.0.0.1:") || got[1] != "127.0.0.1:53" || got[2] != "127.0.0.9:81" {
+		b.t.Errorf("listening on %v", got)
+	}
+	if _, err := late("127.0.0.9:82"); err == nil {
+		b.t.Error("Listen works after the program's start")
+	}
+}
+
+func attachFails(b *bed) {
+	s := b.spec("/bin/sh", "-c", "echo ran > /home/agent/ran")
+	s.Attach = func(_ context.Context, k sandbox.Sockets) error {
+		for _, f := range []*os.File{k.TCP, k.DNS, k.DNSTCP, k.Route, k.Netfilter} {
+			if f != nil {
+				f.Close()
+			}
+		}
+		return errors.New("no rules today")
+	}
+	if err := b.mustNotStart(s, 125); !strings.Contains(err.Error(), "no rules today") {
+		b.t.Error(err)
+	}
+	if _, err := os.Stat(b.dir + "/home/ran"); err == nil {
+		b.t.Error("the program ran")
+	}
+}
