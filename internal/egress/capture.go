@@ -16,10 +16,12 @@ const (
 	// own: groups belong to a network namespace.
 	logGroup = 1
 	// logRate bounds how many refused packets a second are told one by one;
-	// the counters count all.
+	// the counter counts all.
 	logRate, logBurst = 100, 100
 	// logBytes of a packet are enough for its addresses and ports.
 	logBytes = 64
+	// tableName and refusedCounter name the desk's rules and their counter.
+	tableName, refusedCounter = "carrel", "refused"
 	// destinationNAT is where destinations are rewritten (NF_IP_PRI_NAT_DST).
 	destinationNAT = -100
 )
@@ -36,7 +38,7 @@ type capturePorts struct {
 //	  chain capture (nat output):  IPv4 port 53 → resolver; loopback stays;
 //	                               named ports → listener
 //	  chain refuse (filter output): what belongs to a known flow or is loopback
-//	                               passes; the rest is told, counted, refused
+//	                               passes; the rest is counted, told, refused
 func capture(s *netlinkSocket, p capturePorts, log bool) error {
 	messages, err := encodeRules(func(c *nftables.Conn) error { return buildRules(c, p, log) })
 	if err != nil {
@@ -69,7 +71,7 @@ func encodeRules(build func(*nftables.Conn) error) (batch []netlink.Message, err
 }
 
 func buildRules(c *nftables.Conn, p capturePorts, log bool) error {
-	table := c.AddTable(&nftables.Table{Name: "carrel", Family: nftables.TableFamilyINet})
+	table := c.AddTable(&nftables.Table{Name: tableName, Family: nftables.TableFamilyINet})
 	named, err := addPorts(c, table, p.named)
 	if err != nil {
 		return err
@@ -93,11 +95,13 @@ func buildRules(c *nftables.Conn, p capturePorts, log bool) error {
 	add(filter, knownFlow(), verdict(expr.VerdictAccept))
 	add(filter, ipv4(), loopback4(), verdict(expr.VerdictAccept))
 	add(filter, ipv6(), loopback6(), verdict(expr.VerdictAccept))
+	c.AddObj(&nftables.NamedObj{Table: table, Name: refusedCounter, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
+	add(filter, []expr.Any{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: refusedCounter}})
 	if log {
 		add(filter, tell())
 	}
-	add(filter, protocol(unix.IPPROTO_TCP), []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
-	add(filter, []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}})
+	add(filter, protocol(unix.IPPROTO_TCP), []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})
+	add(filter, []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}})
 	return nil
 }
 

@@ -192,14 +192,37 @@ func (d *Door) installRules(s Sockets, ports capturePorts) error {
 	} else if err := capture(nl, ports, false); err != nil {
 		return errors.Join(d.capturePortByPort(s, err.Error()), nl.close())
 	}
-	d.onClose(nl.close)
+	reading := make(chan struct{})
+	d.onClose(func() error { return d.finishRefused(nl, reading) })
 	d.enforce(carrel.ControlNames, carrel.Enforced, "DNS answers come from decisions alone", "")
 	if !told {
+		close(reading)
 		d.enforce(carrel.ControlNetwork, carrel.Partly, "captured by nftables; refused ports and datagrams are not recorded", "load the kernel module nfnetlink_log")
 		return nil
 	}
 	d.enforce(carrel.ControlNetwork, carrel.Enforced, "captured by nftables in the desk's own network namespace", "")
-	d.run(func() { readRefused(nl, d.recordRefused, func() { d.count("refused_lost") }) })
+	d.run(func() {
+		defer close(reading)
+		readRefused(nl, d.recordRefused, func() { d.count("refused_gaps") })
+	})
+	return nil
+}
+
+// finishRefused stops hearing of refused packets and says how many were never
+// told one by one.
+func (d *Door) finishRefused(nl *netlinkSocket, reading <-chan struct{}) error {
+	defer nl.close()
+	if err := nl.f.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	<-reading
+	all, err := countRefused(nl)
+	if err != nil {
+		d.count("refused_uncounted")
+		return err
+	}
+	told := d.Counts()
+	d.add("refused_untold", all-told["refused_tcp"]-told["refused_udp"]-told["refused_other"])
 	return nil
 }
 

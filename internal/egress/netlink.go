@@ -45,6 +45,11 @@ func adoptNetlink(f *os.File) (*netlinkSocket, error) {
 // exchange sends messages in one write and waits for the acknowledgement of
 // each that asks for one. The first error the kernel reports is returned.
 func (s *netlinkSocket) exchange(messages []netlink.Message) error {
+	return s.ask(messages, func(syscall.NetlinkMessage) {})
+}
+
+// ask is exchange, with whatever else comes before the acknowledgements.
+func (s *netlinkSocket) ask(messages []netlink.Message, answer func(syscall.NetlinkMessage)) error {
 	var out []byte
 	waiting := make(map[uint32]bool)
 	for _, m := range messages {
@@ -68,11 +73,11 @@ func (s *netlinkSocket) exchange(messages []netlink.Message) error {
 	if _, err := s.f.Write(out); err != nil {
 		return fmt.Errorf("sending netlink messages: %w", err)
 	}
-	return s.collect(waiting)
+	return s.collect(waiting, answer)
 }
 
 // collect reads until every acknowledgement in waiting has come.
-func (s *netlinkSocket) collect(waiting map[uint32]bool) error {
+func (s *netlinkSocket) collect(waiting map[uint32]bool, answer func(syscall.NetlinkMessage)) error {
 	buf := make([]byte, 64<<10)
 	for len(waiting) > 0 {
 		n, err := s.f.Read(buf)
@@ -85,6 +90,7 @@ func (s *netlinkSocket) collect(waiting map[uint32]bool) error {
 		}
 		for _, m := range messages {
 			if m.Header.Type != unix.NLMSG_ERROR || len(m.Data) < 4 {
+				answer(m)
 				continue
 			}
 			if errno := int32(binary.NativeEndian.Uint32(m.Data)); errno != 0 {

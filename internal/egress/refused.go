@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
@@ -43,14 +42,60 @@ func listenRefused(s *netlinkSocket) error {
 	return nil
 }
 
+// countRefused asks how many packets the rules have refused so far. Nobody
+// else may read s meanwhile.
+func countRefused(s *netlinkSocket) (packets int64, err error) {
+	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{
+		{Type: unix.NFTA_OBJ_TABLE, Data: []byte(tableName + "\x00")},
+		{Type: unix.NFTA_OBJ_NAME, Data: []byte(refusedCounter + "\x00")},
+		{Type: unix.NFTA_OBJ_TYPE, Data: binary.BigEndian.AppendUint32(nil, unix.NFT_OBJECT_COUNTER)},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting refused packets: %w", err)
+	}
+	packets = -1
+	get := request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETOBJ, 0, append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, attrs...))
+	err = s.ask([]netlink.Message{get}, func(m syscall.NetlinkMessage) {
+		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWOBJ && len(m.Data) > 4 {
+			packets = nestedCounter(m.Data[4:])
+		}
+	})
+	if err == nil && packets < 0 {
+		err = errors.New("the kernel did not say")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("counting refused packets: %w", err)
+	}
+	return packets, nil
+}
+
+// nestedCounter reads the packets of a counter object, -1 if there are none.
+func nestedCounter(b []byte) int64 {
+	for _, kind := range []uint16{unix.NFTA_OBJ_DATA, unix.NFTA_COUNTER_PACKETS} {
+		attrs, err := netlink.UnmarshalAttributes(b)
+		if b = nil; err != nil {
+			return -1
+		}
+		for _, a := range attrs {
+			if a.Type&^unix.NLA_F_NESTED == kind {
+				b = a.Data
+			}
+		}
+	}
+	if len(b) != 8 {
+		return -1
+	}
+	return int64(binary.BigEndian.Uint64(b))
+}
+
 // refusedPacket is one packet that the rules refused.
 type refusedPacket struct {
 	protocol byte // an IP protocol number
 	to       netip.AddrPort
 }
 
-// readRefused calls tell for every refused packet until s is closed, and lost
-// when the kernel could not keep some.
+// readRefused calls tell for every refused packet until the read deadline of s
+// passes or s is closed, and lost when the kernel could not keep some.
 func readRefused(s *netlinkSocket, tell func(refusedPacket), lost func()) {
 	buf := make([]byte, 64<<10)
 	for {
@@ -59,7 +104,7 @@ func readRefused(s *netlinkSocket, tell func(refusedPacket), lost func()) {
 		case errors.Is(err, unix.ENOBUFS):
 			lost()
 			continue
-		case errors.Is(err, os.ErrClosed), err != nil:
+		case err != nil: // closed, or told to stop by a deadline
 			return
 		}
 		messages, err := syscall.ParseNetlinkMessage(buf[:n])

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -36,6 +37,33 @@ func TestDatagramsAreRefusedAtOnce(t *testing.T) {
 	}
 	d.wantRefused(carrel.OpConnect, "8.8.8.8", "egress/")
 	eventually(t, "a count of datagrams", func() bool { return d.door.Counts()["refused_udp"] > 0 })
+}
+
+// 185: a flood of refused packets is told in part and counted in full.
+func TestAFloodIsCounted(t *testing.T) {
+	d := newDesk(t, setup{})
+	c, err := d.dial("udp", "8.8.8.8:443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var flood int64
+	for range 5000 {
+		if _, err := c.Write([]byte("canary")); errors.Is(err, syscall.EPERM) { // else an earlier refusal is reported, nothing sent
+			flood++
+		}
+	}
+	d.door.Close()
+	counts := d.door.Counts()
+	if told := counts["refused_udp"]; told == 0 || told > flood/2 {
+		t.Errorf("told %d of %d", told, flood)
+	}
+	if all := counts["refused_udp"] + counts["refused_other"] + counts["refused_tcp"] + counts["refused_untold"]; all != flood {
+		t.Errorf("counted %d of %d: %v", all, flood, counts)
+	}
+	if n := len(d.log.Records()); n > 10 {
+		t.Errorf("%d records", n)
+	}
 }
 
 func TestICMPAndRawAreRefused(t *testing.T) {
