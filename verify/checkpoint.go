@@ -58,6 +58,22 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 	return c, nil
 }
 
+// checkSpelling refuses a signed note whose signature lines could be written
+// in another way: in loose base64, or twice by one key.
+func checkSpelling(n *note.Note, signed string) error {
+	sigs := append(append([]note.Signature(nil), n.Sigs...), n.UnverifiedSigs...)
+	if lines := strings.Count(signed[len(n.Text):], "\n") - 1; lines != len(sigs) {
+		return fmt.Errorf("checkpoint has %d signature lines by %d keys", lines, len(sigs))
+	}
+	for _, sig := range sigs {
+		b, err := base64.StdEncoding.Strict().DecodeString(sig.Base64)
+		if err != nil || base64.StdEncoding.EncodeToString(b) != sig.Base64 {
+			return fmt.Errorf("checkpoint signature by %s is not in its one spelling", sig.Name)
+		}
+	}
+	return nil
+}
+
 // OpenCheckpoint checks the signature of a checkpoint and reads it. key is the
 // log's public key in the form "name+hash+key" of signed notes; the
 // checkpoint's origin must be its name. Signatures by other keys are not
@@ -73,6 +89,9 @@ func OpenCheckpoint(signed []byte, key string) (Checkpoint, error) {
 	n, err := note.Open(signed, note.VerifierList(verifier))
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checking the checkpoint's signature: %w", err)
+	}
+	if err := checkSpelling(n, string(signed)); err != nil {
+		return Checkpoint{}, err
 	}
 	c, err := ParseCheckpoint(n.Text)
 	if err != nil {
