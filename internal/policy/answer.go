@@ -87,7 +87,7 @@ func ofObject(kind string, v map[string]any) []finding {
 	var out []finding
 	for _, name := range sortedKeys(v) {
 		f := one(kind, v[name])
-		if f.msg == plainFinding(kind).msg {
+		if m, ok := v[name].(map[string]any); v[name] == true || ok && m["msg"] == nil {
 			f.msg = name
 		}
 		out = append(out, f)

@@ -1,12 +1,35 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
+
+// compileBounded gives a layer up that takes too long. What it started goes on
+// until it is done; the caller's process ends for want of a policy.
+func compileBounded(ctx context.Context, l Layer) ([]*entry, error) {
+	type result struct {
+		entries []*entry
+		err     error
+	}
+	done := make(chan result, 1)
+	go func() {
+		entries, err := compileLayer(l)
+		done <- result{entries, err}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, maxCompile)
+	defer cancel()
+	select {
+	case r := <-done:
+		return r.entries, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("not compiled within %v: %w", maxCompile, ctx.Err())
+	}
+}
 
 // compileLayer parses and compiles the sources of l and returns its voices.
 func compileLayer(l Layer) ([]*entry, error) {

@@ -54,10 +54,10 @@ func New(ctx context.Context, layers ...Layer) (*Engine, error) {
 		return nil, err
 	}
 	compiled := make([][]*entry, len(layers))
-	group, _ := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	for i, l := range layers {
 		group.Go(func() (err error) {
-			if compiled[i], err = compileLayer(l); err != nil {
+			if compiled[i], err = compileBounded(ctx, l); err != nil {
 				err = fmt.Errorf("policy layer %s: %w", l.Name, err)
 			}
 			return err

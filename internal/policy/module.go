@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/carrel-dev/carrel"
 )
 
-// Bounds of a layer's sources. Compiling has no deadline of its own, so what
-// is compiled is bounded: a policy written by people is far smaller.
+// Bounds of a layer's sources: a policy written by people is far smaller and
+// compiles in milliseconds. Compiling cannot be interrupted, so a layer that
+// takes longer is given up, not waited for.
 const (
+	maxCompile = 5 * time.Second
+
 	maxFile  = 1 << 20
 	maxFiles = 200
 	maxDepth = 200
@@ -28,33 +32,19 @@ type module struct {
 	declared bool   // the source says its version
 }
 
-// parseModule parses f as Rego v1, then as v0, unless it says which it is. A
-// source that both versions accept and read differently is refused: nobody
-// but its author can know what was meant.
+// parseModule parses f as Rego v1, then as v0, unless it says which it is.
+// What both versions accept, both read alike: v1 only forbids more. A test
+// holds the parser to that.
 func parseModule(f File) (module, error) {
-	if len(f.Source) > maxFile {
-		return module{}, fmt.Errorf("%s: larger than %d bytes", f.Name, maxFile)
-	}
 	if err := checkDepth(f); err != nil {
 		return module{}, err
 	}
-	m := module{file: f}
-	v1, err1 := parseAs(f, ast.RegoV1)
-	if declaresV1(f.Source) {
-		m.ast, m.version, m.declared = v1, "v1", true
-		return m, parseError(f, err1, nil)
+	v1, err := parseAs(f, ast.RegoV1)
+	if declared := declaresV1(f.Source); err == nil || declared {
+		return module{f, v1, "v1", declared}, parseError(err, nil)
 	}
 	v0, err0 := parseAs(f, ast.RegoV0)
-	switch {
-	case err1 == nil && err0 == nil && !sameRules(v0, v1):
-		return m, fmt.Errorf("%s: means different things in Rego v0 and v1; add `import rego.v1` and write it for v1", f.Name)
-	case err1 == nil:
-		m.ast, m.version = v1, "v1"
-	default:
-		m.ast, m.version = v0, "v0"
-		return m, parseError(f, err0, err1)
-	}
-	return m, nil
+	return module{f, v0, "v0", false}, parseError(err0, err)
 }
 
 func parseAs(f File, version ast.RegoVersion) (*ast.Module, error) {
@@ -78,18 +68,17 @@ func declaresV1(source []byte) bool {
 }
 
 // parseError prefers the reading that got further: its complaint is about
-// what the author meant.
-func parseError(f File, err, other error) error {
-	if err == nil {
+// what the author meant. OPA's errors name file and line.
+func parseError(err, other error) error {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if other != nil && errorLine(other) > errorLine(err) {
+	case other == nil:
+		return firstError(err)
+	case errorLine(other) > errorLine(err):
 		err = other
 	}
-	if other != nil {
-		return fmt.Errorf("%s: neither Rego v1 nor v0: %w", f.Name, firstError(err))
-	}
-	return fmt.Errorf("%s: %w", f.Name, firstError(err))
+	return fmt.Errorf("neither Rego v1 nor v0: %w", firstError(err))
 }
 
 func errorLine(err error) int {
@@ -100,34 +89,46 @@ func errorLine(err error) int {
 	return 0
 }
 
-// firstError cuts OPA's lists of errors down to what people read.
+// firstError cuts OPA's lists of errors down to the line that people read.
 func firstError(err error) error {
 	var errs ast.Errors
-	if !errors.As(err, &errs) || len(errs) < 2 {
+	if !errors.As(err, &errs) || len(errs) == 0 {
 		return err
 	}
 	errs.Sort()
-	return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
-}
-
-func sameRules(a, b *ast.Module) bool {
-	return slices.EqualFunc(a.Rules, b.Rules, func(x, y *ast.Rule) bool { return x.Equal(y) })
+	more := ""
+	if len(errs) > 1 {
+		more = fmt.Sprintf(" (and %d more)", len(errs)-1)
+	}
+	return fmt.Errorf("%v: %s%s", errs[0].Location, oneLine(errs[0].Message), more)
 }
 
 // checkDepth refuses sources nested so deeply that parsing them would exhaust
-// the stack, before anything recursive looks at them.
+// the stack, before anything recursive looks at them. Brackets in strings and
+// comments do not count.
 func checkDepth(f File) error {
 	depth, line := 0, 1
-	for _, c := range f.Source {
-		switch c {
-		case '\n':
+	var inside byte // the quote or # that opened what i is in
+	for i := 0; i < len(f.Source); i++ {
+		c := f.Source[i]
+		if c == '\n' {
 			line++
-		case '(', '[', '{':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("%s:%d: nested deeper than %d", f.Name, line, maxDepth)
-			}
-		case ')', ']', '}':
+		}
+		switch {
+		case inside == '"' && c == '\\':
+			i++
+		case inside == '#' && c == '\n', inside == '"' && c == '\n', inside != 0 && inside == c && c != '#':
+			inside = 0
+		case inside != 0:
+		case c == '"', c == '`', c == '#':
+			inside = c
+		case c == '(', c == '[', c == '{':
+			depth++
+		case c == ')', c == ']', c == '}':
 			depth = max(0, depth-1)
+		}
+		if depth > maxDepth {
+			return fmt.Errorf("%s:%d: nested deeper than %d", f.Name, line, maxDepth)
 		}
 	}
 	return nil
