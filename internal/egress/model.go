@@ -54,9 +54,9 @@ func newModelDoor(d *Door) *modelDoor {
 			p.SetURL(endpoint)
 			p.Out.Host = endpoint.Host
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			host, port, protocol, _ := d.rules.ModelEndpoint()
-			d.answerError(d.action(carrel.OpConnect, host, port, protocol))(w, r, err)
+			d.answerError(d.action(carrel.OpConnect, host, port, protocol), w, err)
 		},
 	}
 	return m

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/carrel-dev/carrel"
@@ -196,7 +195,7 @@ func newSite(d *Door, g gate.Grant, a carrel.Action) *site {
 			p.Out.Host = p.In.Host
 		},
 		ModifyResponse: keepStatus,
-		ErrorHandler:   d.answerError(a),
+		ErrorHandler:   keepError,
 	}
 	return s
 }
@@ -207,45 +206,69 @@ func (s *site) close() { s.pool.CloseIdleConnections() }
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := s.door.action(carrel.OpRequest, s.action.Host, s.action.Port, s.action.Protocol)
 	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
-	var once sync.Once
-	answer := func(err error) { once.Do(func() { s.door.answerError(a)(w, r, err) }) }
-	_, err := s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+	var status int
+	_, err := s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (out carrel.Outcome, err error) {
 		if err := g.Covers(a); err != nil {
-			return carrel.Outcome{}, err
+			return out, err
 		}
-		var status int
-		s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, statusKey{}, &status)))
-		once.Do(func() {}) // whatever came of it was answered
+		if status, err = s.pass(ctx, w, r); err != nil {
+			return s.door.breach(a, err)
+		}
 		return carrel.Outcome{Counts: map[string]int64{"status": int64(status)}}, nil
 	})
-	if err != nil {
-		answer(err)
+	switch {
+	case err != nil && status != 0: // after the answer had begun
+		panic(http.ErrAbortHandler)
+	case err != nil:
+		s.door.answerError(a, w, err)
 	}
 }
 
-type statusKey struct{}
+// passed is what became of a request, for the one who passes it on.
+type passed struct {
+	status int // of the answer, once there is one
+	err    error
+}
 
-// keepStatus remembers the answer's status for the record.
+type passedKey struct{}
+
+// pass sends r on and its answer back. An error without a status means that
+// nothing was answered yet.
+func (s *site) pass(ctx context.Context, w http.ResponseWriter, r *http.Request) (status int, err error) {
+	p := &passed{}
+	defer func() {
+		switch cause := recover(); cause {
+		case nil:
+			status, err = p.status, p.err
+		case http.ErrAbortHandler:
+			status, err = p.status, errors.New("the connection broke before the answer was complete")
+		default:
+			panic(cause)
+		}
+	}()
+	s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, passedKey{}, p)))
+	return p.status, p.err
+}
+
 func keepStatus(r *http.Response) error {
-	if status, ok := r.Request.Context().Value(statusKey{}).(*int); ok {
-		*status = r.StatusCode
-	}
+	r.Request.Context().Value(passedKey{}).(*passed).status = r.StatusCode
 	return nil
 }
 
-// answerError tells the desk what went wrong with a request of a.
-func (d *Door) answerError(a carrel.Action) func(http.ResponseWriter, *http.Request, error) {
-	return func(w http.ResponseWriter, _ *http.Request, err error) {
-		var refusal *gate.Refusal
-		var b *Breach
-		switch {
-		case errors.As(err, &refusal):
-			denialOf(refusal).write(w)
-		case errors.As(err, &b):
-			_, _ = d.breach(a, b) // reports it
-			newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
-		default:
-			newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %v", a.Host, a.Port, err), nil).write(w)
-		}
+func keepError(_ http.ResponseWriter, r *http.Request, err error) {
+	r.Context().Value(passedKey{}).(*passed).err = err
+}
+
+// answerError tells the desk what went wrong with a.
+func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, err error) {
+	var refusal *gate.Refusal
+	var b *Breach
+	switch {
+	case errors.As(err, &refusal):
+		denialOf(refusal).write(w)
+	case errors.As(err, &b):
+		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
+	default:
+		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %v", a.Host, a.Port, err), nil).write(w)
 	}
 }

@@ -171,6 +171,7 @@ func TestUnreachableServersAreReported(t *testing.T) {
 	if body, status := get(t, d.client(), "http://private.ok.test/"); status != http.StatusForbidden || !strings.Contains(body, "addresses: [10.0.0.1]") {
 		t.Errorf("%d %s", status, body)
 	}
+	d.wantBreach("egress/address")
 }
 
 // A host service is one destination of the host, by name, and no other.
