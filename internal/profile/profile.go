@@ -17,8 +17,8 @@ type Profile struct {
 	Egress []Destination `yaml:"egress"`
 	Home   Home          `yaml:"home"`
 	Env    []Variable    `yaml:"env"`
-	// Briefings are paths inside where a copy of the briefing is put, read-only:
-	// absolute.
+	// Briefings are absolute paths inside where a copy of the briefing is put,
+	// read-only: where the agent looks for standing instructions.
 	Briefings []string `yaml:"briefings"`
 	// HostFiles are paths of the host shown read-only at the same place if they
 	// exist: an organisation's managed settings.
@@ -37,6 +37,21 @@ type Destination struct {
 	Ports    []int  `yaml:"ports"`
 	Protocol string `yaml:"protocol"`
 	Why      string `yaml:"why"`
+	// Login destinations are needed only where the agent keeps a login of its
+	// own, and not while the model door is open.
+	Login bool `yaml:"login"`
+}
+
+// Destinations returns what the agent needs to reach, given whether the model
+// door is open.
+func (p Profile) Destinations(door bool) []Destination {
+	var out []Destination
+	for _, d := range p.Egress {
+		if !d.Login || !door {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // Variable is one variable of the agent's environment, and why it is set.
@@ -52,16 +67,16 @@ type Home struct {
 	Fill []Fill `yaml:"fill"`
 }
 
-// Fill is one file of the desk's home.
+// Fill is one file of the desk's home, written only where there is none yet.
 type Fill struct {
 	Path string `yaml:"path"` // relative to both homes
-	// Keep names the members of a JSON file that are taken from the host's;
-	// a dot leads into an object. Files of other kinds are never copied.
+	// Keep names the members of a JSON object that are taken from the host's
+	// file; a dot leads into an object. Nothing else of that file is taken.
 	Keep []string `yaml:"keep"`
-	// Set has members that are set whatever the host says.
+	// Set has members that are set whatever the host says. {workspace} in a
+	// name stands for the workspace's path.
 	Set map[string]any `yaml:"set"`
-	// Text is the content of a file that is not JSON; it is written only if
-	// the desk's home does not have the file yet.
+	// Text is the content of a file that is not JSON. The host's is not read.
 	Text string `yaml:"text"`
 	Why  string `yaml:"why"`
 }
@@ -69,13 +84,11 @@ type Fill struct {
 // Model is the agent's model endpoint and how its key is carried.
 type Model struct {
 	Name     string `yaml:"name"`     // "Anthropic API"
-	Endpoint string `yaml:"endpoint"` // https URL without a path, or with the prefix the door adds
+	Endpoint string `yaml:"endpoint"` // https URL; its path goes before the path the agent asks for
 	// EndpointEnv are variables of the host that name another endpoint.
 	EndpointEnv []string `yaml:"endpoint_env"`
-	// Header and Scheme carry the key: "x-api-key" and "", or "authorization"
-	// and "Bearer".
+	// Header carries the key; in Authorization it is a bearer token.
 	Header string `yaml:"header"`
-	Scheme string `yaml:"scheme"`
 	// Keys are where a key may come from, in order.
 	Keys []KeySource `yaml:"keys"`
 	// Env is set only while the door is open: base URL, placeholder key.
@@ -83,8 +96,6 @@ type Model struct {
 	// Args are put after the command while the door is open, for agents whose
 	// endpoint no variable sets.
 	Args []string `yaml:"args"`
-	// Strip are headers of the agent that never go on.
-	Strip []string `yaml:"strip"`
 }
 
 // KeySource is one place a key may come from. Exactly one of Env, File and
@@ -96,7 +107,6 @@ type KeySource struct {
 	// Helper is a JSON file of the host whose member JSON is the agent's own
 	// command that prints a key.
 	Helper string `yaml:"helper"`
-	// Header and Scheme differ from the model's where the kind of key does.
+	// Header is where this kind of key goes, if not where the model's does.
 	Header string `yaml:"header"`
-	Scheme string `yaml:"scheme"`
 }
