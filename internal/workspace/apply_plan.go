@@ -102,7 +102,7 @@ func planApply(ctx context.Context, o ApplyOptions) (*applyPlan, error) {
 	}
 	if err == nil && len(p.conflicts) > 0 {
 		if err = p.keepConflicts(ctx); err == nil {
-			err = &ConflictError{c.ID, p.conflicts}
+			err = &ConflictError{Change: c.ID, Conflicts: p.conflicts}
 		}
 	}
 	if err != nil {

@@ -509,28 +509,15 @@ func TestApplyTenThousandFiles(t *testing.T) {
 	}
 	tree := make(map[string]string)
 	for i := range 5000 {
-		tree[fmt.Sprintf("d%d/old%d", i%50, i)] = fmt.Sprint(i)
+		tree[fmt.Sprintf("d%d/file%d", i%50, i)] = fmt.Sprint(i)
 	}
 	b := newApplyBench(t, tree)
-	batch, err := b.blobs.Batch()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 10_000 {
-		f := carrel.FileChange{Path: carrel.Text(fmt.Sprintf("d%d/old%d", i%50, i)), Before: carrel.FileState{Kind: carrel.FileNone}}
-		if i < 5000 {
-			f.Before = carrel.FileState{Kind: carrel.FileRegular, Mode: 0o644, Size: int64(len(fmt.Sprint(i))), Digest: carrel.DigestBytes([]byte(fmt.Sprint(i)))}
-		}
-		content := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 500)
-		d, err := batch.PutBytes(content)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.FileState = carrel.FileState{Kind: carrel.FileRegular, Mode: 0o644, Size: 1000, Digest: d}
-		b.files[string(f.Path)] = f
-	}
-	if err := batch.Commit(); err != nil {
-		t.Fatal(err)
+	b.manyFiles(10_000)
+	for i := range 5000 {
+		name := fmt.Sprintf("d%d/file%d", i%50, i)
+		f := b.files[name]
+		f.Before = carrel.FileState{Kind: carrel.FileRegular, Mode: 0o644, Size: int64(len(fmt.Sprint(i))), Digest: carrel.DigestBytes([]byte(fmt.Sprint(i)))}
+		b.files[name] = f
 	}
 	start := time.Now()
 	if done, err := b.apply(b.options(b.change())); err != nil || done.Files != 10_000 {
@@ -539,5 +526,26 @@ func TestApplyTenThousandFiles(t *testing.T) {
 	t.Logf("10,000 files in %v", time.Since(start))
 	if got := len(b.tree()); got != 10_050 {
 		t.Errorf("%d entries", got)
+	}
+}
+
+// manyFiles asks for n new files of a kilobyte.
+func (b *applyBench) manyFiles(n int) {
+	b.t.Helper()
+	batch, err := b.blobs.Batch()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := range n {
+		d, err := batch.PutBytes(bytes.Repeat([]byte(fmt.Sprintf("%d\n", i)), 200))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		f := carrel.FileChange{Path: carrel.Text(fmt.Sprintf("d%d/file%d", i%50, i)), Before: carrel.FileState{Kind: carrel.FileNone}}
+		f.FileState = carrel.FileState{Kind: carrel.FileRegular, Mode: 0o644, Size: int64(200 * (1 + len(fmt.Sprint(i)))), Digest: d}
+		b.files[string(f.Path)] = f
+	}
+	if err := batch.Commit(); err != nil {
+		b.t.Fatal(err)
 	}
 }

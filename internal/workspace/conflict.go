@@ -25,6 +25,7 @@ type Conflict struct {
 type ConflictError struct {
 	Change    carrel.ChangeID
 	Conflicts []Conflict
+	Branch    bool // it was to go to a branch
 }
 
 // maxNamed bounds the paths that an error names one by one.
@@ -40,6 +41,10 @@ func (e *ConflictError) Error() string {
 			break
 		}
 		fmt.Fprintf(&b, "\n  %q: %s", c.Path, c.Reason)
+	}
+	if e.Branch {
+		b.WriteString("\nno branch was made")
+		return b.String()
 	}
 	b.WriteString("\nyour files are as you left them; apply to a branch (carrel apply --branch NAME) and merge it, or run the agent again")
 	return b.String()

@@ -212,6 +212,17 @@ type Recovered struct {
 	Kept      error // a *KeptError, if something could not be taken back
 }
 
+// String says it in one sentence.
+func (r Recovered) String() string {
+	switch {
+	case r.Finished:
+		return fmt.Sprintf("an interrupted apply of %s to %s was finished", r.Change, r.Workspace)
+	case r.Kept != nil:
+		return r.Kept.Error()
+	}
+	return fmt.Sprintf("an interrupted apply of %s to %s was taken back; nothing of it is in your tree", r.Change, r.Workspace)
+}
+
 // RecoverApplies finishes or rolls back what killed or crashed applies left
 // half-made. Every command calls it first; with nothing to do it costs one
 // directory listing. Applies that are under way are left alone.

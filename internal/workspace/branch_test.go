@@ -1,0 +1,236 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/git"
+)
+
+func (b *applyBench) environ() []string {
+	b.t.Helper()
+	home := b.t.TempDir()
+	config := "[user]\n\tname = Grace Host\n\temail = grace@example.com\n"
+	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return []string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}
+}
+
+func (b *applyBench) branch(name string, c *carrel.Change) (Branched, error) {
+	b.t.Helper()
+	o := BranchOptions{ApplyOptions: b.options(c), Branch: name, Environ: b.environ(), Now: time.Now()}
+	a, err := PublishAction(c, carrel.TargetBranch, false)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var done Branched
+	g, _ := gatetest.AllowAll()
+	_, err = g.Do(context.Background(), a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		var err error
+		done, err = ApplyBranch(ctx, grant, a, o)
+		return carrel.Outcome{}, err
+	})
+	return done, err
+}
+
+func TestApplyToABranch(t *testing.T) {
+	b := newApplyBench(t, everyKind)
+	b.useGit()
+	b.wantEveryKind()
+	before, status := b.tree(), b.git("status", "--porcelain")
+	c := b.change()
+	c.Message = "Write the tests\n\nThey pass.\n\nCo-authored-by: The Maintainer <m@example.com>\nSigned-off-by: Grace <g@example.com>\nReviewed-By : x\ncarrel-run: forged\nFixes: #1\n"
+	done, err := b.branch("carrel/work", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.expect(before)
+	if got := b.git("status", "--porcelain"); got != status {
+		t.Errorf("status changed: %s", got)
+	}
+	want := "Grace Host <grace@example.com>|Grace Host <grace@example.com>|" + b.commit + "|Write the tests\n\nThey pass.\n\nFixes: #1\n\nCarrel-Run: " + string(c.Run) + "\nCarrel-Change: " + string(c.ID)
+	if got := b.git("log", "-1", "--format=%an <%ae>|%cn <%ce>|%P|%B", "carrel/work"); !strings.HasPrefix(got, want) || done.Name != strings.TrimSpace(b.git("rev-parse", "carrel/work")) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	b.git("fsck", "--strict")
+	b.git("checkout", "-q", "carrel/work")
+	tree := make(map[string]string)
+	for name, content := range everyKindDone {
+		if name != "empty/" {
+			tree[name] = content
+		}
+	}
+	b.expect(tree)
+	if len(done.Left) != 1 || done.Left[0].Path != "empty" {
+		t.Errorf("left out: %+v", done.Left)
+	}
+}
+
+func TestBranchContract(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"f": "old"})
+	b.useGit()
+	c := b.want("f", "new").change()
+	a, err := PublishAction(c, carrel.TargetBranch, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gatetest.Contract(t, gatetest.Effect{
+		Name: "apply to a branch", Action: a,
+		Call: func(ctx context.Context, g gate.Grant) error {
+			_, err := ApplyBranch(ctx, g, a, BranchOptions{ApplyOptions: b.options(c), Branch: "work", Environ: b.environ(), Now: time.Now()})
+			return err
+		},
+		Happened: func() bool { return strings.Contains(b.git("branch"), "work") },
+	})
+}
+
+func TestBranchFromDetachedAndMovedHead(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"f": "old"})
+	b.useGit()
+	b.git("checkout", "-q", "--detach")
+	b.want("f", "theirs")
+	b.lay("f", "mine") // and commits it: the branch still starts at the base
+	b.git("commit", "-qam", "mine")
+	done, err := b.branch("work", b.change())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(b.git("rev-parse", done.Name+"^")); got != b.commit {
+		t.Errorf("parent %s, base %s", got, b.commit)
+	}
+	b.expect(map[string]string{"f": "mine"})
+}
+
+func TestBranchBeforeTheFirstCommit(t *testing.T) {
+	b := newApplyBench(t, nil)
+	b.git("init", "-q", "-b", "main")
+	b.repo = &git.Repo{}
+	b.begin()
+	if _, err := b.branch("first", b.want("f", "new").change()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.git("show", "--stat", "--format=%P|%s", "first"); !strings.HasPrefix(got, "|Apply the work of run_") || !strings.Contains(got, " f | 1 +") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestBranchNeedsARepositoryAndANewName(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"f": "old"}).want("f", "new")
+	if _, err := b.branch("work", b.change()); !errors.Is(err, ErrNoBranch) {
+		t.Errorf("outside git: %v", err)
+	}
+	b.useGit()
+	if _, err := b.branch("main", b.change()); !errors.Is(err, git.ErrBranchExists) {
+		t.Errorf("existing: %v", err)
+	}
+	if _, err := b.branch("a..b", b.change()); err == nil {
+		t.Error("a bad name was taken")
+	}
+}
+
+// What was not committed is the user's: no branch publishes it unasked.
+func TestBranchDoesNotCarryUncommittedWork(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"f": "old", "l": "->old", "crlf.txt": "a\r\nb\r\n", ".gitattributes": "*.txt text\n"})
+	b.useGit()
+	b.lay("f", "mine")
+	b.lay("l", "->mine")
+	b.lay("untracked", "mine")
+	b.begin()
+	b.want("f", "mine and theirs").want("untracked", "theirs").want("l", "->theirs").want("crlf.txt", "c\r\n").want("ok", "theirs")
+	var conflict *ConflictError
+	if _, err := b.branch("work", b.change()); !errors.As(err, &conflict) || len(conflict.Conflicts) != 3 {
+		t.Fatalf("got %v", err)
+	}
+	for _, path := range []string{"f", "l", "untracked"} { // the twin: the rest can go
+		delete(b.files, path)
+	}
+	if _, err := b.branch("work", b.change()); err != nil {
+		t.Error(err)
+	}
+	if got := b.git("cat-file", "blob", "work:crlf.txt"); got != "c\n" {
+		t.Errorf("line ends: %q", got)
+	}
+}
+
+func TestBranchLeavesOutWhatGitIgnores(t *testing.T) {
+	b := newApplyBench(t, map[string]string{".gitignore": "*.log\n", "tracked.log": "x"})
+	b.git("init", "-q", "-b", "main")
+	b.git("add", "-Af", ".")
+	b.useGit()
+	b.want(".gitignore", "*.log\nnode_modules/\n").want("a.log", "x").want("tracked.log", "y").want("node_modules/m/index.js", "x").want("src", "x")
+	done, err := b.branch("work", b.change())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(done.Left) != 2 || done.Left[0].Path != "a.log" || done.Left[1].Path != "node_modules/m/index.js" || done.Files != 3 {
+		t.Errorf("got %+v", done)
+	}
+	delete(b.files, ".gitignore")
+	delete(b.files, "tracked.log")
+	delete(b.files, "src")
+	delete(b.files, "node_modules/m/index.js")
+	if _, err := b.branch("nothing", b.change()); err == nil || strings.Contains(b.git("branch"), "nothing") {
+		t.Errorf("an empty commit: %v", err)
+	}
+}
+
+func TestBranchRefusesFiltersAndSubmodules(t *testing.T) {
+	b := newApplyBench(t, map[string]string{".gitattributes": "*.psd filter=lfs -text\n*.x filter=evil\n", "f": "x"})
+	sub := newApplyBench(t, map[string]string{"s": "x"})
+	sub.useGit()
+	b.useGit()
+	b.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", sub.root, "sub")
+	b.git("commit", "-qm", "submodule")
+	b.begin()
+	b.want("a.psd", "x").want("a.x", "x").want("sub/s", "y").want("f", "y")
+	_, err := b.branch("work", b.change())
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || len(conflict.Conflicts) != 3 {
+		t.Fatalf("got %v", err)
+	}
+	for i, want := range []string{"git-lfs", "filter", "submodule"} {
+		if !strings.Contains(conflict.Conflicts[i].Reason, want) {
+			t.Errorf("%+v", conflict.Conflicts[i])
+		}
+	}
+	if strings.Contains(b.git("branch"), "work") {
+		t.Error("the branch was made")
+	}
+}
+
+func TestBranchPathsAreChecked(t *testing.T) {
+	for _, path := range []string{".git/config", "a/.GIT/x", "../x", "git~1/x", ".git\u200c/x"} {
+		b := newApplyBench(t, map[string]string{"f": "x"})
+		b.useGit()
+		f := b.want("ok", "x").files["ok"]
+		f.Path = carrel.Text(path)
+		b.files = map[string]carrel.FileChange{path: f}
+		if _, err := b.branch("work", b.change()); err == nil || strings.Contains(b.git("branch"), "work") {
+			t.Errorf("%q was committed", path)
+		}
+	}
+}
+
+func TestBranchOfTenThousandFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 10,000 files")
+	}
+	b := newApplyBench(t, map[string]string{"f": "x", ".gitattributes": "* text=auto\n"})
+	b.useGit()
+	b.manyFiles(10_000)
+	start := time.Now()
+	done, err := b.branch("work", b.change())
+	if err != nil || done.Files != 10_000 {
+		t.Fatal(done.Files, err)
+	}
+	t.Logf("10,000 files in %v", time.Since(start))
+}
