@@ -227,6 +227,28 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 	}
 }
 
+// TestAnswerOfAnotherUserIsRefused needs root to give a file away; an ordinary
+// user cannot even set the attack up.
+func TestAnswerOfAnotherUserIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving a file to another user needs root")
+	}
+	s := open(t)
+	a, digest := asked("run_1")
+	if err := answer(t, s, operator(carrel.OpApprove, "run_1", digest), policyA); err != nil {
+		t.Fatal(err)
+	}
+	path, _ := s.path(digest, true)
+	must(t, os.Lchown(path, 65534, 65534))
+	wantRefused(t, s, a, policyA, gate.ErrDenied)
+	must(t, os.Lchown(path, 0, 0))
+	wantRun(t, s, a, policyA)
+	must(t, os.Lchown(s.dir, 65534, 65534))
+	if _, err := Open(s.dir); err == nil {
+		t.Error("the directory of another user was opened")
+	}
+}
+
 func TestUnconfirmedAnswerIsRefused(t *testing.T) {
 	s := open(t)
 	a, digest := asked("run_1")

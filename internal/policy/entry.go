@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
@@ -148,7 +149,7 @@ func (e *entry) ask(a carrel.Action, in input) (answer Answer) {
 func (e *entry) eval(prepared rego.PreparedEvalQuery, in input) Answer {
 	cancel := topdown.NewCancel()
 	defer time.AfterFunc(deadline, cancel.Cancel).Stop()
-	results, err := prepared.Eval(context.Background(), rego.EvalParsedInput(in.value.Value), rego.EvalExternalCancel(cancel))
+	results, err := prepared.Eval(context.Background(), rego.EvalParsedInput(in.value.Value), rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
 	switch {
 	case topdown.IsCancel(err):
 		return fault("time-out", fmt.Sprintf("the policy did not answer within %v", deadline))

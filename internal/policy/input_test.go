@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -67,4 +68,46 @@ func FuzzInput(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDocumentNamesEveryField holds spec/policy-input.md to the input.
+func TestDocumentNamesEveryField(t *testing.T) {
+	text, err := os.ReadFile("../../spec/policy-input.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write("/workspace/a")
+	file.File = &carrel.FileChange{Path: "a", Labels: []carrel.Label{{Name: "x", Severity: carrel.SeverityLow}}}
+	request := carrel.Action{Operation: carrel.OpRequest, Host: "a", Port: 1, Protocol: carrel.ProtoTLS, Method: "GET", URL: "/"}
+	approve := approveAction.Clone()
+	approve.Reason = "x"
+	for _, a := range []carrel.Action{file, execAction, request, publishAction(true, carrel.SeverityLow), approve} {
+		in, err := newInput(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range in.value.Value.(ast.Object).Keys() {
+			name := string(key.Value.(ast.String))
+			if !bytes.Contains(text, []byte("`"+name)) {
+				t.Errorf("%s: %s is not documented", a.Operation, name)
+			}
+		}
+	}
+}
+
+// TestDocumentExample: the example of spec/policy-input.md does what it says.
+func TestDocumentExample(t *testing.T) {
+	text, err := os.ReadFile("../../spec/policy-input.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```rego\n")
+	source, _, _ := strings.Cut(rest, "```")
+	e := engine(t, user(source))
+	wantVersion(t, e, "v1")
+	wantVerdict(t, e, inside, carrel.Allow, "user/allow")
+	wantVerdict(t, e, execAction, carrel.Allow, "user/allow")
+	wantVerdict(t, e, carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{"curl", "x"}}, carrel.Deny, "user/no-curl")
+	wantVerdict(t, e, write("/workspace/a.sql"), carrel.Ask, "user/ask")
+	wantVerdict(t, e, carrel.Action{Operation: carrel.OpRead, Path: "/workspace/a"}, carrel.Allow, "builtin/allow")
 }

@@ -125,10 +125,19 @@ func checkHost(host string) error {
 		return &badInput{"host", "has an empty label"}
 	case strings.ContainsFunc(host, notInName):
 		return &badInput{"host", "holds characters that no host name has; names are in lower case"}
-	case host[strings.LastIndexByte(host, '.')+1] <= '9' && !strings.ContainsFunc(host, unicode.IsLetter):
-		return &badInput{"host", "is a number that some programs read as an address"}
+	case numeric(host[strings.LastIndexByte(host, '.')+1:]):
+		return &badInput{"host", "ends in a number, which some programs read as an address"}
 	}
 	return nil
+}
+
+// numeric reports whether a last label makes an address of the whole name for
+// programs that accept old spellings such as 127.1 and 0x7f.0x1.
+func numeric(label string) bool {
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
 }
 
 func notInName(r rune) bool {
