@@ -112,7 +112,7 @@ func twoStates(t testing.TB, o Options) (before, after snapshot) {
 // A kill or a power cut between the write and the tail: the segment holds some
 // bytes of the last batch and nothing else knows of it.
 func TestTornWriteAtEveryOffset(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	before, after := twoStates(t, o)
 	segment := filepath.Join(o.Dir, verify.SegmentName(0))
 	start, whole := len(before[segment]), after[segment]
@@ -147,7 +147,7 @@ func TestTornWriteAtEveryOffset(t *testing.T) {
 
 // What was acknowledged is never given up as torn.
 func TestAcknowledgedRecordsAreNeverCut(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	before, after := twoStates(t, o)
 	segment := filepath.Join(o.Dir, verify.SegmentName(0))
 	for cut := len(before[segment]); cut < len(after[segment]); cut++ {
@@ -186,7 +186,7 @@ func TestAcknowledgedRecordsAreNeverCut(t *testing.T) {
 
 // The tail, hashes and index are derived: lost or damaged ones are made again.
 func TestDerivedFilesAreMadeAgain(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	_, after := twoStates(t, o)
 	for _, name := range []string{"tail", verify.HashesFile, verify.IndexFile} {
 		for _, content := range [][]byte{nil, []byte("garbage\n"), make([]byte, 5000)} {
@@ -209,7 +209,7 @@ func TestDerivedFilesAreMadeAgain(t *testing.T) {
 
 // After the machine restarted, hashes and index are not believed.
 func TestRestartReadsAgain(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	_, after := twoStates(t, o)
 	for _, name := range []string{verify.HashesFile, verify.IndexFile} {
 		path := filepath.Join(o.Dir, name)
@@ -230,7 +230,7 @@ func TestRestartReadsAgain(t *testing.T) {
 }
 
 func TestSegmentsRotateAndSurviveACrash(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	o.segmentBytes = 600
 	ctx := context.Background()
 	for i := range 12 {

@@ -16,7 +16,7 @@ import (
 
 // faultDisk makes the nth call of an operation on a file fail.
 type faultDisk struct {
-	realDisk
+	quickDisk
 	mu    sync.Mutex
 	match string // of the operation and the file's name: "write 0000"
 	after int    // calls that still succeed
@@ -54,7 +54,7 @@ func (d *faultDisk) open(path string, flag int) (file, error) {
 	if f, bad := d.check("open", path); bad {
 		return nil, f.err
 	}
-	f, err := d.realDisk.open(path, flag)
+	f, err := d.quickDisk.open(path, flag)
 	if err != nil {
 		return nil, err
 	}
@@ -65,14 +65,14 @@ func (d *faultDisk) rename(from, to string) error {
 	if f, bad := d.check("rename", to); bad {
 		return f.err
 	}
-	return d.realDisk.rename(from, to)
+	return d.quickDisk.rename(from, to)
 }
 
 func (d *faultDisk) syncDir(path string) error {
 	if f, bad := d.check("syncdir", path); bad {
 		return f.err
 	}
-	return d.realDisk.syncDir(path)
+	return d.quickDisk.syncDir(path)
 }
 
 type faultFile struct {
@@ -182,7 +182,7 @@ func testFault(t *testing.T, key string, n int, f fault) {
 	if len(acknowledged) < 6 && err == nil {
 		t.Errorf("%s: no error, and only %q acknowledged", name, acknowledged)
 	}
-	o.disk = nil
+	o.disk = quickDisk{}
 	l, err := Open(context.Background(), o)
 	if err != nil {
 		t.Errorf("%s: reopening: %v", name, err)

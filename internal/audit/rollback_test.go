@@ -54,7 +54,7 @@ func (s snapshot) onlyDir(from snapshot, o Options) snapshot {
 }
 
 func TestRolledBackLogIsRefused(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	appendAll(t, o, "one")
 	old := takeSnapshot(t, o)
 	appendAll(t, o, "two")
@@ -84,7 +84,7 @@ func TestRolledBackLogIsRefused(t *testing.T) {
 }
 
 func TestRollbackIsAcceptedOnceAndRecorded(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	appendAll(t, o, "one")
 	old := takeSnapshot(t, o)
 	appendAll(t, o, "two", "three")
@@ -117,7 +117,7 @@ func TestRollbackIsAcceptedOnceAndRecorded(t *testing.T) {
 
 // Another log, grown longer, in the place of this one.
 func TestReplacedLogIsRefused(t *testing.T) {
-	o, other := testOptions(t), testOptions(t)
+	o, other := quickOptions(t), quickOptions(t)
 	appendAll(t, o, "one")
 	appendAll(t, other, "one", "two", "three")
 	if err := os.RemoveAll(o.Dir); err != nil {
@@ -161,7 +161,7 @@ func chmodAll(t testing.TB, dir string) {
 // Two copies of one log, both written to: the second one finds the second
 // place ahead of itself.
 func TestForkOfACopyIsRefused(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	appendAll(t, o, "one")
 	copied := o
 	copied.Dir = o.Dir + "-copy"
@@ -196,7 +196,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"open to others":  func(p string) error { return os.Chmod(p, 0o644) },
 	} {
 		for _, file := range []string{segment, "tail", "lock", "reserve", "../keys/log.key", "../keys/log.vkey", "../second/checkpoint.head"} {
-			o := testOptions(t)
+			o := quickOptions(t)
 			appendAll(t, o, "one")
 			if err := damage(filepath.Join(o.Dir, file)); err != nil {
 				t.Fatal(err)
@@ -210,7 +210,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 
 func TestDirectoryOfOthersIsRefused(t *testing.T) {
 	for _, dir := range []string{"log", "keys", "second"} {
-		o := testOptions(t)
+		o := quickOptions(t)
 		appendAll(t, o, "one")
 		if err := os.Chmod(filepath.Join(filepath.Dir(o.Dir), dir), 0o777); err != nil {
 			t.Fatal(err)
@@ -222,7 +222,7 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 }
 
 func TestMissingKeyIsNotReplaced(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	appendAll(t, o, "one")
 	if err := os.Remove(filepath.Join(o.KeyDir, privateKeyFile)); err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestMissingKeyIsNotReplaced(t *testing.T) {
 }
 
 func TestLostSecondPlaceIsRecorded(t *testing.T) {
-	o := testOptions(t)
+	o := quickOptions(t)
 	appendAll(t, o, "one")
 	if err := os.RemoveAll(filepath.Dir(o.Second)); err != nil {
 		t.Fatal(err)
