@@ -21,9 +21,10 @@ const DefaultEntry = "data.cowork.access"
 // fileOperations is what a policy without a declaration governs.
 var fileOperations = []carrel.Operation{carrel.OpRead, carrel.OpWrite, carrel.OpDelete}
 
-// deadline bounds the evaluation of one entry. Deciding takes microseconds; a
-// policy that needs longer than this is broken or hostile.
-const deadline = 100 * time.Millisecond
+// deadline bounds the evaluation of one entry. Deciding takes microseconds, so
+// a policy that needs longer is broken or hostile; but it is wall time, and a
+// machine that the agent's build keeps busy must not turn into denials.
+const deadline = 2 * time.Second
 
 // entry is one voice: a package of a layer, or a Go function. Its namespace is
 // its own: it shares no compiler and no data with any other layer.
