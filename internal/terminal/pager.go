@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -44,6 +45,14 @@ func Page(ctx context.Context, out *os.File, o PagerOptions, write func(io.Write
 	cmd.Env = pagerEnviron(o.Environ)
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	cmd.Dir = "/"
+	// A pager that is killed leaves the terminal raw: it is asked first.
+	cmd.Cancel = func() error {
+		if cmd.Process.Signal(syscall.SIGTERM) != nil {
+			return cmd.Process.Kill()
+		}
+		return nil
+	}
+	cmd.WaitDelay = 2 * time.Second
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("starting the pager: %w", err)
