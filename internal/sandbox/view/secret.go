@@ -3,6 +3,7 @@ package view
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -14,6 +15,9 @@ var secretWords = map[string]bool{
 	"PASSPHRASE": true, "CREDENTIAL": true, "CREDENTIALS": true, "AUTH": true, "COOKIE": true, "SESSION": true, "PAT": true,
 	"DSN": true, "BEARER": true, "JWT": true, "PRIVATE": true, "SIGNATURE": true,
 }
+
+// secretEnds are the same for names written in one word, as in authToken.
+var secretEnds = []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "APIKEY", "ACCESSKEY", "PRIVATEKEY"}
 
 // secretShapes are values that are secrets whatever their name: issuers mark
 // them so that they can be found.
@@ -34,7 +38,7 @@ func looksSecret(name, value string) bool {
 	}
 	words := strings.FieldsFunc(strings.ToUpper(name), func(r rune) bool { return r < 'A' || r > 'Z' })
 	for _, w := range words {
-		if secretWords[w] {
+		if secretWords[w] || slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(w, end) }) {
 			return true
 		}
 	}
