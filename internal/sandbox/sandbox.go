@@ -28,6 +28,7 @@ const (
 	MountFile    MountKind = "file"    // a file with Content
 	MountDir     MountKind = "dir"     // an empty directory on the desk's root
 	MountSymlink MountKind = "symlink" // a link to Source
+	MountSame    MountKind = "same"    // what an earlier mount shows at Source, a path of the desk
 )
 
 // Mount is one thing the desk sees. Targets are absolute and clean; mounts

@@ -60,6 +60,13 @@ func (g *cgroup) make(pid int, memory int64) error {
 	return g.set("cgroup.procs", strconv.Itoa(pid))
 }
 
+func (g *cgroup) version() string {
+	if g.v2 {
+		return "version 2"
+	}
+	return "version 1"
+}
+
 func (g *cgroup) set(name, value string) error {
 	return os.WriteFile(filepath.Join(g.dir, name), []byte(value), 0)
 }

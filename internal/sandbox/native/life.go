@@ -25,6 +25,7 @@ type Desk struct {
 	id        Identity
 	process   *process
 	link      *desk.Link
+	claim     *os.File // the lock of the run's directory
 	streams   *streams
 	diagnosis diagnosis
 	watch     *watch
@@ -161,6 +162,9 @@ func (d *Desk) closeAll() {
 	if d.process != nil {
 		d.process.release()
 	}
+	if d.claim != nil {
+		d.claim.Close()
+	}
 }
 
 // abort ends a desk whose program did not start, and waits until it is gone.
@@ -206,10 +210,10 @@ func (d *Desk) relayTerminal() {
 
 func (d *Desk) resume() error { return d.link.Send(desk.Message{Kind: desk.Continue}) }
 
-// Signal implements sandbox.Desk. After SIGTERM everything is ended when the
-// time of grace is over.
+// Signal implements sandbox.Desk. After SIGTERM, or SIGHUP, everything is
+// ended when the time of grace is over.
 func (d *Desk) Signal(sig syscall.Signal) error {
-	if sig == syscall.SIGTERM {
+	if sig == syscall.SIGTERM || sig == syscall.SIGHUP {
 		d.mu.Lock()
 		if d.grace == nil {
 			d.grace = time.AfterFunc(d.graceTime(), func() { _ = d.Kill() })

@@ -48,6 +48,7 @@ var kinds = map[sandbox.MountKind]desk.MountKind{
 	sandbox.MountFile:    desk.File,
 	sandbox.MountDir:     desk.Dir,
 	sandbox.MountSymlink: desk.Symlink,
+	sandbox.MountSame:    desk.Same,
 }
 
 // planOf says to PID 1 what the specification asks. An unknown kind of mount

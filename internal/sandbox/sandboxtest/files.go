@@ -45,6 +45,15 @@ func oddNames(b *bed) {
 	}
 }
 
+// sameTwice: the workspace lies at two paths and is one.
+func sameTwice(b *bed) {
+	s := b.spec("/bin/sh", "-c", `echo one > /workspace/f; cat /real/path/f; echo two >> /real/path/f; mv /real/path/f /real/path/g; cat /workspace/g`)
+	s.Mounts = append(s.Mounts, sandbox.Mount{Kind: sandbox.MountSame, Target: "/real/path", Source: "/workspace"})
+	if out, errs, _ := b.run(s); out != "one\none\ntwo\n" {
+		b.t.Errorf("got %q %s", out, errs)
+	}
+}
+
 func coverFiles(b *bed) {
 	b.write("ws/.env", "SECRET=1", 0o644)
 	s := b.spec("/bin/sh", "-c", "cat .env; echo x > .env; rm -f .env; cat /etc/thing /made/here; ls -A; readlink /link; stat -c %a /made/here")

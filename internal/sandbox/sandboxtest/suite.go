@@ -28,6 +28,7 @@ var cases = []struct {
 
 	{"OverlayKeepsTheTreeUntouched", overlay},
 	{"OverlayOfOddNames", oddNames},
+	{"OneTreeAtTwoPaths", sameTwice},
 	{"MountsCoverFiles", coverFiles},
 	{"MountPointsAreNotMadeOnTheHost", noHostMountPoints},
 	{"MissingSourceIsNamed", missingSource},

@@ -20,9 +20,12 @@ import (
 // first thing when it finds itself called so.
 const Name = "carrel-init"
 
-// Hold is the argument of a process that only keeps a user namespace alive
-// until its standard input ends.
-const Hold = "hold"
+// What this program is besides PID 1, by its first argument.
+const (
+	Hold = "hold" // keeps a user namespace alive until its standard input ends
+	Try  = "try"  // tries an overlay of the three directories that follow
+	Look = "look" // looks at a desk from inside and says which walls it misses
+)
 
 // Descriptors that the supervisor hands to PID 1. 0 to 2 are not the agent's.
 const (
@@ -37,6 +40,31 @@ const (
 	codeNotExecutable = 126
 	codeNotFound      = 127
 )
+
+// errand does what is not PID 1's work.
+func errand(what string, args []string) int {
+	switch {
+	case what == Hold:
+		_, _ = unix.Read(0, make([]byte, 1))
+		return 0
+	case what == Try && len(args) == 3:
+		return tryOverlay(args[0], args[1], args[2])
+	case what == Look:
+		return look()
+	}
+	return codeOwn
+}
+
+// tryOverlay reports on standard error why an overlay cannot be had.
+func tryOverlay(lower, upper, work string) int {
+	fd, err := OpenTree(&Mount{Kind: Overlay, Lower: lower, Upper: upper, Work: work}, -1)
+	if err != nil {
+		fmt.Fprint(os.Stderr, err)
+		return 1
+	}
+	unix.Close(fd)
+	return 0
+}
 
 // Failure is why a desk could not be built or its program not started.
 type Failure struct {
@@ -62,9 +90,8 @@ func failed(step string, err error) error {
 // or when the supervisor is gone; the caller must exit with it at once, which
 // ends everything inside.
 func Main() int {
-	if len(os.Args) == 2 && os.Args[1] == Hold {
-		_, _ = unix.Read(0, make([]byte, 1))
-		return 0
+	if len(os.Args) > 1 {
+		return errand(os.Args[1], os.Args[2:])
 	}
 	if unix.Getpid() != 1 {
 		return codeOwn // nobody starts this by hand

@@ -34,6 +34,7 @@ const (
 	File
 	Dir
 	Symlink
+	Same
 )
 
 // Mount is sandbox.Mount without what only people read.

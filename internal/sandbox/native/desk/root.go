@@ -168,6 +168,8 @@ func (r *root) mount(m *Mount, tree int) error {
 		return r.dir(m.Target, orMode(m.Mode, 0o755))
 	case Symlink:
 		return r.symlink(m.Source, m.Target)
+	case Same:
+		return r.same(m.Source, m.Target)
 	}
 	return fmt.Errorf("unknown kind of mount %d", m.Kind)
 }
@@ -200,6 +202,28 @@ func (r *root) symlink(source, target string) error {
 		}
 		return err
 	})
+}
+
+// same shows what is mounted at source at target too. It is one mount twice:
+// two overlays of one upper layer would not see each other's changes.
+func (r *root) same(source, target string) error {
+	at, err := r.lookup(source)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	tree, err := cloneTree(at, "")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	for _, w := range r.writable {
+		if source == w || strings.HasPrefix(source, w+"/") {
+			r.writable = append(r.writable, target)
+			break
+		}
+	}
+	return r.place(tree, target)
 }
 
 // staged is where the content of a file lies until it is mounted.

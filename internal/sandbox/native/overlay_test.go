@@ -1,0 +1,27 @@
+package native
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestOverlayIsTriedForReal(t *testing.T) {
+	dir := t.TempDir()
+	if err := OverlayWorks(dir, dir); err != nil {
+		t.Errorf("an ordinary directory: %v", err)
+	}
+	// The kernel refuses a tree with mounts in it, and one without a disk.
+	for _, lower := range []string{"/proc", "/"} {
+		if err := OverlayWorks(lower, dir); err == nil {
+			t.Errorf("%s can be overlaid", lower)
+		} else if strings.TrimSpace(err.Error()) == "" {
+			t.Errorf("%s: no reason", lower)
+		} else {
+			t.Log(err)
+		}
+	}
+	if names, _ := os.ReadDir(dir); len(names) > 0 {
+		t.Errorf("left behind: %v", names)
+	}
+}
