@@ -1,0 +1,242 @@
+package review
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// maxMessageLines bounds the agent's message as it is shown.
+const maxMessageLines = 20
+
+// summary says what the change is and how risky, before anything else.
+func (p *page) summary(c *carrel.Change, o Options) error {
+	digest, err := c.Digest()
+	if err != nil {
+		return err
+	}
+	state := ""
+	if o.State != "" {
+		state = " · " + o.State
+	}
+	p.text("%s of %s%s\n", p.bold("Change "+string(c.ID)), c.Run, state)
+	p.text("  risk       %s%s\n", p.severity(c.Risk.Level, string(level(c.Risk.Level))), counts(c.Risk.Counts))
+	p.text("  files      %s\n", tally(c))
+	p.text("  digest     %s\n", digest)
+	p.text("  workspace  %s%s\n", name(c.Workspace), base(c.Base))
+	p.text("  taken      %s", c.Taken.UTC().Format(time.DateTime+" UTC"))
+	if c.Running {
+		p.text(" %s", p.yellow("while the agent was still working: it may have gone on since"))
+	}
+	p.text("\n")
+	p.message(string(c.Message))
+	return nil
+}
+
+func level(s carrel.Severity) carrel.Severity {
+	if s == "" {
+		return carrel.SeverityNone
+	}
+	return s
+}
+
+func base(b carrel.Base) string {
+	switch {
+	case b.Commit == "":
+		return ""
+	case b.Branch == "":
+		return ", from commit " + terminal.Escape(b.Commit[:min(12, len(b.Commit))])
+	}
+	return fmt.Sprintf(", from commit %s of %s", terminal.Escape(b.Commit[:min(12, len(b.Commit))]), terminal.Escape(b.Branch))
+}
+
+// counts lists how many labels of each name there are, most first.
+func counts(n map[string]int) string {
+	names := make([]string, 0, len(n))
+	for label := range n {
+		names = append(names, label)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if n[a] != n[b] {
+			return n[b] - n[a]
+		}
+		return strings.Compare(a, b)
+	})
+	var b strings.Builder
+	for i, label := range names {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%d %s", sep, n[label], terminal.Escape(label))
+	}
+	return b.String()
+}
+
+// tally counts the files by what happens to them.
+func tally(c *carrel.Change) string {
+	n := make(map[carrel.Alteration]int)
+	for _, f := range c.Files {
+		n[f.Change]++
+	}
+	parts := []string{fmt.Sprint(len(c.Files))}
+	for _, k := range []struct {
+		change carrel.Alteration
+		words  string
+	}{{carrel.Created, "created"}, {carrel.Modified, "modified"}, {carrel.Deleted, "deleted"}, {carrel.TypeChanged, "of another type"}, {carrel.ModeChanged, "of another mode"}} {
+		if n[k.change] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[k.change], k.words))
+		}
+	}
+	s := strings.Join(parts, ", ")
+	if len(c.Withheld) > 0 {
+		s += fmt.Sprintf("; %d more withheld", len(c.Withheld))
+	}
+	return s
+}
+
+// message shows the agent's proposal, marked as the agent's on every line.
+func (p *page) message(text string) {
+	if strings.TrimSpace(text) == "" {
+		return
+	}
+	p.text("  the agent's message:\n")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i, l := range lines {
+		if i == maxMessageLines {
+			p.text("  %s\n", p.dim(fmt.Sprintf("[… %d more lines of it are not shown]", len(lines)-i)))
+			break
+		}
+		p.text("  %s %s\n", p.dim("|"), shown(l))
+	}
+}
+
+// withheld lists what was kept back, and why.
+func (p *page) withheld(files []carrel.FileChange) {
+	if len(files) == 0 {
+		return
+	}
+	p.text("\n%s\n", p.bold("Withheld: these stay at the desk and are not applied"))
+	for _, f := range files {
+		p.text("  %s %s %s\n", p.red(mark(f)), name(f.Path), p.dim(kindNote(f)))
+		p.text("      %s%s\n", shown(reason(f.Decision)), rules(f.Decision))
+	}
+}
+
+func (p *page) conflicts(conflicts []Conflict) {
+	if len(conflicts) == 0 {
+		return
+	}
+	p.text("\n%s\n", p.bold("Conflicts: applying to the tree would refuse all of the change now"))
+	for _, c := range conflicts {
+		p.text("  %s %s\n      %s\n", p.red("!"), name(c.Path), shown(c.Reason))
+	}
+}
+
+// files lists what would be applied, with labels and their reasons.
+func (p *page) files(files []carrel.FileChange) {
+	if len(files) == 0 {
+		p.text("\n%s\n", p.bold("Nothing would be applied"))
+		return
+	}
+	p.text("\n%s\n", p.bold("Files, the most severe first"))
+	for _, f := range files {
+		w := worst(f)
+		p.text("  %s %s %s %s\n", p.severity(w, fmt.Sprintf("%-8s", w)), mark(f), name(f.Path), p.dim(kindNote(f)))
+		for _, l := range f.Labels {
+			p.text("           %s %s\n", p.severity(l.Severity, terminal.Escape(l.Name)+":"), shown(l.Reason))
+		}
+		if f.Decision.Asks() && f.Decision.Reason != "" {
+			p.text("           %s %s%s\n", p.yellow("asks:"), shown(f.Decision.Reason), rules(f.Decision))
+		}
+	}
+}
+
+// mark is one letter for what happens to a file.
+func mark(f carrel.FileChange) string {
+	switch f.Change {
+	case carrel.Created:
+		return "A"
+	case carrel.Modified:
+		return "M"
+	case carrel.Deleted:
+		return "D"
+	case carrel.TypeChanged:
+		return "T"
+	case carrel.ModeChanged:
+		return "m"
+	}
+	return "?"
+}
+
+// kindNote says what is not plain: links, directories, modes, sizes.
+func kindNote(f carrel.FileChange) string {
+	var notes []string
+	state := f.FileState
+	if f.Kind == carrel.FileNone {
+		state = f.Before
+	}
+	switch state.Kind {
+	case carrel.FileLink:
+		notes = append(notes, "link to "+shown(string(state.Target)))
+	case carrel.FileDir:
+		notes = append(notes, "directory")
+	case carrel.FileSpecial:
+		notes = append(notes, "neither file, link nor directory")
+	case carrel.FileRegular:
+		notes = append(notes, size(state.Size))
+	}
+	if f.Kind != carrel.FileNone && f.Before.Kind != carrel.FileNone && f.Kind != f.Before.Kind {
+		notes = append(notes, fmt.Sprintf("was a %s", f.Before.Kind))
+	}
+	if f.Kind != carrel.FileLink && f.Kind != carrel.FileNone {
+		notes = append(notes, modeNote(f)...)
+	}
+	if f.Nlink > 1 {
+		notes = append(notes, fmt.Sprintf("one of %d hard links at the desk", f.Nlink))
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(notes, ", ") + ")"
+}
+
+func modeNote(f carrel.FileChange) []string {
+	switch {
+	case f.Before.Kind == f.Kind && f.Before.Mode != f.Mode:
+		return []string{fmt.Sprintf("mode %04o → %04o", f.Before.Mode, f.Mode)}
+	case f.Before.Kind == f.Kind:
+		return nil
+	case f.Mode&0o7111 != 0 && f.Kind == carrel.FileRegular || f.Mode&0o7022 != 0:
+		return []string{fmt.Sprintf("mode %04o", f.Mode)}
+	}
+	return nil
+}
+
+func size(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+func reason(d carrel.Decision) string {
+	if d.Reason == "" {
+		return "nothing allows it"
+	}
+	return d.Reason
+}
+
+func rules(d carrel.Decision) string {
+	if len(d.Rules) == 0 {
+		return ""
+	}
+	return " [" + shown(strings.Join(d.Rules, ", ")) + "]"
+}
