@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -147,6 +148,14 @@ func TestWithoutNetfilter(t *testing.T) {
 	if got, err := d.exchangeAddr("127.0.0.1:5432", "canary"); err == nil {
 		t.Errorf("loopback answered %q", got)
 	}
+	all := func(carrel.Action) carrel.Decision { return carrel.Decision{Verdict: carrel.Allow} }
+	server := echoServer(t)
+	_, port, _ := net.SplitHostPort(server)
+	n, _ := strconv.Atoi(port)
+	lax := newDesk(t, setup{decide: all, grants: Grants{Rules: []Rule{{Host: "ok.test", Ports: []int{n}, Protocol: carrel.ProtoTCP}}}, netfilter: func(s *Sockets) { s.Netfilter = nil }})
+	if got, err := lax.exchangeAddr("127.0.0.1:"+port, "canary"); err == nil {
+		t.Errorf("even a policy that allows everything does not lead to the host's loopback, which answered %q", got)
+	}
 	for network, addr := range map[string]string{"tcp": "1.1.1.1:22", "tcp6": "[2606:4700::1111]:443", "udp": "8.8.8.8:53"} {
 		c, err := d.dial(network, addr)
 		if err == nil {
@@ -215,6 +224,11 @@ func TestThroughTheHostsProxy(t *testing.T) {
 	if _, err := client.Get("https://blocked.test/"); err == nil {
 		t.Error("what the proxy refused went through")
 	}
+	eventually(t, "a record of what the proxy refused", func() bool {
+		return slices.ContainsFunc(d.log.Records(), func(r carrel.Record) bool {
+			return r.Outcome != nil && strings.Contains(string(r.Outcome.Error), "refused the connection: 403")
+		})
+	})
 	if got, err := d.exchange("near.test", "5432", "hello"); got != "hello" {
 		t.Errorf("an exception: %q, %v", got, err)
 	}

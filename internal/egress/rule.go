@@ -143,6 +143,8 @@ func (c *compiled) setHost(r *Rule) (err error) {
 	}
 	addr, addrErr := netip.ParseAddr(host)
 	switch {
+	case host == "localhost" || strings.HasSuffix(host, ".localhost") || addrErr == nil && addr.IsLoopback():
+		return fmt.Errorf("loopback inside a desk is the desk's own; for a service of the host use --host-service NAME=%s:PORT", host)
 	case !wildcard && addrErr == nil:
 		c.prefix = netip.PrefixFrom(addr, addr.BitLen())
 	case strings.HasSuffix("."+host, deskSuffix):

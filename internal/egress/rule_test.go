@@ -65,6 +65,7 @@ func TestParseAllow(t *testing.T) {
 		"", ":443", "ok.test:", "ok.test:0", "ok.test:65536", "ok.test:99999", "ok.test:-1", "ok.test:+443", "ok.test:0443", "ok.test:443:443",
 		"ok.test:https", "ok.test/", "ok.test:443/", "ok.test:443/udp", "ok.test/tcp", "http://ok.test", "https://ok.test/", "*", "*.test", "*.*.ok.test",
 		"ok.*.test", "a*.ok.test", "*.10.0.0.1", "db.desk", "model.desk", "x.y.desk", "desk", "*.a.desk", "169.254.169.254", "[fd00:ec2::254]:80", "::ffff:169.254.169.254", "ok.test:53",
+		"localhost:5432", "127.0.0.1:80", "[::1]:80", "x.localhost", "::ffff:127.0.0.1",
 	} {
 		if got, err := ParseAllow(in); err == nil {
 			t.Errorf("%q was taken for %s", in, got)
@@ -124,6 +125,11 @@ func TestMatchIsMostSpecific(t *testing.T) {
 		d := rs.Decide(carrel.Action{Operation: carrel.OpConnect, Host: c.host, Port: c.port, Protocol: rs.Protocol(c.host, c.port)})
 		if d.Allows() != ok || d.Reason == "" || len(d.Rules) == 0 || (!ok && len(d.NextSteps) == 0) {
 			t.Errorf("%s:%d decided %+v", c.host, c.port, d)
+		}
+	}
+	for _, p := range []carrel.Protocol{carrel.ProtoTCP, carrel.ProtoHTTP, "udp", ""} {
+		if rs.Decide(carrel.Action{Operation: carrel.OpConnect, Host: "b.ok.test", Port: 443, Protocol: p}).Allows() {
+			t.Errorf("a rule for tls allows %q", p)
 		}
 	}
 	if got := rs.Ports(); !slices.Equal(got, []int{22, 443, 8443}) {

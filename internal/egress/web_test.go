@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -151,6 +152,30 @@ func TestAnswersStream(t *testing.T) {
 	if line != "data: 0\n" {
 		t.Errorf("%q, %v", line, err)
 	}
+}
+
+// A broken answer arrives broken: it must not look complete.
+func TestCutAnswersLookCut(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	d := webDesk(t, srv, nil)
+	resp, err := d.client().Get("http://ok.test/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%q looks complete", b)
+	}
+	eventually(t, "a record that it broke", func() bool {
+		return slices.ContainsFunc(d.log.Records(), func(r carrel.Record) bool {
+			return r.Kind == carrel.KindResult && r.Action.Operation == carrel.OpRequest && r.Outcome.Status == carrel.OutcomeFailed
+		})
+	})
 }
 
 // A name or service that is refused later than at its connection says so.
