@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,8 +13,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/tester"
 
 	"github.com/carrel-dev/carrel"
-	"github.com/carrel-dev/carrel/policies"
-	"os"
 )
 
 // TestBuiltinTableIsWhatTheFilesDeclare: the table lets files be compiled
@@ -58,7 +57,6 @@ func TestBuiltinTableIsWhatTheFilesDeclare(t *testing.T) {
 	if len(on) != len(files) {
 		t.Errorf("policies/ has %d sources, the engine uses %d", len(on), len(files))
 	}
-	_ = policies.Bundle
 }
 
 func sameOperations(names []string, ops []carrel.Operation) bool {
@@ -221,7 +219,7 @@ func TestMetadataIsNeverReached(t *testing.T) {
 func TestLeasesAreDeniedUntilGranted(t *testing.T) {
 	a := carrel.Action{Operation: carrel.OpCredential, Subject: "github"}
 	wantVerdict(t, engine(t), a, carrel.Deny, "policy/not-granted")
-	grant := Layer{Name: "leases", Kind: User, Governs: []carrel.Operation{carrel.OpCredential},
+	grant := Layer{Name: "leases", Kind: User, Governs: []carrel.Operation{carrel.OpCredential}, Digest: someDigest,
 		Func: func(carrel.Action) Answer { return Answer{Verdict: carrel.Allow, Rules: []string{"github"}} }}
 	wantVerdict(t, engine(t, grant), a, carrel.Allow, "leases/github")
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/carrel-dev/carrel"
 )
 
 // compileBounded gives a layer up that takes too long. What it started goes on
@@ -62,6 +64,9 @@ func compileLayer(l Layer) ([]*entry, error) {
 func funcEntry(l Layer) ([]*entry, error) {
 	if len(l.Files) > 0 || len(l.Governs) == 0 {
 		return nil, errors.New("a layer in Go has no files and says what it governs")
+	}
+	if _, err := carrel.ParseDigest(string(l.Digest)); err != nil {
+		return nil, errors.New("a layer in Go says the digest of what it decides by")
 	}
 	return []*entry{{layer: l.Name, kind: l.Kind, fn: l.Func, governs: l.Governs}}, nil
 }

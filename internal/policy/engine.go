@@ -131,11 +131,12 @@ func (e *Engine) Digest() carrel.Digest { return e.digest }
 // Sources lists the voices of the policy in force, the floor first.
 func (e *Engine) Sources() []Source { return slices.Clone(e.sources) }
 
-// Warm compiles what New left for the first question. The engine calls it in
-// the background once a run has started.
-func (e *Engine) Warm() {
+// Warm compiles what New left for the first question about these operations,
+// or about any if none is named. The engine calls it in the background.
+func (e *Engine) Warm(operations ...carrel.Operation) {
 	for _, entry := range e.entries {
-		if entry.prepare != nil {
+		asked := func(op carrel.Operation) bool { return slices.Contains(entry.governs, op) }
+		if entry.prepare != nil && (len(operations) == 0 || slices.ContainsFunc(operations, asked)) {
 			_, _ = entry.prepare() // an error is found again, and denies, when the entry is asked
 		}
 	}

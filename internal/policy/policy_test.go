@@ -8,6 +8,34 @@ import (
 	"github.com/carrel-dev/carrel"
 )
 
+const head = "package cowork.access\nimport rego.v1\n"
+
+// open allows everything it governs; rules are added to it.
+
+const openHead = head + "allow := true\n"
+
+var inside = write("/workspace/a")
+
+// TestBothVersionsReadAlike: a source that does not say its version has one
+
+// meaning, whichever parser accepts it.
+
+// TestBothVersionsDecideAlike: a source that says nothing and parses as both
+
+// gives the same answers as both.
+
+// TestPoliciesHaveNoIO: attack 154; functions that reach out, or whose answer
+
+// cannot be found again, do not exist.
+
+// TestLayersCannotReachEachOther: a layer that defines rules in another's
+
+// package, or in the floor's, changes nothing there.
+
+// TestConcurrentDecisions: the floor is compiled when it is first asked, by
+
+// however many at once; every decision names the one policy it rested on.
+
 func engine(t testing.TB, layers ...Layer) *Engine {
 	t.Helper()
 	e, err := New(context.Background(), layers...)
