@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/note"
@@ -48,10 +50,30 @@ func (s *store) checkpoint(keys keyring) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := replace(s.disk, s.second.path, signed); err != nil {
+	if err := swapIn(s.disk, s.second.path, signed, true); err != nil {
 		return nil, err
 	}
-	return signed, replace(s.disk, filepath.Join(s.dir, verify.CheckpointFile), signed)
+	return signed, s.publishCheckpoint(signed)
+}
+
+// publishCheckpoint puts a checkpoint that the second place has into the log's
+// directory. It does not wait for the disk: mendCheckpoint makes up for a copy
+// that a power cut took.
+func (s *store) publishCheckpoint(signed []byte) error {
+	return swapIn(s.disk, filepath.Join(s.dir, verify.CheckpointFile), signed, false)
+}
+
+// mendCheckpoint publishes the second place's checkpoint again if the
+// published one is not the same.
+func (s *store) mendCheckpoint() error {
+	kept, err := os.ReadFile(s.second.path)
+	if err != nil {
+		return fmt.Errorf("reading the second place: %w", err)
+	}
+	if published, err := os.ReadFile(filepath.Join(s.dir, verify.CheckpointFile)); err == nil && bytes.Equal(published, kept) {
+		return nil
+	}
+	return s.publishCheckpoint(kept)
 }
 
 // sign signs c under the origin of the key.

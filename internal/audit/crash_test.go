@@ -118,6 +118,9 @@ func TestTornWriteAtEveryOffset(t *testing.T) {
 	start, whole := len(before[segment]), after[segment]
 	for cut := start; cut <= len(whole); cut++ {
 		for _, zeros := range []int{0, 1, 4096} {
+			if zeros > 0 && cut%8 != 0 && cut < len(whole)-2 {
+				continue // each offset without zeros, every eighth with them
+			}
 			torn := append(append([]byte(nil), whole[:cut]...), make([]byte, zeros)...)
 			before.with(segment, torn).restore(t, o)
 			l := mustOpen(t, o)
@@ -150,7 +153,7 @@ func TestAcknowledgedRecordsAreNeverCut(t *testing.T) {
 	o := quickOptions(t)
 	before, after := twoStates(t, o)
 	segment := filepath.Join(o.Dir, verify.SegmentName(0))
-	for cut := len(before[segment]); cut < len(after[segment]); cut++ {
+	for cut := len(before[segment]); cut < len(after[segment]); cut += 5 {
 		damaged := map[string][]byte{
 			"cut":    after[segment][:cut],
 			"zeroed": append(append([]byte(nil), after[segment][:cut]...), make([]byte, len(after[segment])-cut)...),

@@ -103,13 +103,25 @@ func writeAll(f file, b []byte, off int64) error {
 // replace puts content at path so that a reader, and whoever comes after a
 // power cut, finds the old content or the new, whole.
 func replace(d disk, path string, content []byte) error {
+	if err := swapIn(d, path, content, true); err != nil {
+		return err
+	}
+	if err := d.syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// swapIn is replace for what may be the old content again after a power cut,
+// and, if not durable, empty: it waits for the disk once, or not at all.
+func swapIn(d disk, path string, content []byte, durable bool) error {
 	tmp := path + ".tmp"
 	f, err := d.open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
 	err = writeAll(f, content, 0)
-	if err == nil {
+	if err == nil && durable {
 		err = f.sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -117,9 +129,6 @@ func replace(d disk, path string, content []byte) error {
 	}
 	if err == nil {
 		err = d.rename(tmp, path)
-	}
-	if err == nil {
-		err = d.syncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

@@ -136,6 +136,9 @@ func (s *store) begin(keys keyring) error {
 		if err := s.contains(c.Size, c.Root, s.second.path); err != nil {
 			return err
 		}
+		if err := s.mendCheckpoint(); err != nil {
+			return err
+		}
 	}
 	if _, marked, err := s.second.read(); err != nil {
 		return err

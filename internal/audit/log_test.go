@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -82,6 +83,46 @@ func BenchmarkOpen(b *testing.B) {
 	mustOpen(b, o).Close()
 	for b.Loop() {
 		mustOpen(b, o).Close()
+	}
+}
+
+// BenchmarkRun is what the log adds to one run of an agent.
+func BenchmarkRun(b *testing.B) {
+	ctx := context.Background()
+	o := testOptions(b)
+	mustOpen(b, o).Close()
+	for b.Loop() {
+		l := mustOpen(b, o)
+		run := startRun(b, l)
+		if err := l.Append(ctx, carrel.Record{Kind: carrel.KindRunEnd, Run: run, RunInfo: &carrel.RunInfo{}}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.Checkpoint(ctx); err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSync is the floor: one write and one sync, nothing else.
+func BenchmarkSync(b *testing.B) {
+	f, err := realDisk{}.open(filepath.Join(b.TempDir(), "f"), os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	line := make([]byte, 500)
+	off := int64(0)
+	for b.Loop() {
+		if err := writeAll(f, line, off); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.sync(); err != nil {
+			b.Fatal(err)
+		}
+		off += 500
 	}
 }
 

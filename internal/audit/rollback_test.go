@@ -221,6 +221,27 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 	}
 }
 
+// A power cut can take the published checkpoint; the second place has it.
+func TestPublishedCheckpointIsMended(t *testing.T) {
+	o := quickOptions(t)
+	appendAll(t, o, "one")
+	path := filepath.Join(o.Dir, verify.CheckpointFile)
+	for _, content := range []string{"", "garbage"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mustOpen(t, o).Close()
+		check(t, o)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, o).Close()
+	if r := check(t, o); r.Unsigned != 0 {
+		t.Errorf("%d records unsigned", r.Unsigned)
+	}
+}
+
 func TestMissingKeyIsNotReplaced(t *testing.T) {
 	o := quickOptions(t)
 	appendAll(t, o, "one")
