@@ -1,0 +1,86 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Versions of what is installed for the tests of real programs.
+const (
+	claudeVersion = "2.1.330"
+	goProject     = "github.com/google/uuid@v1.6.0"
+	nodeProject   = "express@4.21.2"
+)
+
+// installed returns the directory of a pinned thing in the cache of these
+// tests, made by make if it is not there. Where it cannot be had the test
+// fails in CI and is skipped elsewhere, saying why.
+func installed(t *testing.T, name string, make func(dir string) error) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(cache, "carrel-e2e", strings.NewReplacer("/", "_", "@", "-").Replace(name))
+	if _, err := os.Stat(filepath.Join(dir, ".complete")); err == nil {
+		return dir
+	}
+	_ = os.RemoveAll(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := make(dir); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("installing %s: %v", name, err)
+		}
+		t.Skipf("%s cannot be had: %v", name, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".complete"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// loudly runs a command of an installation in dir.
+func loudly(dir, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return &installError{strings.Join(cmd.Args, " "), err, string(out)}
+	}
+	return nil
+}
+
+type installError struct {
+	command string
+	err     error
+	out     string
+}
+
+func (e *installError) Error() string { return e.command + ": " + e.err.Error() + "\n" + e.out }
+
+// claudeProgram installs the real client and returns its native program, at a
+// place that every user may read.
+func claudeProgram(t *testing.T) string {
+	t.Helper()
+	dir := installed(t, "claude-code@"+claudeVersion, func(dir string) error {
+		return loudly(dir, "npm", "install", "--prefix", dir, "--ignore-scripts", "--no-fund", "--no-audit", "@anthropic-ai/claude-code@"+claudeVersion)
+	})
+	found, err := filepath.Glob(filepath.Join(dir, "node_modules/@anthropic-ai/claude-code-linux-*/claude"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("the native client is not below %s (%v)", dir, err)
+	}
+	public := filepath.Join(filepath.Dir(carrelBin), "claude")
+	if _, err := os.Stat(public); err != nil {
+		if err := copyFile(public, found[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return public
+}
