@@ -199,8 +199,11 @@ func TestThroughTheHostsProxy(t *testing.T) {
 		if err != nil {
 			panic(err)
 		}
-		w.WriteHeader(200)
-		down, _, _ := http.NewResponseController(w).Hijack()
+		down, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		down.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n"))
 		relay(context.Background(), down, up)
 		down.Close()
 		up.Close()

@@ -326,6 +326,7 @@ func newDesk(t testing.TB, s setup) *testDesk {
 // open makes the desk's door and attaches it.
 func (d *testDesk) open(t testing.TB, s setup) {
 	t.Helper()
+	d.log.Fail = s.record
 	rules, err := NewRules(s.grants)
 	if err != nil {
 		t.Fatal(err)
