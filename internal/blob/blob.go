@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -29,12 +31,19 @@ var (
 
 // Store is a content store in one directory. It is safe for concurrent use,
 // also by several processes.
-type Store struct{ dir string }
+type Store struct {
+	dir string
+
+	mu     sync.Mutex // guards what follows: the packs' indexes, as far as read
+	index  map[carrel.Digest]span
+	known  map[string]bool
+	listed bool
+}
 
 // Open makes the store's directory if need be.
 func Open(dir string) (*Store, error) {
-	s := &Store{dir: dir}
-	for _, d := range []string{dir, s.staging()} {
+	s := &Store{dir: dir, index: map[carrel.Digest]span{}, known: map[string]bool{}}
+	for _, d := range []string{dir, s.staging(), s.packs()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("opening content store: %w", err)
 		}
@@ -54,10 +63,15 @@ func (s *Store) path(d carrel.Digest) (string, error) {
 }
 
 // Has reports whether content is there under d, without reading it.
-func (s *Store) Has(d carrel.Digest) bool {
+func (s *Store) Has(d carrel.Digest) bool { return s.has(d, true) }
+
+func (s *Store) has(d carrel.Digest, fresh bool) bool {
 	p, err := s.path(d)
 	if err != nil {
 		return false
+	}
+	if _, packed := s.find(d, fresh); packed {
+		return true
 	}
 	_, err = os.Lstat(p)
 	return err == nil
@@ -69,27 +83,8 @@ func (s *Store) Size(d carrel.Digest) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("content %s: %w", d.Short(), err)
-	}
-	return info.Size(), nil
-}
-
-func (s *Store) open(d carrel.Digest) (*os.File, error) {
-	p, err := s.path(d)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("content %s: %w", d.Short(), ErrNotFound)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("content %s: %w", d.Short(), err)
-	}
-	return f, nil
+	f.file.Close()
+	return f.size, nil
 }
 
 // Read returns the content under d, verified. Content longer than limit is an
@@ -99,7 +94,7 @@ func (s *Store) Read(d carrel.Digest, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.file.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
@@ -119,7 +114,7 @@ func (s *Store) Head(d carrel.Digest, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.file.Close()
 	b, err := io.ReadAll(io.LimitReader(f, n))
 	if err != nil {
 		return nil, fmt.Errorf("content %s: %w", d.Short(), err)
@@ -135,9 +130,14 @@ func (s *Store) CopyTo(dst *os.File, d carrel.Digest) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer f.file.Close()
 	h := sha256.New()
-	n, err := copyContent(dst, f, h)
+	var n int64
+	if f.part {
+		n, err = io.Copy(io.MultiWriter(dst, h), f)
+	} else {
+		n, err = copyContent(dst, f.file, h)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("content %s: %w", d.Short(), err)
 	}
@@ -152,7 +152,7 @@ func (s *Store) CopyTo(dst *os.File, d carrel.Digest) (int64, error) {
 func (s *Store) Remove(keep func(carrel.Digest) bool) (removed int, bytes int64, err error) {
 	err = filepath.WalkDir(s.dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
-			if err == nil && p == s.staging() {
+			if err == nil && (p == s.staging() || p == s.packs()) {
 				return fs.SkipDir
 			}
 			return err
@@ -167,8 +167,35 @@ func (s *Store) Remove(keep func(carrel.Digest) bool) (removed int, bytes int64,
 		removed++
 		return os.Remove(p)
 	})
+	if err == nil {
+		err = s.dropStaging()
+	}
+	if err == nil {
+		var n int
+		var size int64
+		n, size, err = s.dropPacks(keep)
+		removed, bytes = removed+n, bytes+size
+	}
 	if err != nil {
 		return removed, bytes, fmt.Errorf("pruning content store: %w", err)
 	}
 	return removed, bytes, nil
+}
+
+// abandoned is the age at which a batch belongs to nobody any more.
+const abandoned = 24 * time.Hour
+
+func (s *Store) dropStaging() error {
+	entries, err := os.ReadDir(s.staging())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+			if err := os.RemoveAll(filepath.Join(s.staging(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -93,7 +93,7 @@ func (s *Seat) Capture(ctx context.Context, opts CaptureOptions) (*carrel.Change
 	if err != nil || opts.Running {
 		return c, err
 	}
-	return c, s.close(z.out)
+	return c, s.finish(z)
 }
 
 // read fills in the files of c and hands their contents to the store.
@@ -259,16 +259,26 @@ func (s *Seat) publish(ctx context.Context, z *freezer, c *carrel.Change) error 
 	return s.ws.listChange(ctx, e)
 }
 
-// close notes the finished run's work, so that the next run knows what each
-// path of it was based on.
-func (s *Seat) close(found []frozen) error {
-	p := pendingWork{Paths: make(map[carrel.Text]pendingPath, len(found))}
-	for _, f := range found {
+// finish notes the finished run's work, so that the next run knows what each
+// path of it was based on, and takes out of the layer what is no work: else a
+// later edit of the user's would look like one the agent undid.
+func (s *Seat) finish(z *freezer) error {
+	p := pendingWork{Paths: make(map[carrel.Text]pendingPath, len(z.out))}
+	for _, f := range z.out {
 		stamp := f.file.Stamp
 		if stamp.IsZero() {
 			stamp = s.meta.Base.Stamp
 		}
-		p.Paths[f.file.Path] = pendingPath{Stamp: stamp, Before: f.file.Before, Mark: f.mark}
+		p.Paths[f.file.Path] = pendingPath{Stamp: stamp, Before: f.file.Before, After: f.file.FileState}
+	}
+	if len(z.same) > 0 || len(z.out) > 0 {
+		now, err := fsTime(s.ws.root, s.dir)
+		if err != nil {
+			return err
+		}
+		if err := s.shed(&p, z.same, now); err != nil {
+			return fmt.Errorf("tidying desk %s: %w", s.meta.ID, err)
+		}
 	}
 	if err := s.writePending(p); err != nil {
 		return err

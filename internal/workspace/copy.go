@@ -32,6 +32,7 @@ type copier struct {
 	seen     map[string]bool
 	limits   CopyLimits
 	progress func(files, bytes int64)
+	reset    bool // make it what the original is, whatever the agent touched
 	files    int64
 	bytes    int64
 	latest   int64 // largest ctime of a copy, nanoseconds
@@ -42,7 +43,7 @@ func (s *Seat) syncCopy(ctx context.Context, l *Layer, opts SeatOptions) error {
 	if err != nil {
 		return err
 	}
-	c := &copier{seat: s, index: index, seen: make(map[string]bool), limits: opts.Copy, progress: opts.Progress}
+	c := &copier{seat: s, index: index, seen: make(map[string]bool), limits: opts.Copy, progress: opts.Progress, reset: s.reset}
 	if c.limits.Files == 0 {
 		c.limits.Files = defaultCopyFiles
 	}
@@ -109,6 +110,27 @@ func (c *copier) dir(ctx context.Context, from, to int, rel string, depth int) e
 			return err
 		}
 	}
+	if c.reset {
+		return c.dropForeign(to, names, rel)
+	}
+	return nil
+}
+
+// dropForeign removes what the original does not have.
+func (c *copier) dropForeign(to int, names []string, rel string) error {
+	have, err := readNames(to, 1<<30)
+	if err != nil {
+		return fmt.Errorf("%s: %w", rel, err)
+	}
+	for _, name := range have {
+		if _, ok := slices.BinarySearch(names, name); ok {
+			continue
+		}
+		delete(c.index, path.Join(rel, name))
+		if err := (&remover{top: to}).removeAll(to, name); err != nil {
+			return fmt.Errorf("%s: %w", path.Join(rel, name), err)
+		}
+	}
 	return nil
 }
 
@@ -127,20 +149,23 @@ func (c *copier) entry(ctx context.Context, from, to int, name, rel string, dept
 		return c.subdir(ctx, from, to, name, rel, &orig, haveErr != nil, depth)
 	}
 	switch {
+	case c.reset && (haveErr != nil || !indexed || versionOf(&have) != known.Copy):
+		indexed = haveErr == nil // whatever it is, it is replaced
 	case indexed && (haveErr != nil || versionOf(&have) != known.Copy):
 		return nil // the agent deleted or altered it
 	case indexed && versionOf(&orig) == known.Lower:
 		return nil // up to date
 	case !indexed && haveErr == nil:
 		return nil // the agent made something of this name
-	case indexed:
-		if err := (&remover{top: to}).remove(to, name, 0); err != nil {
+	}
+	if indexed {
+		if err := (&remover{top: to}).removeAll(to, name); err != nil {
 			return fmt.Errorf("%s: %w", rel, err)
 		}
 		delete(c.index, rel)
-		if kind == unix.S_IFDIR {
-			return c.subdir(ctx, from, to, name, rel, &orig, true, depth)
-		}
+	}
+	if kind == unix.S_IFDIR {
+		return c.subdir(ctx, from, to, name, rel, &orig, true, depth)
 	}
 	return c.leaf(from, to, name, rel, &orig)
 }

@@ -226,18 +226,20 @@ func (s *site) sh(script string) {
 	}
 }
 
-func (s *site) open() *Workspace {
-	s.t.Helper()
+func (s *site) open() *Workspace { return s.openB(s.t) }
+
+func (s *site) openB(t testing.TB) *Workspace {
+	t.Helper()
 	if s.ws != nil {
 		return s.ws
 	}
 	blobs, err := blob.Open(filepath.Join(s.state, "blobs"))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	s.ws, err = Open(context.Background(), s.root, Options{State: s.state, Home: "/home/somebody", Blobs: blobs})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return s.ws
 }

@@ -29,7 +29,6 @@ const (
 type frozen struct {
 	file     carrel.FileChange
 	withheld *withheld
-	mark     version // of the layer's entry, for Settle
 }
 
 // freezer turns items into frozen files. It is safe for concurrent use.
@@ -44,9 +43,10 @@ type freezer struct {
 	pending pendingWork
 	heads   sync.Pool // of *[headBytes]byte
 
-	mu    sync.Mutex // guards bytes and out
+	mu    sync.Mutex // guards what follows
 	bytes int64
 	out   []frozen
+	same  []carrel.FileChange // in the layer, but no change
 }
 
 // freeze reads one item, labels it and keeps it, unless it is no change.
@@ -72,13 +72,15 @@ func (z *freezer) freeze(it *item) error {
 		f.withheld = why
 	}
 	if f.withheld == nil && it.change == carrel.Modified && f.file.FileState == f.file.Before {
-		return nil // copied up and not altered, or altered alike
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		z.same = append(z.same, f.file) // copied up and not altered, or altered alike
+		return nil
 	}
 	moved := z.rebase(it, &f.file)
 	if f.file.Change == carrel.Modified && f.file.Digest.Equal(f.file.Before.Digest) && f.file.Mode != f.file.Before.Mode {
 		f.file.Change = carrel.ModeChanged
 	}
-	f.mark = markOf(it)
 	f.file.Labels = risk.Assess(risk.File{FileChange: f.file, Now: nowHead, Was: wasHead, Attributes: it.foreign})
 	if moved {
 		f.label("moved", carrel.SeverityMedium, "it changed in your tree since the agent began; applying does not overwrite that")
@@ -92,15 +94,6 @@ func (z *freezer) freeze(it *item) error {
 
 func (f *frozen) label(name string, severity carrel.Severity, reason string) {
 	f.file.Labels = append(f.file.Labels, carrel.Label{Name: name, Severity: severity, Reason: reason})
-}
-
-// markOf identifies what lies in the layer, after it was read.
-func markOf(it *item) version {
-	var st unix.Stat_t
-	if !it.after.there() || statAt(it.after.dir.fd, it.after.name, &st) != nil {
-		return version{}
-	}
-	return versionOf(&st)
 }
 
 func (z *freezer) keep(f frozen) error {

@@ -53,4 +53,3 @@ func plainText(s string) string {
 }
 
 func toValid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-

@@ -21,7 +21,7 @@ type pendingWork struct {
 type pendingPath struct {
 	Stamp  time.Time        // of the run that first altered it
 	Before carrel.FileState // zero digest if it was not known
-	Mark   version          // of the layer's entry at the capture
+	After  carrel.FileState // what the capture found at the desk
 }
 
 func (s *Seat) pendingFile() string { return filepath.Join(s.dir, "pending") }

@@ -49,15 +49,8 @@ func removeTree(dir string) error {
 	}
 	defer unix.Close(parent)
 	r := remover{top: parent}
-	if err := r.remove(parent, filepath.Base(dir), 0); err != nil {
+	if err := r.removeAll(parent, filepath.Base(dir)); err != nil {
 		return fmt.Errorf("deleting %s: %w", dir, err)
-	}
-	for len(r.hoisted) > 0 {
-		name := r.hoisted[0]
-		r.hoisted = r.hoisted[1:]
-		if err := r.remove(parent, name, 0); err != nil {
-			return fmt.Errorf("deleting %s: %w", dir, err)
-		}
 	}
 	return nil
 }
@@ -66,6 +59,17 @@ type remover struct {
 	top     int
 	hoisted []string
 	n       int
+}
+
+// removeAll deletes name in dir, and what was hoisted on the way.
+func (r *remover) removeAll(dir int, name string) error {
+	err := r.remove(dir, name, 0)
+	for err == nil && len(r.hoisted) > 0 {
+		next := r.hoisted[0]
+		r.hoisted = r.hoisted[1:]
+		err = r.remove(r.top, next, 0)
+	}
+	return err
 }
 
 func (r *remover) remove(dir int, name string, depth int) error {

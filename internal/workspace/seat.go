@@ -76,7 +76,9 @@ type Seat struct {
 	dir  string
 	meta seatMeta
 	lock *os.File
-	// Note says what a user may want to know about how the seat was taken,
+	// reset makes a copy what its original is before the run.
+	reset bool
+	// Notes say what a user may want to know about how the seat was taken,
 	// one sentence each: staging fell back, work was resumed.
 	Notes []string
 }

@@ -3,7 +3,9 @@ package workspace
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +72,11 @@ func ctimeOf(fd int) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("reading the file system's clock: %w", err)
 	}
 	return ctime(&st), nil
+}
+
+func ctimeOfInfo(info fs.FileInfo) time.Time {
+	st := info.Sys().(*syscall.Stat_t)
+	return time.Unix(st.Ctim.Sec, st.Ctim.Nsec)
 }
 
 func ctime(st *unix.Stat_t) time.Time { return time.Unix(st.Ctim.Sec, st.Ctim.Nsec).UTC() }

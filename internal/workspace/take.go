@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,12 +99,38 @@ func (s *Seat) begin(ctx context.Context, opts SeatOptions) error {
 		if opts.Staging != StagingAuto && opts.Staging != s.meta.Staging {
 			s.note(fmt.Sprintf("this desk's work is staged by %s; --staging %s needs --fresh", s.meta.Staging, opts.Staging))
 		}
-	} else if opts.Staging != StagingAuto && opts.Staging != s.meta.Staging {
-		if err := s.makeLayers(opts); err != nil {
-			return err
-		}
+	} else if err := s.anew(opts); err != nil {
+		return err
 	}
 	return s.start(ctx, opts)
+}
+
+// anew gives a desk without work empty layers: what is left in the old ones,
+// as the agent's own state of git, belongs to a tree that has moved on.
+func (s *Seat) anew(opts SeatOptions) error {
+	if s.meta.Staging == StagingCopy && opts.Staging != StagingOverlay {
+		s.reset = true // by syncCopy
+		return nil
+	}
+	for _, l := range s.meta.Layers {
+		if !isEmpty(l.private()) {
+			return s.makeLayers(opts)
+		}
+	}
+	if opts.Staging == StagingCopy {
+		return s.makeLayers(opts)
+	}
+	return nil
+}
+
+func isEmpty(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 // newSeat makes a desk. An agent that starts afresh keeps the home of the
