@@ -117,7 +117,7 @@ func (c controlSequence) passes() passage {
 		"!p": // soft reset
 		return always
 	case "h", "l":
-		return when(always, c.all(4, 20)) // insert, new line
+		return when(always, c.all(4, 20, 34)) // insert, new line, cursor of screen
 	case "?h", "?l":
 		return when(always, c.all(screenModes...))
 	case "<u", "=u", ">u": // kitty keyboard: pop, set, push
