@@ -159,6 +159,30 @@ func TestDenialWinsOverApproval(t *testing.T) { // E86
 	wantRefused(t, s, a, policyA, gate.ErrDenied)
 }
 
+func TestOnlyWhoDeniedTakesItBack(t *testing.T) {
+	s := open(t)
+	a, digest := asked("run_1")
+	approve := operator(carrel.OpApprove, "run_1", digest)
+	if err := answer(t, s, operator(carrel.OpDeny, "run_1", digest), policyA); err != nil {
+		t.Fatal(err)
+	}
+	later := func() time.Time { return time.Now().Add(secondThoughts + time.Second) }
+	s.now, s.By = later, "1001:bob"
+	if err := answer(t, s, approve, policyA); !errors.Is(err, ErrAlreadyDenied) {
+		t.Errorf("another person took a denial back: %v", err)
+	}
+	s.now, s.By = time.Now, "1000:alice"
+	if err := answer(t, s, approve, policyA); !errors.Is(err, ErrAlreadyDenied) {
+		t.Errorf("a double click took a denial back: %v", err)
+	}
+	wantRefused(t, s, a, policyA, gate.ErrDenied)
+	s.now = later
+	if err := answer(t, s, approve, policyA); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, s, a, policyA)
+}
+
 func TestRacingApproversEndDenied(t *testing.T) { // E86
 	s := open(t)
 	a, digest := asked("run_1")

@@ -162,3 +162,30 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+func (s *Store) remove(p carrel.Approval) error {
+	path, err := s.path(p.Action, p.Granted)
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("taking an answer back: %w", err)
+	}
+	return nil
+}
+
+// locked runs f while no other process answers.
+func locked(dir string, f func() error) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close() // and with it the lock
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("locking the approvals: %w", err)
+	}
+	return f()
+}

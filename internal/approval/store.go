@@ -105,13 +105,17 @@ func (s *Store) approval(digest carrel.Digest, run carrel.RunID, policy carrel.D
 }
 
 // ErrAlreadyDenied is returned by Answer when a denial of the same action
-// still lives.
+// stands.
 var ErrAlreadyDenied = errors.New("already denied")
+
+// secondThoughts is how old a denial must be before whoever gave it may take
+// it back: two people, or two clicks, at once end denied.
+const secondThoughts = 10 * time.Second
 
 // Answer stores the answer that a, an approve or deny action of an operator,
 // gives to the action with digest a.SubjectDigest, asked under the given
 // policy. The grant must cover a. Answers are durable before Answer returns.
-// A living denial stands: approving the same action is then refused.
+// A living denial stands, unless the same person takes it back later.
 func (s *Store) Answer(_ context.Context, g gate.Grant, a carrel.Action, policy carrel.Digest) (carrel.Approval, error) {
 	if err := g.Covers(a); err != nil {
 		return carrel.Approval{}, err
@@ -122,17 +126,34 @@ func (s *Store) Answer(_ context.Context, g gate.Grant, a carrel.Action, policy 
 	if _, err := carrel.ParseDigest(string(policy)); err != nil {
 		return carrel.Approval{}, fmt.Errorf("answering: policy: %w", err)
 	}
-	denial, denied, err := s.read(a.SubjectDigest, false)
-	if err != nil {
-		return carrel.Approval{}, err
-	}
-	if denied && a.Operation == carrel.OpApprove && s.now().Before(denial.Expires) {
-		return carrel.Approval{}, fmt.Errorf("%w by %s (%s); the denial stands until %s",
-			ErrAlreadyDenied, denial.By, denial.Reason, denial.Expires.Format(time.RFC3339))
-	}
 	p := s.approval(a.SubjectDigest, a.Run, policy)
 	p.Granted, p.Reason = a.Operation == carrel.OpApprove, a.Reason
-	return p, s.write(p)
+	return p, locked(s.dir, func() error { return s.store(p) })
+}
+
+// store writes p and takes back a denial that it may take back. The lock on
+// the directory is held, so that no fresh denial is taken back unseen.
+func (s *Store) store(p carrel.Approval) error {
+	if !p.Granted {
+		return s.write(p)
+	}
+	denial, denied, err := s.read(p.Action, false)
+	if err != nil {
+		return err
+	}
+	if denied && s.now().Before(denial.Expires) {
+		if denial.By != p.By {
+			return fmt.Errorf("%w by %s (%s); only they can take it back, until %s", ErrAlreadyDenied,
+				denial.By, denial.Reason, denial.Expires.Format(time.RFC3339))
+		}
+		if p.Time.Sub(denial.Time) < secondThoughts {
+			return fmt.Errorf("%w by you just now (%s); to take it back, approve again in %v", ErrAlreadyDenied, denial.Reason, secondThoughts)
+		}
+	}
+	if err := s.write(p); err != nil || !denied {
+		return err
+	}
+	return s.remove(denial) // the grant is durable: dying here leaves the denial standing
 }
 
 // Lookup returns the stored answer to the action with this digest, for

@@ -103,6 +103,7 @@ func TestBadFilesNameFileAndLine(t *testing.T) {
 		"empty item":         {"env:\n  -\n", `:2: empty item in env`},
 		"text for a port":    {"egress:\n  - host: a\n    ports: [\"443\"]\n", `:3: `},
 		"port out of range":  {"egress:\n  - {host: a, ports: [0]}\n", `:2: port 0`},
+		"bad egress address": {"egress:\n  - {host: a, addresses: [b]}\n", `:2: "b" is neither an address`},
 		"no host":            {"egress:\n  - {ports: [1]}\n", `:2: an egress rule needs a host`},
 		"unknown protocol":   {"egress:\n  - {host: a, protocol: udp}\n", `:2: "udp" is neither tls`},
 		"bad size":           {"limits: {memory: 4 potatoes}\n", `:1: "4 potatoes" is not a size`},
@@ -184,8 +185,8 @@ func TestOrganisationBeforeUser(t *testing.T) {
 }
 
 func TestGrantsAreCanonical(t *testing.T) {
-	a := Grants(parse(t, repoSource, "env: [B, A, A]\negress:\n  - {host: X.test, ports: [2, 1]}\n"))
-	b := Grants(parse(t, repoSource, "egress:\n  - host: x.test.\n    ports: [1, 2]\n# moved\nenv:\n- A\n- B\n"))
+	a := Grants(parse(t, repoSource, "env: [B, A, A]\negress:\n  - {host: X.test, ports: [2, 1], addresses: [10.0.0.2, 10.0.0.1]}\n"))
+	b := Grants(parse(t, repoSource, "egress:\n  - host: x.test.\n    ports: [1, 2]\n    addresses: [10.0.0.1, 10.0.0.2]\n# moved\nenv:\n- A\n- B\n"))
 	da, err := GrantsDigest(a)
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +194,7 @@ func TestGrantsAreCanonical(t *testing.T) {
 	if db, _ := GrantsDigest(b); da != db || len(a) != 3 {
 		t.Errorf("%v and %v", a, b)
 	}
-	if got := a[0].String(); got != "the repository asks for egress x.test:1,2 (.carrel/config.yaml:3)" {
+	if got := a[0].String(); got != "the repository asks for egress x.test:1,2 at 10.0.0.1 at 10.0.0.2 (.carrel/config.yaml:3)" {
 		t.Error(got)
 	}
 	if dc, _ := GrantsDigest(Grants(parse(t, repoSource, "env: [A, B]\n"))); dc == da {

@@ -91,6 +91,9 @@ type Egress struct {
 	Ports    []int  `yaml:"ports" json:"ports,omitempty"`
 	Protocol string `yaml:"protocol" json:"protocol,omitempty"` // tls, http or tcp; empty: by port
 	ECH      bool   `yaml:"ech" json:"ech,omitempty"`           // let an encrypted ClientHello pass
+	// Addresses narrow where a name may lead; a private address is reachable
+	// only where it is named.
+	Addresses []string `yaml:"addresses" json:"addresses,omitempty"`
 }
 
 // Service is one service of the host, reached as NAME.desk.

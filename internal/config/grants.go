@@ -68,6 +68,9 @@ func canonicalEgress(e Egress) string {
 	if e.ECH {
 		s += " ech"
 	}
+	for _, a := range slices.Sorted(slices.Values(e.Addresses)) {
+		s += " at " + a
+	}
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -116,6 +117,12 @@ func checkEgress(e *Egress) error {
 	for _, p := range e.Ports {
 		if p < 1 || p > 65535 {
 			return fmt.Errorf("port %d is not between 1 and 65535", p)
+		}
+	}
+	for _, a := range e.Addresses {
+		_, err := netip.ParseAddr(a)
+		if _, perr := netip.ParsePrefix(a); err != nil && perr != nil {
+			return fmt.Errorf("%q is neither an address nor a range of them (10.0.0.0/8)", cut(a))
 		}
 	}
 	if e.Protocol == "" {

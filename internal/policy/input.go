@@ -33,6 +33,7 @@ func newInput(a carrel.Action) (input, error) {
 	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
 		doc.file(a)
 	case carrel.OpExec:
+		doc.text("path", a.Path)
 		doc.texts("argv", a.Argv)
 		doc.outside("cwd", a.Cwd)
 	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest:

@@ -50,10 +50,18 @@ func checkAction(a carrel.Action) error {
 }
 
 func checkFile(a carrel.Action) error {
-	switch p := a.Path; {
-	case p == "":
+	switch {
+	case a.Path == "":
 		return &badInput{"path", "is missing"}
-	case len(p) > maxPath || len(a.RawPath) > maxPath:
+	case len(a.RawPath) > maxPath:
+		return &badInput{"raw_path", fmt.Sprintf("is longer than %d bytes", maxPath)}
+	}
+	return checkPath(a.Path)
+}
+
+func checkPath(p string) error {
+	switch {
+	case len(p) > maxPath:
 		return &badInput{"path", fmt.Sprintf("is longer than %d bytes", maxPath)}
 	case !utf8.ValidString(p):
 		return &badInput{"path", "is not valid UTF-8"}
@@ -79,6 +87,8 @@ func checkExec(a carrel.Action) error {
 		return &badInput{"argv", "names no program"}
 	case total > maxTexts || len(a.Argv) > 1<<14:
 		return &badInput{"argv", fmt.Sprintf("is longer than %d bytes or %d words", maxTexts, 1<<14)}
+	case a.Path != "":
+		return checkPath(a.Path)
 	}
 	return nil
 }

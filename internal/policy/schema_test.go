@@ -36,6 +36,11 @@ func TestMalformedActionsNeverReachAPolicy(t *testing.T) { // E71, 155
 		a.Host = host
 		wantVerdict(t, e, a, carrel.Deny, "input/host")
 	}
+	program := execAction.Clone()
+	program.Path = "/usr/bin/go"
+	wantVerdict(t, e, program, carrel.Allow, "")
+	program.Path = "/usr/bin/../go"
+	wantVerdict(t, e, program, carrel.Deny, "input/path")
 	huge := execAction.Clone()
 	huge.Argv = append(huge.Argv, carrel.Text(strings.Repeat("x", maxTexts)))
 	wantVerdict(t, e, huge, carrel.Deny, "input/argv")
