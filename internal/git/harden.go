@@ -69,7 +69,7 @@ var plumbing = map[string]bool{
 	"cat-file": true, "check-attr": true, "check-ignore": true, "check-ref-format": true,
 	"commit-tree": true, "config": true, "diff-tree": true, "fast-import": true,
 	"hash-object": true, "ls-files": true, "ls-tree": true, "read-tree": true,
-	"rev-parse": true, "symbolic-ref": true, "update-index": true, "update-ref": true,
+	"rev-list": true, "rev-parse": true, "symbolic-ref": true, "update-index": true, "update-ref": true,
 }
 
 // prefix returns the arguments and the environment of every git process.
