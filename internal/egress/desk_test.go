@@ -310,10 +310,11 @@ type testDesk struct {
 type setup struct {
 	grants    Grants
 	cfg       Config
-	addresses map[string][]string // what the host's resolver answers
-	dial      map[string]string   // where a public address leads instead: no test leaves the machine
-	netfilter func(*Sockets)      // to take it away
-	decide    func(carrel.Action) carrel.Decision
+	addresses map[string][]string                 // what the host's resolver answers
+	dial      map[string]string                   // where a public address leads instead: no test leaves the machine
+	netfilter func(*Sockets)                      // to take it away
+	decide    func(carrel.Action) carrel.Decision // nil: the grants alone
+	record    func(carrel.Record) error           // fails what the log should fail; may be nil
 }
 
 func newDesk(t testing.TB, s setup) *testDesk {
