@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+// The exit codes of every verb but run, which passes the agent's own code on
+// and keeps 125, 126 and 127 for what container runtimes use them for.
+const (
+	exitOK      = 0
+	exitError   = 1
+	exitUsage   = 2
+	exitDenied  = 3
+	exitPending = 4
+	exitExpired = 5
+	exitCarrel  = 125
+)
+
+// exitStatus is an error that only sets the exit code, or sets it for err.
+type exitStatus struct {
+	code int
+	err  error
+}
+
+func (e *exitStatus) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitStatus) Unwrap() error { return e.err }
+
+// usageError is a wrong flag or argument.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// hinted is an error with the next step to take.
+type hinted interface{ Hint() string }
+
+func exitCode(err error) int {
+	var status *exitStatus
+	var usage *usageError
+	var start *sandbox.StartError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &status):
+		return status.code
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &start):
+		return start.Code
+	case errors.Is(err, gate.ErrPending):
+		return exitPending
+	case errors.Is(err, gate.ErrExpired), errors.Is(err, context.DeadlineExceeded):
+		return exitExpired
+	case errors.Is(err, gate.ErrDenied):
+		return exitDenied
+	}
+	return exitError
+}
+
+func hintFor(err error) string {
+	var h hinted
+	var start *sandbox.StartError
+	var refusal *gate.Refusal
+	switch {
+	case errors.As(err, &h):
+		return h.Hint()
+	case errors.As(err, &start):
+		return start.Fix
+	case errors.As(err, &refusal) && len(refusal.Decision.NextSteps) > 0:
+		return refusal.Decision.NextSteps[0]
+	}
+	return ""
+}

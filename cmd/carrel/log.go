@@ -1,0 +1,56 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/carrel-dev/carrel/internal/engine"
+)
+
+func (a *app) logCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "log", Short: "Read and check the log"}
+	cmd.AddCommand(a.logShowCommand(), a.logVerifyCommand(), a.logRecoverCommand())
+	return cmd
+}
+
+func (a *app) logShowCommand() *cobra.Command {
+	var opts engine.LogShowOptions
+	cmd := &cobra.Command{
+		Use: "show [RUN]", Short: "Show records: of a run, of the last run, or all", Args: atMost(1),
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, args []string) error {
+			opts.Run, opts.JSON = first(args), a.json
+			return e.LogShow(cmd.Context(), opts)
+		}),
+	}
+	cmd.Flags().BoolVar(&opts.All, "all", false, "every record of the log")
+	cmd.Flags().BoolVar(&opts.Follow, "follow", false, "go on as records arrive")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) logVerifyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Check the whole log: every record, the tree and the signed checkpoint", Args: atMost(0),
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			return e.LogVerify(cmd.Context(), a.json)
+		}),
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) logRecoverCommand() *cobra.Command {
+	var accept bool
+	cmd := &cobra.Command{
+		Use: "recover", Short: "Go on with a log that was restored from a backup", Args: atMost(0),
+		Long: "A log that is older than its own newest checkpoint refuses to start: somebody\nmay have taken records away. If you restored a backup yourself, this records\nthe gap and goes on.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, err := a.host()
+			if err != nil {
+				return err
+			}
+			return engine.RecoverLog(cmd.Context(), host, accept)
+		},
+	}
+	cmd.Flags().BoolVar(&accept, "accept-rollback", false, "record that records are missing, and go on")
+	return cmd
+}

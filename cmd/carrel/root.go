@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carrel-dev/carrel/internal/engine"
+)
+
+// version is set by the build; see Makefile.
+var version = ""
+
+// app is what every verb shares: the streams and, once opened, the engine.
+type app struct {
+	stdin, stdout, stderr *os.File
+	json                  bool
+	noColor               bool
+}
+
+const rootHelp = `A carrel is a desk with walls, lent to an agent for one piece of work.
+
+The agent sees its workspace and nothing else of the machine. It changes a
+staged copy and reaches only what policy allows. What it made comes out as a
+change that you review, approve and apply, and every step is in a log that
+anybody can check.
+
+    carrel run -- claude          work at a desk
+    carrel review                 what it changed, and the risks
+    carrel approve --reason "…"   say yes to exactly that change
+    carrel apply                  put it into the tree, or on a branch
+    carrel log verify             check the log`
+
+const rootExit = `
+Exit codes: 0 ok, 1 error, 2 usage, 3 denied, 4 pending approval, 5 expired or
+timed out, 6 frozen, 7 gateway unreachable. "carrel run" passes the agent's
+own exit code on; 125 is Carrel's failure, 126 a command that cannot be
+executed, 127 one that was not found.
+`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "carrel",
+		Short:         "Walled desks for autonomous agents",
+		Long:          rootHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       versionText(),
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetUsageTemplate(root.UsageTemplate() + rootExit)
+	root.SetVersionTemplate("{{.Version}}\n")
+	_, unwanted := os.LookupEnv("NO_COLOR")
+	a.noColor = unwanted || os.Getenv("TERM") == "dumb"
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "never use colours")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	for _, verb := range a.verbs() {
+		root.AddCommand(verb)
+	}
+	return root
+}
+
+func (a *app) verbs() []*cobra.Command {
+	return append([]*cobra.Command{
+		a.runsCommand(), a.showCommand(), a.reviewCommand(),
+		a.approveCommand(), a.denyCommand(), a.applyCommand(), a.discardCommand(),
+		a.trustCommand(), a.logCommand(), a.pendingCommand(),
+	}, a.hostVerbs()...)
+}
+
+// exactly and atMost turn a wrong number of arguments into a usage error.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return &usageError{fmt.Errorf("%s takes at most %d argument(s), got %d: %q", cmd.CommandPath(), n, len(args), args)}
+		}
+		return nil
+	}
+}
+
+func (a *app) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+}
+
+func versionText() string {
+	v := version
+	if v == "" {
+		v = "development"
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				v += " (" + s.Value[:12] + ")"
+			}
+		}
+	}
+	return fmt.Sprintf("carrel %s %s/%s", v, runtime.GOOS, runtime.GOARCH)
+}
+
+// host gathers what the engine may know of the machine and the user.
+func (a *app) host() (engine.Host, error) {
+	home := os.Getenv("HOME")
+	if home == "" {
+		if u, err := user.Current(); err == nil {
+			home = u.HomeDir
+		}
+	}
+	paths, err := engine.DefaultPaths(home, os.Getenv)
+	if err != nil {
+		return engine.Host{}, err
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return engine.Host{}, fmt.Errorf("finding the current directory: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return engine.Host{}, fmt.Errorf("finding this program: %w", err)
+	}
+	return engine.Host{
+		Version: versionText(), Self: self, Cwd: cwd, Home: home,
+		UID: os.Getuid(), User: userName(), Environ: os.Environ(),
+		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Paths: paths,
+	}, nil
+}
+
+// userName names the operating system's user for records; the number alone
+// counts where there is no name.
+func userName() string {
+	uid := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		return u.Uid + ":" + u.Username
+	}
+	return uid
+}
+
+// open opens the engine for one command. The caller closes it.
+func (a *app) open(cmd *cobra.Command) (*engine.Engine, error) {
+	host, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Open(cmd.Context(), host)
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/engine"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// inside reports whether this process is the first of a desk, and if so runs
+// it. The binary is started again under that name where the small carrel-init
+// was not built in.
+func inside() bool {
+	if filepath.Base(os.Args[0]) != "carrel-init" {
+		// Whoever started us may have left descriptors open. None of them may
+		// reach a desk.
+		_ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+		return false
+	}
+	desk.Main()
+	return true
+}
+
+func (a *app) hostVerbs() []*cobra.Command {
+	return []*cobra.Command{a.runCommand(), a.doctorCommand(), a.demoCommand()}
+}
+
+const runHelp = `Run a command as an agent at a walled desk.
+
+The command sees the current repository (or directory) as a staged copy, at
+/workspace and at its own path, and nothing else of your files. It reaches only
+the destinations that are allowed. When it ends, what it changed is kept as a
+change for you to review; the next run of the same agent here goes on with it.
+
+    carrel run -- claude
+    carrel run -- claude -p "write tests for parser.go"
+    carrel run --allow registry.npmjs.org -- npm test
+    carrel run --limit memory=4G,wall=30m --result result.json -- ./agent.sh`
+
+func (a *app) runCommand() *cobra.Command {
+	var opts engine.RunOptions
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARG…]",
+		Short: "Run an agent at a walled desk",
+		Long:  runHelp,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{fmt.Errorf("no command: write what to run after --, as in: carrel run -- claude")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.Command = args
+			opts.JSON = a.json
+			opts.NoColor = a.noColor
+			opts.CacheSet = cmd.Flags().Changed("cache")
+			return a.run(cmd, opts)
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.StringVar(&opts.Workspace, "workspace", "", "directory to work in (default: the repository of the current directory, or the directory)")
+	f.StringVar(&opts.Profile, "profile", "", "profile of a known agent: "+engine.ProfileNames())
+	f.BoolVar(&opts.YesProfile, "yes-profile", false, "use the profile that fits the command without asking")
+	f.StringArrayVar(&opts.Env, "env", nil, "pass a variable: NAME (its value here) or NAME=VALUE; repeatable")
+	f.StringArrayVar(&opts.RO, "ro", nil, "make a host file or directory visible, read-only; repeatable")
+	f.StringArrayVar(&opts.Hide, "hide", nil, "make a file or directory of the workspace empty inside; repeatable")
+	f.StringArrayVar(&opts.Allow, "allow", nil, "let the agent reach HOST[:PORT] in this run; repeatable")
+	f.StringArrayVar(&opts.Services, "host-service", nil, "NAME=HOST:PORT: inside, NAME.desk:PORT reaches that address; repeatable")
+	f.StringVar(&opts.Limit, "limit", "", "limits, as in memory=4G,pids=512,wall=30m,disk=2G")
+	f.BoolVar(&opts.LimitBestEffort, "limit-best-effort", false, "go on where a limit cannot be enforced on this machine")
+	f.StringVar(&opts.Home, "home", "", "keep or discard the desk's home (default: keep for known agents)")
+	f.StringSliceVar(&opts.Cache, "cache", nil, "host caches to offer read-only below a private layer: go,npm,pip,cargo or none (default: what the workspace uses)")
+	f.BoolVar(&opts.Fresh, "fresh", false, "start at a new desk instead of going on with unapplied work")
+	f.BoolVar(&opts.DryRun, "dry-run", false, "print what the agent would see and reach, and run nothing")
+	f.StringVar(&opts.Result, "result", "", "write a JSON summary of the run to this file")
+	f.StringArrayVar(&opts.Policy, "policy", nil, "further Rego policy, a file or directory; it can only narrow; repeatable")
+	f.StringVar(&opts.Staging, "staging", "", "overlay, or copy where overlay cannot be had (default: overlay, or copy if it must be)")
+	f.StringVar(&opts.Apply, "apply", "", "auto: apply what policy allows without asking")
+	f.StringVar(&opts.Tier, "tier", "", "the kind of walls (default and only: native)")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) run(cmd *cobra.Command, opts engine.RunOptions) error {
+	e, err := a.open(cmd)
+	if err != nil {
+		return &exitStatus{exitCarrel, err}
+	}
+	defer e.Close()
+	code, err := e.Run(cmd.Context(), opts)
+	if err != nil {
+		if code == 0 {
+			code = exitCarrel
+		}
+		return &exitStatus{code, err}
+	}
+	if code != 0 {
+		return &exitStatus{code: code}
+	}
+	return nil
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	var fix bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can enforce, by trying it",
+		Args:  atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, err := a.host()
+			if err != nil {
+				return err
+			}
+			ok, err := engine.Doctor(cmd.Context(), host, engine.DoctorOptions{Fix: fix, JSON: a.json, NoColor: a.noColor})
+			if err == nil && !ok {
+				return &exitStatus{code: exitError}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&fix, "fix", false, "print what would mend this machine (such as an AppArmor profile for this binary)")
+	a.jsonFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carrel-dev/carrel/internal/engine"
+)
+
+// withEngine is the body of a verb that needs nothing but the engine.
+func (a *app) withEngine(act func(cmd *cobra.Command, e *engine.Engine, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		e, err := a.open(cmd)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		return act(cmd, e, args)
+	}
+}
+
+func (a *app) runsCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "runs", Short: "List runs, newest first", Args: atMost(0),
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			return e.Runs(cmd.Context(), engine.RunsOptions{All: all, JSON: a.json})
+		}),
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "of every workspace")
+	a.jsonFlag(cmd)
+	cmd.AddCommand(a.pruneCommand())
+	return cmd
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	var opts engine.PruneOptions
+	cmd := &cobra.Command{
+		Use: "prune", Short: "Remove desks and contents that nobody needs any more", Args: atMost(0),
+		Long: "Remove desks that are not in use and have not been for some time, and frozen\ncontents that no kept change refers to. Unapplied work is kept unless\n--unapplied says otherwise. The log is never shortened.",
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			opts.JSON = a.json
+			return e.Prune(cmd.Context(), opts)
+		}),
+	}
+	cmd.Flags().DurationVar(&opts.Older, "older", 30*24*time.Hour, "what has not been used for this long")
+	cmd.Flags().BoolVar(&opts.Unapplied, "unapplied", false, "unapplied work as well")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) showCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show [RUN]", Short: "Show one run: what it was given, what it did, what was refused", Args: atMost(1),
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, args []string) error {
+			return e.Show(cmd.Context(), first(args), engine.ShowOptions{JSON: a.json})
+		}),
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) pendingCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "pending", Short: "List changes that wait for an answer", Args: atMost(0),
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			return e.Pending(cmd.Context(), a.json)
+		}),
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) trustCommand() *cobra.Command {
+	var opts engine.TrustOptions
+	cmd := &cobra.Command{
+		Use: "trust", Short: "Accept what this repository's .carrel/config.yaml grants", Args: atMost(0),
+		Long: "Show what the repository's configuration, at the commit that is checked out,\nwould grant an agent (destinations, services, variables, mounts), what of it is\nnew, and accept exactly that. What it narrows applies without being accepted.",
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			opts.JSON = a.json
+			return e.Trust(cmd.Context(), opts)
+		}),
+	}
+	cmd.Flags().BoolVarP(&opts.Yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVar(&opts.Revoke, "revoke", false, "take the acceptance back")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/approval"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/review"
+	"github.com/carrel-dev/carrel/internal/terminal"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// Apply publishes a change to the tree or to a new branch.
+func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) error {
+	if err := e.recoverApplies(ctx); err != nil {
+		return err
+	}
+	s, err := e.find(ctx, sel, (*workspace.Workspace).ShownChange)
+	if err != nil {
+		return err
+	}
+	if err := s.mustBePending(); err != nil {
+		return err
+	}
+	op, err := e.operator(ctx, s.change.Run)
+	if err != nil {
+		return err
+	}
+	if err := op.stillAllowed(ctx, s.change); err != nil {
+		return err
+	}
+	if term.IsTerminal(int(e.host.Stdin.Fd())) && term.IsTerminal(int(e.host.Stderr.Fd())) {
+		op.answers.Prompt = e.promptFor(s, opts)
+	}
+	out, err := e.publish(ctx, op.gate, s, opts, false)
+	if errors.Is(err, gate.ErrPending) {
+		return &hintError{err, "carrel approve --reason \"…\"" + selectionHint(sel) + ", then apply again"}
+	}
+	if err != nil {
+		return err
+	}
+	return e.applied(s, out, opts)
+}
+
+func selectionHint(sel Selection) string {
+	if sel.ID == "" {
+		return ""
+	}
+	return " " + sel.ID
+}
+
+// recoverApplies finishes or rolls back what a killed apply left.
+func (e *Engine) recoverApplies(ctx context.Context) error {
+	done, err := workspace.RecoverApplies(ctx, e.host.Paths.State)
+	for _, r := range done {
+		fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.Escape(r.String()))
+	}
+	return err
+}
+
+// stillAllowed asks today's policy about every file again: what was decided
+// when the change was taken may have been decided under another one.
+func (op *operator) stillAllowed(ctx context.Context, c *carrel.Change) error {
+	for _, f := range c.Files {
+		a := workspace.FileAction(c.Run, f)
+		if d := op.policy.Decide(ctx, a); d.Verdict == carrel.Deny {
+			return &hintError{fmt.Errorf("%s: policy denies it now: %s: %w", terminal.Escape(string(f.Path)), d.Reason, gate.ErrDenied),
+				"run the agent again to take the change anew, without this file"}
+		}
+	}
+	return nil
+}
+
+// published is what an apply did.
+type published struct {
+	Target string `json:"target"`
+	Branch string `json:"branch,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	Tree   string `json:"tree,omitempty"`
+	Signed bool   `json:"signed"`
+	Files  int    `json:"files"`
+	// Left are paths of the change that no commit holds, such as ignored ones.
+	Left []workspace.LeftOut `json:"left_out,omitempty"`
+}
+
+// publish takes the change through the gate into the tree or onto a branch,
+// and settles what is left at the desk.
+func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts ApplyOptions, auto bool) (published, error) {
+	target := carrel.TargetTree
+	if opts.Branch != "" {
+		target = carrel.TargetBranch
+	}
+	a, err := workspace.PublishAction(s.change, target, auto)
+	if err != nil {
+		return published{}, err
+	}
+	repo, err := repository(ctx, s.ws)
+	if err != nil {
+		return published{}, err
+	}
+	out := published{Target: target, Branch: opts.Branch, Files: len(s.change.Files)}
+	apply := workspace.ApplyOptions{Change: s.change, Blobs: e.blobs, State: e.host.Paths.State, Repo: repo}
+	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		if target == carrel.TargetTree {
+			done, err := workspace.Apply(ctx, grant, a, apply)
+			return carrel.Outcome{Counts: map[string]int64{"files": int64(done.Files), "already": int64(len(done.Already))}}, err
+		}
+		done, err := workspace.ApplyBranch(ctx, grant, a, workspace.BranchOptions{
+			ApplyOptions: apply, Branch: opts.Branch, Message: opts.Message, Environ: e.host.Environ, Now: time.Now(),
+		})
+		out.Commit, out.Tree, out.Signed, out.Left = done.Name, done.Tree, done.Signed, done.Left
+		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}}, err
+	})
+	if err != nil {
+		return published{}, err
+	}
+	return out, e.settle(ctx, s, out)
+}
+
+// settle notes what became of the change and frees the desk of it. The files
+// are where they belong already: what fails here is said and harmless.
+func (e *Engine) settle(ctx context.Context, s selected, out published) error {
+	note := "to the tree"
+	if out.Branch != "" {
+		note = "to branch " + out.Branch
+	}
+	if err := s.ws.SetChangeState(s.entry.ID, workspace.ChangeApplied, note); err != nil {
+		return fmt.Errorf("the change was applied, but noting it failed: %w", err)
+	}
+	seat, err := s.ws.Desk(s.entry.Desk)
+	if err != nil {
+		return fmt.Errorf("the change was applied, but its desk cannot be opened: %w", err)
+	}
+	defer seat.Close()
+	return seat.Settle(ctx, s.change.Files) // does nothing where a run goes on
+}
+
+// repository opens the workspace's repository, or returns nil outside git.
+func repository(ctx context.Context, ws *workspace.Workspace) (*git.Repo, error) {
+	repo, err := git.Open(ctx, ws.Root())
+	if errors.Is(err, git.ErrNotRepository) {
+		return nil, nil
+	}
+	return repo, err
+}
+
+func (e *Engine) applied(s selected, out published, opts ApplyOptions) error {
+	if opts.JSON {
+		return e.printJSON(struct {
+			Change carrel.ChangeID `json:"change"`
+			Digest carrel.Digest   `json:"digest"`
+			State  string          `json:"state"`
+			published
+		}{s.entry.ID, s.entry.Digest, string(workspace.ChangeApplied), out})
+	}
+	if out.Branch == "" {
+		fmt.Fprintf(e.host.Stdout, "applied %s to %s: %s\n", s.entry.ID, terminal.Escape(s.ws.Root()), countFiles(out.Files))
+		return nil
+	}
+	for _, l := range out.Left {
+		fmt.Fprintf(e.host.Stdout, "left out of the commit: %s: %s\n", terminal.Escape(string(l.Path)), l.Reason)
+	}
+	signed := ""
+	if out.Signed {
+		signed = ", signed"
+	}
+	fmt.Fprintf(e.host.Stdout, "applied %s to branch %s: commit %s%s, %s\n  next: git diff HEAD...%s\n",
+		s.entry.ID, terminal.Escape(out.Branch), out.Commit[:min(12, len(out.Commit))], signed, countFiles(out.Files), terminal.Escape(out.Branch))
+	return nil
+}
+
+// promptDigits is how much of the digest a person types: enough that it was
+// read and not guessed.
+const promptDigits = 4
+
+// promptFor asks at the terminal for the first characters of the digest.
+func (e *Engine) promptFor(s selected, opts ApplyOptions) func(context.Context, approval.Question) (bool, string, error) {
+	return func(ctx context.Context, q approval.Question) (bool, string, error) {
+		err := review.Render(e.host.Stderr, s.change, e.blobs, review.Options{
+			Color: terminal.Colors(e.host.Stderr, opts.NoColor), Stat: true, State: string(s.entry.State),
+		})
+		if err != nil {
+			return false, "", err
+		}
+		digits := s.entry.Digest.Hex()
+		where := "into " + s.ws.Root()
+		if opts.Branch != "" {
+			where = "to the new branch " + opts.Branch
+		}
+		fmt.Fprintf(e.host.Stderr, "\n%s\nThe digest is %s. To apply it %s type its first %d characters, anything else to leave it: ",
+			terminal.Escape(q.Decision.Reason), digits, terminal.Escape(where), promptDigits)
+		answer, err := readLine(ctx, e.host.Stdin)
+		if err != nil {
+			return false, "", err
+		}
+		answer = strings.TrimPrefix(strings.ToLower(answer), "sha256:")
+		if len(answer) < promptDigits || !strings.HasPrefix(digits, answer) {
+			return false, "", gate.ErrPending // no answer is not a no
+		}
+		return true, "at the terminal", nil
+	}
+}
+
+// readLine reads one line of the terminal; an interrupt ends the wait.
+func readLine(ctx context.Context, in interface{ Read([]byte) (int, error) }) (string, error) {
+	type read struct {
+		line string
+		err  error
+	}
+	got := make(chan read, 1)
+	go func() { // ends with the line, or with the process
+		line, err := bufio.NewReader(in).ReadString('\n')
+		got <- read{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case r := <-got:
+		if r.err != nil && r.line == "" {
+			return "", gate.ErrPending
+		}
+		return strings.TrimSpace(r.line), nil
+	}
+}

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/profile"
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// ProfileNames lists the known profiles, for help.
+func ProfileNames() string { return strings.Join(profile.Names(), ", ") }
+
+// chooseProfile finds the profile for the command: the flag's, the remembered
+// one, or, once asked, the one that fits.
+func (v *visit) chooseProfile() (profile.Profile, error) {
+	if v.opts.Profile != "" {
+		return v.namedProfile(v.opts.Profile)
+	}
+	command := filepath.Base(v.opts.Command[0])
+	if known, ok := v.settings.Profile[command]; ok {
+		return v.namedProfile(known.Value)
+	}
+	fits, ok := profile.Match(command)
+	if !ok {
+		return profile.Default(), nil
+	}
+	if v.opts.YesProfile || v.opts.DryRun {
+		return fits, nil
+	}
+	if !v.interactive() {
+		return profile.Profile{}, &hintError{
+			fmt.Errorf("%s is a known agent, and its profile has not been accepted yet", command),
+			fmt.Sprintf("run once on a terminal, or say --yes-profile, or --profile %s, or --profile %s to do without", fits.Name, profile.Default().Name),
+		}
+	}
+	return v.askProfile(command, fits)
+}
+
+func (v *visit) namedProfile(name string) (profile.Profile, error) {
+	if own, ok := v.settings.Profiles[name]; ok {
+		p, err := profile.ParseNode(name, &own.Value)
+		if err != nil {
+			return p, fmt.Errorf("%s: profile %s: %w", own.Origin, name, err)
+		}
+		return p, nil
+	}
+	p, ok := profile.Get(name)
+	if !ok {
+		return p, &hintError{fmt.Errorf("there is no profile %q", name), "known profiles: " + ProfileNames()}
+	}
+	return p, nil
+}
+
+// askProfile shows what a profile gives and asks once; the answer is kept in
+// the user's configuration.
+func (v *visit) askProfile(command string, p profile.Profile) (profile.Profile, error) {
+	out := v.e.host.Stderr
+	fmt.Fprintf(out, "carrel: %s looks like %s. Its profile %q gives the desk:\n", terminal.Escape(command), p.Title, p.Name)
+	for _, line := range p.Describe() {
+		fmt.Fprintf(out, "  - %s\n", line)
+	}
+	fmt.Fprintf(out, "Use it, now and later? [Y/n] ")
+	answer, err := readLine(context.Background(), v.e.host.Stdin)
+	if err != nil {
+		return p, fmt.Errorf("asking about the profile: %w", err)
+	}
+	chosen := p
+	if a := strings.ToLower(answer); a != "" && a != "y" && a != "yes" {
+		chosen = profile.Default()
+	}
+	if err := config.RememberProfile(v.e.userSource(), command, chosen.Name); err != nil {
+		return chosen, fmt.Errorf("remembering the profile: %w", err)
+	}
+	return chosen, nil
+}

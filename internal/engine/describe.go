@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/terminal"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// dryRun is what `run --dry-run` prints.
+type dryRun struct {
+	Profile   string            `json:"profile"`
+	Command   []string          `json:"command"`
+	Program   string            `json:"program"`
+	Dir       string            `json:"dir"`
+	Workspace string            `json:"workspace"`
+	Staging   workspace.Staging `json:"staging"`
+	HomeKept  bool              `json:"home_kept"`
+	Mounts    []sandbox.Mount   `json:"mounts"`
+	Env       []string          `json:"env"`
+	Egress    []reach           `json:"egress"`
+	Services  []egress.Service  `json:"services"`
+	Model     string            `json:"model,omitempty"`
+	ModelKey  string            `json:"model_key,omitempty"`
+	Limits    sandbox.Limits    `json:"limits"`
+	Policy    []policy.Source   `json:"policy"`
+	Handed    []string          `json:"handed_over"`
+	Wishes    []config.Grant    `json:"not_trusted"`
+	Warnings  []string          `json:"warnings"`
+}
+
+// reach is one destination; it is decided at host level, so that any tenant
+// behind the name can be reached.
+type reach struct {
+	Rule  string `json:"rule"`
+	Level string `json:"level"`
+}
+
+// describe prints everything the agent would see and reach.
+func (v *visit) describe() error {
+	d := dryRun{
+		Profile: v.profile.Name, Command: v.plan.Args, Program: v.plan.Program, Dir: v.plan.Dir,
+		Workspace: v.ws.Root(), Staging: v.seat.Staging(), HomeKept: v.keepsHome(),
+		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Limits: v.limits,
+		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes, Warnings: v.warnings(),
+	}
+	for _, r := range v.grants.Rules {
+		d.Egress = append(d.Egress, reach{r.String(), "host level"})
+	}
+	if v.model != nil {
+		d.Model, d.ModelKey = v.model.endpoint, v.model.from
+	}
+	if v.opts.JSON {
+		return v.e.printJSON(d)
+	}
+	d.write(v.e.host.Stdout)
+	return nil
+}
+
+func (d dryRun) write(w io.Writer) {
+	section := func(title string, lines []string, none string) {
+		fmt.Fprintf(w, "\n%s\n", title)
+		if len(lines) == 0 {
+			lines = []string{none}
+		}
+		for _, l := range lines {
+			fmt.Fprintf(w, "  %s\n", terminal.Escape(l))
+		}
+	}
+	fmt.Fprintf(w, "%s at a desk for %s, profile %s, staging %s\n",
+		terminal.Escape(strings.Join(d.Command, " ")), terminal.Escape(d.Workspace), d.Profile, d.Staging)
+	section("Sees", mountLines(d.Mounts), "nothing")
+	section("Reaches", d.reachLines(), "nothing: no destination is allowed")
+	section("Environment", d.Env, "empty")
+	section("Policy", policyLines(d.Policy), "none")
+	section("Handed over", d.Handed, "nothing that looks like a secret")
+	if len(d.Wishes) > 0 {
+		section("Asked for by the repository, not accepted (carrel trust)", stringsOf(d.Wishes), "")
+	}
+	if len(d.Warnings) > 0 {
+		section("Notes", d.Warnings, "")
+	}
+}
+
+func (d dryRun) reachLines() []string {
+	var out []string
+	for _, r := range d.Egress {
+		out = append(out, r.Rule+"  ("+r.Level+")")
+	}
+	for _, s := range d.Services {
+		out = append(out, fmt.Sprintf("%s.desk:%d  (the host's %s:%d)", s.Name, s.Port, s.Host, s.Port))
+	}
+	if d.Model != "" {
+		key := "no key"
+		if d.ModelKey != "" {
+			key = "key from " + d.ModelKey + ", added outside"
+		}
+		out = append(out, fmt.Sprintf("http://%s  (%s; %s)", egress.ModelHost, d.Model, key))
+	}
+	return out
+}
+
+func mountLines(mounts []sandbox.Mount) []string {
+	var out []string
+	for _, m := range mounts {
+		mode := "ro"
+		if m.Writable || m.Kind == sandbox.MountTmpfs {
+			mode = "rw"
+		}
+		out = append(out, fmt.Sprintf("%s %-7s %-32s %s", mode, m.Kind, m.Target, m.Why))
+	}
+	return out
+}
+
+func policyLines(sources []policy.Source) []string {
+	var out []string
+	for _, s := range sources {
+		line := fmt.Sprintf("%s (%s) governs %v", s.Layer, s.Kind, s.Governs)
+		for _, f := range s.Files {
+			line += fmt.Sprintf(" %s [Rego %s]", f.Name, f.Version)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func stringsOf[T fmt.Stringer](values []T) []string {
+	var out []string
+	for _, v := range values {
+		out = append(out, v.String())
+	}
+	return out
+}
+
+// values drops the origins.
+func values[T any](in []config.Value[T]) []T {
+	var out []T
+	for _, v := range in {
+		out = append(out, v.Value)
+	}
+	return out
+}
+
+// handedOver lists what the agent was given beyond its workspace.
+func (v *visit) handedOver() []string {
+	var out []string
+	for _, name := range v.plan.Handed {
+		out = append(out, "variable "+name+" looks like a secret")
+	}
+	for _, p := range append(values(v.settings.RO), v.opts.RO...) {
+		out = append(out, "read-only "+p)
+	}
+	for _, s := range v.grants.Services {
+		out = append(out, "service "+s.String())
+	}
+	if v.keepsHome() && v.model == nil && v.profile.Login != "" {
+		out = append(out, v.profile.Login)
+	}
+	return out
+}
+
+// warnings are what the user may want to know before and after the run.
+func (v *visit) warnings() []string {
+	out := slices.Concat(v.plan.Warnings, v.seat.Notes, v.policy.Ungated(gatedOperations))
+	if n := len(v.settings.wishes); n > 0 {
+		out = append(out, fmt.Sprintf("the repository asks for %s that you have not accepted; see and accept them with: carrel trust", plural(n, "grant")))
+	}
+	return out
+}

@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/sandbox/native"
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// diagnosis is what doctor found.
+type diagnosis struct {
+	Version  string               `json:"version"`
+	Tier     string               `json:"tier"`
+	Usable   bool                 `json:"usable"` // a desk can be built
+	Controls []carrel.Enforcement `json:"controls"`
+}
+
+// needed are the controls without which no desk is built.
+var needed = []carrel.Control{
+	carrel.ControlFiles, carrel.ControlStaging, carrel.ControlProcesses, carrel.ControlPrivilege,
+	carrel.ControlSyscalls, carrel.ControlNetwork, carrel.ControlStreams, carrel.ControlLifetime,
+}
+
+// Doctor tries every control on this machine and prints what it found. It
+// reports whether a desk can be built.
+func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
+	tier := native.New(native.Options{})
+	d := diagnosis{Version: host.Version, Tier: tier.Name(), Controls: tier.Probe(ctx), Usable: true}
+	for _, c := range needed {
+		if levelOf(d.Controls, c) == carrel.NotEnforced {
+			d.Usable = false
+		}
+	}
+	e := &Engine{host: host}
+	switch {
+	case opts.JSON:
+		return d.Usable, e.printJSON(d)
+	case opts.Fix:
+		return d.Usable, e.printFixes(d)
+	}
+	return d.Usable, e.printDiagnosis(d, terminal.Colors(host.Stdout, opts.NoColor))
+}
+
+func levelOf(controls []carrel.Enforcement, c carrel.Control) carrel.Level {
+	for _, e := range controls {
+		if e.Control == c {
+			return e.Level
+		}
+	}
+	return carrel.NotEnforced
+}
+
+var levelColors = map[carrel.Level]string{carrel.Enforced: "\x1b[32m", carrel.Partly: "\x1b[33m", carrel.NotEnforced: "\x1b[31m"}
+
+func (e *Engine) printDiagnosis(d diagnosis, color bool) error {
+	table := tabwriter.NewWriter(e.host.Stdout, 0, 0, 2, ' ', 0)
+	for _, c := range d.Controls {
+		level := string(c.Level)
+		if color {
+			level = levelColors[c.Level] + level + "\x1b[0m"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Control, level, terminal.Escape(c.How))
+		if c.Fix != "" {
+			fmt.Fprintf(table, "\t\t  fix: %s\n", terminal.Escape(c.Fix))
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	verdict := "a desk can be built on this machine"
+	if !d.Usable {
+		verdict = "no desk can be built on this machine: see the lines marked not"
+	}
+	_, err := fmt.Fprintln(e.host.Stdout, verdict)
+	return err
+}
+
+// printFixes prints what would mend this machine, ready to be used.
+func (e *Engine) printFixes(d diagnosis) error {
+	any := false
+	for _, c := range d.Controls {
+		if c.Fix != "" {
+			any = true
+			fmt.Fprintf(e.host.Stdout, "# %s: %s\n# %s\n", c.Control, terminal.Escape(c.How), terminal.Escape(c.Fix))
+		}
+	}
+	if !any {
+		fmt.Fprintln(e.host.Stdout, "# nothing needs mending on this machine")
+	}
+	fmt.Fprintf(e.host.Stdout, "\n# Where AppArmor restricts user namespaces (Ubuntu 23.10 and later), save what follows as\n# /etc/apparmor.d/carrel and load it with: sudo apparmor_parser -r /etc/apparmor.d/carrel\n%s", native.AppArmorProfile(e.host.Self))
+	return nil
+}

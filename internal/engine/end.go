@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// end takes the change, closes the run in the log and tells the user. cause is
+// what went wrong so far, if anything did.
+func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit sandbox.Exit, cause error) (int, error) {
+	// Everything below must happen however the run ended, Ctrl-C included.
+	ctx = context.WithoutCancel(ctx)
+	v.result.Ended, v.result.ExitCode = time.Now().UTC(), exit.Code
+	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
+	v.result.Traffic = door.Counts()
+	var start *sandbox.StartError
+	if errors.As(cause, &start) {
+		v.result.ExitCode = start.Code
+	}
+	change, err := v.takeChange(ctx, g, cause)
+	cause = errors.Join(cause, err)
+	cause = errors.Join(cause, g.Flush(ctx), v.closeRecord(ctx))
+	v.result.Denials = v.denials.list()
+	cause = errors.Join(cause, v.keep())
+	v.summarise(change)
+	if change != nil && cause == nil {
+		cause = v.after(ctx, g, *change)
+	}
+	if cause != nil && v.result.ExitCode == 0 {
+		return 125, cause
+	}
+	return v.result.ExitCode, cause
+}
+
+// takeChange freezes what the desk would alter. A run that never started has
+// nothing new, and what was there stays as it is.
+func (v *visit) takeChange(ctx context.Context, g *gate.Gate, cause error) (*selected, error) {
+	var start *sandbox.StartError
+	if errors.As(cause, &start) {
+		return nil, nil
+	}
+	unlock, err := v.e.lockContents(false)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	change, err := v.seat.Capture(ctx, workspace.CaptureOptions{Run: v.id, Decide: g.Judge})
+	if err != nil {
+		return nil, fmt.Errorf("taking the change: %w", err)
+	}
+	if len(change.Files)+len(change.Withheld) == 0 {
+		return nil, nil
+	}
+	entry, err := v.ws.Change(change.ID)
+	if err != nil {
+		return nil, fmt.Errorf("taking the change: %w", err)
+	}
+	v.result.Change = &ChangeSummary{
+		ID: change.ID, Digest: entry.Digest, State: entry.State,
+		Files: len(change.Files), Withheld: len(change.Withheld), Risk: change.Risk,
+	}
+	ref := carrel.ChangeRef{ID: change.ID, Digest: entry.Digest, Manifest: entry.Manifest}
+	err = v.log.Enqueue(ctx, carrel.Record{Kind: carrel.KindChange, Run: v.id, Change: &ref})
+	return &selected{v.ws, entry, change}, err
+}
+
+func (v *visit) startRecord() carrel.Record {
+	info := v.info()
+	return carrel.Record{Kind: carrel.KindRunStart, Run: v.id, RunInfo: &info}
+}
+
+// info describes the run for its first and last record.
+func (v *visit) info() carrel.RunInfo {
+	return carrel.RunInfo{
+		Agent: v.profile.Name, Command: v.result.Command, User: v.e.host.User,
+		Workspace: v.result.Workspace, Desk: v.result.Desk, BaseCommit: v.result.Base.Commit,
+		Policy: v.result.Policy, Tier: v.result.Tier, Grants: v.result.Grants, Version: v.e.host.Version,
+	}
+}
+
+// closeRecord ends the run in the log, with what was in force and what was
+// counted, and signs where the log stands.
+func (v *visit) closeRecord(ctx context.Context) error {
+	info := v.info()
+	info.ExitCode, info.Enforcement = v.result.ExitCode, v.result.Enforcement
+	info.Lost = v.result.Traffic["lost"]
+	err := v.log.Append(ctx, carrel.Record{Kind: carrel.KindRunEnd, Run: v.id, RunInfo: &info, Counts: v.result.Traffic})
+	if err != nil {
+		return err
+	}
+	if _, err := v.log.Checkpoint(ctx); err != nil {
+		return fmt.Errorf("signing the log: %w", err)
+	}
+	size, root := v.log.Head()
+	v.result.Log = LogHead{size, base64.StdEncoding.EncodeToString(root[:])}
+	return nil
+}
+
+// keep writes the run's result where show finds it, and where --result says.
+func (v *visit) keep() error {
+	if err := v.e.saveRun(&v.result); err != nil {
+		return err
+	}
+	if v.opts.Result == "" {
+		return nil
+	}
+	return writeResult(v.opts.Result, &v.result)
+}
+
+// writeResult replaces a file, and writes into what is no file, such as a
+// pipe.
+func writeResult(path string, r *RunResult) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("--result: %w", err)
+		}
+		return errors.Join(encodeJSON(f, r), f.Close())
+	}
+	if err := writeJSON(path, r); err != nil {
+		return fmt.Errorf("--result: %w", err)
+	}
+	return nil
+}

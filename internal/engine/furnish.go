@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/view"
+	"github.com/carrel-dev/carrel/internal/terminal"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// furnish plans what the desk sees.
+func (v *visit) furnish() (err error) {
+	v.runDir = v.e.state("runtime", string(v.id))
+	host := view.Host{
+		Home: v.e.host.Home, Cwd: v.e.host.Cwd, Environ: v.e.host.Environ,
+		State:    v.ownDirs(),
+		UserName: v.userName(), UID: v.who.Inside, GID: v.who.Inside,
+	}
+	if !v.who.Borrowed {
+		host.GID = v.who.Group
+	}
+	v.plan, err = view.Build(host, v.request())
+	return err
+}
+
+// ownDirs are Carrel's own places, which no desk may see.
+func (v *visit) ownDirs() []string {
+	p := v.e.host.Paths
+	return []string{p.State, filepath.Dir(p.Second), filepath.Dir(p.UserConfig)}
+}
+
+func (v *visit) userName() string {
+	_, name, _ := strings.Cut(v.e.host.User, ":")
+	if name == "" || v.who.Borrowed {
+		return "agent"
+	}
+	return name
+}
+
+func (v *visit) request() view.Request {
+	r := view.Request{
+		Argv: v.argv(), Workspace: v.ws.Root(), Staged: staged(v.seat.Layers()),
+		OutDir: v.seat.Outbox(), Notices: v.noticesFile(),
+		CacheDir: v.e.state("caches", v.ws.Key()), Caches: v.caches(), NoOverlay: v.seat.Staging() != workspace.StagingOverlay,
+		Env: append(values(v.settings.Env), v.opts.Env...), ProfileEnv: v.profileEnv(),
+		RO:      append(values(v.settings.RO), v.opts.RO...),
+		Hide:    append(values(v.settings.Hide), v.opts.Hide...),
+		GitName: v.identity.Name, GitEmail: v.identity.Email,
+		Briefing: v.briefing(),
+	}
+	if v.keepsHome() {
+		r.HomeDir = v.seat.Home()
+	}
+	r.Files = v.profileFiles(r.Briefing)
+	return r
+}
+
+// argv is the command with what the profile adds for the model door.
+func (v *visit) argv() []string {
+	if v.model == nil || len(v.model.args) == 0 {
+		return v.opts.Command
+	}
+	return append(append([]string{v.opts.Command[0]}, v.model.args...), v.opts.Command[1:]...)
+}
+
+// staged turns layers into mounts, each tree at every place it is seen.
+func staged(layers []workspace.Layer) []sandbox.Mount {
+	var out []sandbox.Mount
+	for _, l := range layers {
+		for _, target := range l.Targets {
+			m := sandbox.Mount{Kind: sandbox.MountOverlay, Target: target, Lower: l.Lower, Upper: l.Upper, Work: l.Work,
+				Writable: true, Adopt: true, Why: "staged copy of the " + l.Name}
+			if l.Copy != "" {
+				m = sandbox.Mount{Kind: sandbox.MountBind, Target: target, Source: l.Copy, Writable: true, Why: m.Why}
+			}
+			if len(out) > 0 && out[len(out)-1].Lower == m.Lower && m.Kind == sandbox.MountOverlay {
+				// One overlay, seen twice: two mounts of one upper would be two views.
+				m = sandbox.Mount{Kind: sandbox.MountSame, Target: target, Source: out[len(out)-1].Target, Why: m.Why}
+			}
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (v *visit) caches() []string {
+	if v.opts.CacheSet {
+		if len(v.opts.Cache) == 1 && v.opts.Cache[0] == "none" {
+			return []string{}
+		}
+		return v.opts.Cache
+	}
+	if v.settings.Cache != nil {
+		return values(v.settings.Cache)
+	}
+	return nil
+}
+
+// keepsHome says whether the desk's home outlives the run.
+func (v *visit) keepsHome() bool {
+	switch {
+	case v.settings.Home.Value == "discard":
+		return false // whoever discards wins
+	case v.opts.Home != "":
+		return v.opts.Home == "keep"
+	case v.settings.Home.IsSet():
+		return v.settings.Home.Value == "keep"
+	}
+	return v.profile.Home.Keep
+}
+
+func (v *visit) briefing() view.Briefing {
+	b := view.Briefing{Overlay: v.seat.Staging() == workspace.StagingOverlay && !v.who.Borrowed, HomeKept: v.keepsHome(), Hidden: append(values(v.settings.Hide), v.opts.Hide...)}
+	for _, r := range v.grants.Rules {
+		b.Reach = append(b.Reach, r.String())
+	}
+	for _, s := range v.grants.Services {
+		b.Services = append(b.Services, fmt.Sprintf("%s.desk:%d", s.Name, s.Port))
+	}
+	if v.model != nil {
+		b.Services = append(b.Services, "http://"+egress.ModelHost+" (your model)")
+	}
+	return b
+}
+
+// profileFiles are the files a profile wants: copies of the briefing where the
+// agent looks for instructions, and managed settings of the host.
+func (v *visit) profileFiles(b view.Briefing) []sandbox.Mount {
+	var out []sandbox.Mount
+	for _, target := range v.profile.Briefings {
+		out = append(out, sandbox.Mount{Kind: sandbox.MountFile, Target: target, Content: []byte(b.Text()), Why: "briefing of the agent"})
+	}
+	for _, path := range v.profile.HostFiles {
+		out = append(out, sandbox.Mount{Kind: sandbox.MountBind, Target: path, Source: path, Optional: true, Why: "managed settings"})
+	}
+	return out
+}
+
+// fillHome puts settings, never credentials, into a kept home.
+func (v *visit) fillHome() error {
+	if !v.keepsHome() {
+		return nil
+	}
+	written, err := v.profile.FillHome(v.e.host.Home, v.seat.Home(), v.ws.Root())
+	if err != nil {
+		return fmt.Errorf("filling the desk's home: %w", err)
+	}
+	if !v.who.Borrowed {
+		return nil
+	}
+	for _, path := range written {
+		if err := os.Lchown(path, v.who.Outside, v.who.Group); err != nil {
+			return fmt.Errorf("filling the desk's home: %w", err)
+		}
+	}
+	return nil
+}
+
+// doorConfig is the way out of this run.
+func (v *visit) doorConfig() egress.Config {
+	c := egress.Config{Run: v.id, Agent: v.profile.Name, Rules: v.rules, OnBreach: v.breach}
+	c.Proxy, c.NoProxy = v.upstreamProxy()
+	c.Roots = v.roots
+	if v.model != nil {
+		c.KeyHeader = v.model.header
+		if v.model.source != nil {
+			c.Key = func(ctx context.Context, g gate.Grant, a carrel.Action, again bool) (string, error) {
+				key, err := v.model.source.Get(ctx, g, a, again)
+				return key.Reveal(), err
+			}
+		}
+	}
+	return c
+}
+
+// upstreamProxy is the host's way out: the configuration's, else the one the
+// user's own programs use.
+func (v *visit) upstreamProxy() (proxy, noProxy string) {
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		if value, ok := v.e.host.lookup(name); ok {
+			noProxy = value
+		}
+	}
+	if set := v.settings.UpstreamProxy; set.IsSet() {
+		return set.Value, noProxy
+	}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		if value, ok := v.e.host.lookup(name); ok && value != "" {
+			proxy = value
+		}
+	}
+	return proxy, noProxy
+}
+
+// breach tells of a connection that did not keep to what was allowed.
+func (v *visit) breach(b egress.Breach) {
+	v.denials.add(Denial{
+		Operation: b.Action.Operation, Target: target(b.Action), Verdict: carrel.Deny,
+		Rule: b.Rule, Reason: b.Reason, NextSteps: b.Next, Action: b.Action.ID, Count: 1,
+	})
+}
+
+// spec is what the tier builds.
+func (v *visit) spec(door *egress.Door) sandbox.Spec {
+	h := v.e.host
+	s := sandbox.Spec{
+		Run: v.id, Mounts: v.plan.Mounts, Program: v.plan.Program, Args: v.plan.Args, Env: v.plan.Env, Dir: v.plan.Dir,
+		Limits: v.limits, DiskPaths: append(v.seat.DiskPaths(), v.e.state("caches", v.ws.Key())),
+		RuntimeDir: v.runDir, Stdin: h.Stdin, Stdout: h.Stdout, Stderr: h.Stderr,
+		Attach: func(ctx context.Context, s sandbox.Sockets) error { return door.Attach(ctx, egress.Sockets(s)) },
+	}
+	if v.interactive() {
+		s.Terminal = h.Stdin
+		s.Relay = func(ctx context.Context, p sandbox.Pty) error {
+			return terminal.Relay(ctx, terminal.Options{Terminal: h.Stdin, Master: p.Master, Stopped: p.Stopped, Continue: p.Continue})
+		}
+	}
+	return s
+}

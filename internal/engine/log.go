@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/term"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/terminal"
+	"github.com/carrel-dev/carrel/verify"
+)
+
+// LogShow prints records: of a run, of the last one, or all.
+func (e *Engine) LogShow(ctx context.Context, opts LogShowOptions) error {
+	reader := audit.OpenReader(e.state("log"))
+	records, err := e.chooseRecords(ctx, reader, opts)
+	if err != nil {
+		return err
+	}
+	for entry, err := range records {
+		if err != nil {
+			if errors.Is(err, context.Canceled) && opts.Follow {
+				return nil
+			}
+			return err
+		}
+		if opts.Follow && opts.Run != "" && string(entry.Record.Run) != opts.Run {
+			continue
+		}
+		if err := e.showRecord(entry, opts.JSON); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) chooseRecords(ctx context.Context, reader *audit.Reader, opts LogShowOptions) (iter.Seq2[audit.Entry, error], error) {
+	switch {
+	case opts.Follow:
+		from, err := reader.Size(ctx)
+		if opts.All || opts.Run != "" {
+			from = 0
+		}
+		return reader.Follow(ctx, from), err
+	case opts.All:
+		return reader.From(ctx, 0), nil
+	}
+	run := carrel.RunID(opts.Run)
+	if run == "" {
+		ids, err := e.listRuns()
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) == 0 {
+			return reader.From(ctx, 0), nil
+		}
+		run = ids[0]
+	}
+	if err := carrel.CheckID(string(run), "run_"); err != nil {
+		return nil, err
+	}
+	return reader.Run(ctx, run), nil
+}
+
+func (e *Engine) showRecord(entry audit.Entry, asJSON bool) error {
+	if asJSON {
+		_, err := e.host.Stdout.Write(append(terminal.EscapeJSON(bytes.Clone(entry.Raw)), '\n'))
+		return err
+	}
+	_, err := fmt.Fprintf(e.host.Stdout, "%6d  %s\n", entry.Index, audit.Format(entry.Record, terminal.Escape))
+	return err
+}
+
+// LogVerify checks the whole log.
+func (e *Engine) LogVerify(ctx context.Context, asJSON bool) error {
+	key, err := audit.PublicKey(e.state("keys"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &hintError{fmt.Errorf("there is no log yet: %w", err), "it begins with the first run: carrel run -- COMMAND"}
+	}
+	if err != nil {
+		return err
+	}
+	opts := verify.Options{}
+	if opts.Newest, err = newestCheckpoint(e.host.Paths.Second); err != nil {
+		return err
+	}
+	if term.IsTerminal(int(e.host.Stderr.Fd())) {
+		progress := terminal.NewProgress(e.host.Stderr)
+		defer progress.Done()
+		opts.Progress = func(done, total int64) {
+			progress.Show(fmt.Sprintf("checking the log: %d of %d MiB", done>>20, total>>20))
+		}
+	}
+	report, err := verify.Log(ctx, e.state("log"), key, opts)
+	var fault *verify.Fault
+	if errors.As(err, &fault) {
+		return &hintError{fmt.Errorf("the log is not what was recorded: %w", err), "keep a copy of " + filepath.Join(e.state("log")) + " as it is, and find out who could write there"}
+	}
+	if err != nil {
+		return err
+	}
+	return e.reportVerified(report, key, asJSON)
+}
+
+// newestCheckpoint reads the checkpoint in the second place; none is no error.
+func newestCheckpoint(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+func (e *Engine) reportVerified(r verify.Report, key string, asJSON bool) error {
+	root := base64.StdEncoding.EncodeToString(r.Root[:])
+	if asJSON {
+		out := map[string]any{
+			"ok": true, "size": r.Size, "checked": r.Checked, "root": root, "key": key,
+			"unsigned": r.Unsigned, "torn": r.Torn, "runs": r.Runs, "open": r.Open, "unknown": r.Unknown,
+		}
+		if r.Checkpoint != nil {
+			out["checkpoint"] = map[string]any{"origin": r.Checkpoint.Origin, "size": r.Checkpoint.Size}
+		}
+		return e.printJSON(out)
+	}
+	w := e.host.Stdout
+	fmt.Fprintf(w, "ok: %s, root %s\n", plural(int(r.Size), "record"), root)
+	if r.Checkpoint != nil {
+		fmt.Fprintf(w, "  signed up to %d by %s; %d after that\n", r.Checkpoint.Size, key, r.Unsigned)
+	} else {
+		fmt.Fprintf(w, "  no checkpoint has been signed yet\n")
+	}
+	fmt.Fprintf(w, "  %s complete, %d open", plural(r.Runs, "run"), len(r.Open))
+	if len(r.Unknown) > 0 {
+		fmt.Fprintf(w, ", %s without a result", plural(len(r.Unknown), "action"))
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+// RecoverLog makes a log usable again that was restored from a backup.
+func RecoverLog(ctx context.Context, host Host, accept bool) error {
+	e := &Engine{host: host}
+	r, err := audit.Recover(ctx, e.logOptions(), accept)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(host.Stdout, "the log has %s; the second place knew %d; %d bytes were no records\n", plural(int(r.Size), "record"), r.Known, r.Cut)
+	if r.Accepted != "" {
+		fmt.Fprintf(host.Stdout, "  accepted and recorded: %s\n", terminal.Escape(r.Accepted))
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// menu lets the user choose, at the terminal, what becomes of a change. It
+// calls what the verbs call.
+func (v *visit) menu(ctx context.Context, s selected) error {
+	if err := v.seat.Close(); err != nil { // the verbs sit down at the desk themselves
+		return err
+	}
+	v.seat = nil
+	sel := Selection{ID: string(s.entry.ID), Digest: s.entry.Digest.Hex(), Workspace: v.ws.Root()}
+	for {
+		fmt.Fprint(v.e.host.Stderr, "carrel: [r]eview, [a]pply, [k]eep for later, [d]iscard? ")
+		choice, err := readLine(ctx, v.e.host.Stdin)
+		if errors.Is(err, gate.ErrPending) { // end of input
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		done, err := v.choose(ctx, choice, sel)
+		if err != nil {
+			fmt.Fprintf(v.e.host.Stderr, "carrel: %s\n", terminal.EscapeText(err.Error()))
+		} else if done {
+			return nil
+		}
+	}
+}
+
+func (v *visit) choose(ctx context.Context, choice string, sel Selection) (done bool, err error) {
+	switch choice {
+	case "r", "review":
+		return false, v.e.Review(ctx, sel, ReviewOptions{NoColor: v.opts.NoColor})
+	case "a", "apply":
+		return true, v.e.Apply(ctx, sel, ApplyOptions{NoColor: v.opts.NoColor})
+	case "d", "discard":
+		return true, v.e.Discard(ctx, sel, DiscardOptions{Yes: true})
+	case "k", "keep", "":
+		return true, nil
+	}
+	return false, nil
+}
+
+// applyAuto applies what policy allows without asking anybody, and leaves the
+// rest for review.
+func (v *visit) applyAuto(ctx context.Context, g *gate.Gate, s selected) error {
+	if err := v.seat.Close(); err != nil {
+		return err
+	}
+	v.seat = nil
+	out, err := v.e.publish(ctx, g, s, ApplyOptions{}, true)
+	var refusal *gate.Refusal
+	if errors.As(err, &refusal) {
+		fmt.Fprintf(v.e.host.Stderr, "carrel: not applied by itself: %s\n", terminal.Escape(refusal.Decision.Reason))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.result.Change.State = "applied"
+	fmt.Fprintf(v.e.host.Stderr, "carrel: applied %s to the tree, as policy allows\n", countFiles(out.Files))
+	return v.keep()
+}

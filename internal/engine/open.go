@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/blob"
+)
+
+// Engine is one user's Carrel, opened for one command. Its methods are meant
+// for one goroutine.
+type Engine struct {
+	host  Host
+	blobs *blob.Store
+
+	openLog func() (*audit.Log, error)
+	log     *audit.Log // nil until first used
+}
+
+// Open makes the user's state directory if need be and opens what every
+// command uses. The log is opened on first use. The caller closes the engine.
+func Open(ctx context.Context, host Host) (*Engine, error) {
+	if err := privateDir(host.Paths.State); err != nil {
+		return nil, err
+	}
+	blobs, err := blob.Open(filepath.Join(host.Paths.State, "blobs"))
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{host: host, blobs: blobs}
+	e.openLog = sync.OnceValues(func() (*audit.Log, error) {
+		if err := privateDir(filepath.Dir(host.Paths.Second)); err != nil {
+			return nil, err
+		}
+		log, err := audit.Open(ctx, e.logOptions())
+		e.log = log
+		return log, err
+	})
+	return e, nil
+}
+
+func (e *Engine) logOptions() audit.Options {
+	return audit.Options{
+		Dir:    e.state("log"),
+		KeyDir: e.state("keys"),
+		Second: e.host.Paths.Second,
+	}
+}
+
+// state returns a path in the state directory.
+func (e *Engine) state(elem ...string) string {
+	return filepath.Join(append([]string{e.host.Paths.State}, elem...)...)
+}
+
+// Close closes what was opened. An error means that something handed to the
+// log may not be durable.
+func (e *Engine) Close() error {
+	if e.log == nil {
+		return nil
+	}
+	log := e.log
+	e.log = nil
+	return log.Close()
+}
+
+// privateDir makes dir with mode 0700 and refuses one that others can reach
+// or that belongs to somebody else.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		if errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
+			return &hintError{fmt.Errorf("making the state directory: %w", err), "set XDG_STATE_HOME to a directory you can write"}
+		}
+		return fmt.Errorf("making the state directory: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("checking the state directory: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	return checkPrivate(dir, info)
+}
+
+// hintError is an error with the next step to take.
+type hintError struct {
+	error
+	hint string
+}
+
+// Hint is the next step.
+func (e *hintError) Hint() string { return e.hint }
+
+// Unwrap returns the cause.
+func (e *hintError) Unwrap() error { return e.error }

@@ -1,0 +1,109 @@
+package engine
+
+import "time"
+
+// DefaultApprovalTime is how long an approval holds unless said otherwise.
+const DefaultApprovalTime = 24 * time.Hour
+
+// RunOptions are what `carrel run` was asked for. Zero values mean what the
+// configuration, the profile or the default says.
+type RunOptions struct {
+	Command         []string
+	Workspace       string
+	Profile         string
+	YesProfile      bool
+	Env             []string
+	RO              []string
+	Hide            []string
+	Allow           []string
+	Services        []string
+	Limit           string
+	LimitBestEffort bool
+	Home            string // keep, discard or ""
+	Cache           []string
+	CacheSet        bool
+	Fresh           bool
+	DryRun          bool
+	Result          string
+	Policy          []string
+	Staging         string // overlay, copy or ""
+	Apply           string // auto or ""
+	Tier            string
+	JSON            bool
+	NoColor         bool
+}
+
+// Selection names the change a verb acts on. Empty means the change that
+// review showed last in this workspace.
+type Selection struct {
+	ID        string // a change or a run
+	Digest    string // the whole digest, or its first digits
+	Workspace string
+}
+
+// ReviewOptions are the flags of review.
+type ReviewOptions struct {
+	JSON    bool
+	NoColor bool
+	NoPager bool
+	Stat    bool
+}
+
+// AnswerOptions are the flags of approve and deny.
+type AnswerOptions struct {
+	Reason string
+	For    time.Duration
+	JSON   bool
+}
+
+// ApplyOptions are the flags of apply.
+type ApplyOptions struct {
+	Branch  string
+	Message string
+	JSON    bool
+	NoColor bool
+}
+
+// DiscardOptions are the flags of discard.
+type DiscardOptions struct {
+	Yes  bool
+	JSON bool
+}
+
+// RunsOptions are the flags of runs.
+type RunsOptions struct {
+	All  bool
+	JSON bool
+}
+
+// PruneOptions are the flags of runs prune.
+type PruneOptions struct {
+	Older     time.Duration
+	Unapplied bool
+	JSON      bool
+}
+
+// ShowOptions are the flags of show.
+type ShowOptions struct{ JSON bool }
+
+// TrustOptions are the flags of trust.
+type TrustOptions struct {
+	Yes    bool
+	Revoke bool
+	JSON   bool
+}
+
+// LogShowOptions are the flags of log show.
+type LogShowOptions struct {
+	Run    string
+	All    bool
+	Follow bool
+	JSON   bool
+}
+
+// DoctorOptions are the flags of doctor.
+type DoctorOptions struct {
+	Fix     bool
+	JSON    bool
+	NoColor bool
+}

@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// encodeJSON writes v indented, with everything that could steer a terminal
+// or hide from a reader escaped.
+func encodeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("encoding JSON: %w", err)
+	}
+	_, err := w.Write(terminal.EscapeJSON(b.Bytes()))
+	return err
+}
+
+func (e *Engine) printJSON(v any) error { return encodeJSON(e.host.Stdout, v) }
+
+// printLine writes v as one line of JSON: one object of a stream.
+func (e *Engine) printLine(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding JSON: %w", err)
+	}
+	_, err = e.host.Stdout.Write(append(terminal.EscapeJSON(b), '\n'))
+	return err
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// Prune removes desks and contents that nobody needs any more.
+func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
+	unlock, err := e.lockContents(true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	inUse, err := e.policyInUse()
+	if err != nil {
+		return err
+	}
+	keep := workspace.Retention{Desks: opts.Older, Changes: opts.Older, Trash: time.Second}
+	if opts.Unapplied {
+		keep.Work = opts.Older
+	}
+	done, err := workspace.Prune(ctx, e.host.Paths.State, e.blobs, keep, inUse)
+	if err != nil {
+		return err
+	}
+	if opts.JSON {
+		return e.printJSON(done)
+	}
+	fmt.Fprintf(e.host.Stdout, "removed %s and %s of contents\n", plural(done.Desks, "desk"), bytesText(done.Bytes))
+	return nil
+}
+
+// policyInUse knows the policies that kept runs were decided by.
+func (e *Engine) policyInUse() (func(carrel.Digest) bool, error) {
+	ids, err := e.listRuns()
+	if err != nil {
+		return nil, err
+	}
+	used := map[carrel.Digest]bool{}
+	for _, id := range ids {
+		r, err := e.loadRun(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range r.PolicyFiles {
+			used[f.Digest] = true
+		}
+	}
+	return func(d carrel.Digest) bool { return used[d] }, nil
+}
+
+// bytesText renders a size for people, in powers of 1024.
+func bytesText(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, i := float64(n), 0
+	for value >= 1024 && i < len(units)-1 {
+		value, i = value/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[i])
+}

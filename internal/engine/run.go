@@ -1,0 +1,339 @@
+package engine
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/approval"
+	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/profile"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native"
+	"github.com/carrel-dev/carrel/internal/sandbox/view"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// visit is one run while it is prepared and under way. Its fields are filled
+// in the order of prepare; afterwards only denials change.
+type visit struct {
+	e    *Engine
+	opts RunOptions
+	id   carrel.RunID
+
+	ws       *workspace.Workspace
+	repo     *git.Repo // nil outside git
+	settings *settings
+	profile  profile.Profile
+	model    *modelDoor // nil: no model endpoint
+	limits   sandbox.Limits
+	roots    *x509.CertPool // nil: the system's
+	rules    *egress.Rules
+	grants   egress.Grants
+	policy   *policy.Engine
+	extra    []policy.Layer // of --policy
+	seat     *workspace.Seat
+	identity git.Identity
+	plan     view.Plan
+	tier     *native.Tier
+	who      native.Identity
+	log      *audit.Log
+	runDir   string
+	denials  denials
+	result   RunResult
+}
+
+// Run lends a desk to one command and returns the exit code for the shell: the
+// command's own, or 125 to 127 with an error.
+func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
+	v := &visit{e: e, opts: opts, id: carrel.NewRunID(), tier: native.New(native.Options{InstallDir: e.state("init")})}
+	if err := opts.check(); err != nil {
+		return 125, err
+	}
+	if err := e.recoverApplies(ctx); err != nil {
+		return 125, err
+	}
+	err := v.prepare(ctx)
+	defer v.close()
+	switch {
+	case errors.Is(err, view.ErrNotFound):
+		return 127, err
+	case errors.Is(err, view.ErrNotExecutable):
+		return 126, err
+	case err != nil:
+		return 125, err
+	case opts.DryRun:
+		return 0, v.describe()
+	}
+	return v.run(ctx)
+}
+
+// check refuses words that mean nothing before anything is touched.
+func (o RunOptions) check() error {
+	oneOf := func(flag, value string, allowed ...string) error {
+		for _, a := range append(allowed, "") {
+			if value == a {
+				return nil
+			}
+		}
+		return fmt.Errorf("--%s %q: use one of %v", flag, value, allowed)
+	}
+	return errors.Join(
+		oneOf("home", o.Home, "keep", "discard"),
+		oneOf("staging", o.Staging, "auto", "overlay", "copy"),
+		oneOf("apply", o.Apply, "auto"),
+		oneOf("tier", o.Tier, native.Name),
+	)
+}
+
+// prepare reads everything, decides what the desk is given, and sits the agent
+// down. It changes nothing outside Carrel's state.
+func (v *visit) prepare(ctx context.Context) (err error) {
+	if v.ws, err = v.e.workspaceAt(ctx, v.opts.Workspace); err != nil {
+		return err
+	}
+	if v.repo, err = repository(ctx, v.ws); err != nil {
+		return err
+	}
+	if v.settings, err = v.e.userSettings(); err != nil {
+		return err
+	}
+	if v.profile, err = v.chooseProfile(); err != nil {
+		return err
+	}
+	if v.who, err = native.Who(); err != nil {
+		return err
+	}
+	for i, path := range v.opts.Policy {
+		layer, err := policy.FromPath(fmt.Sprintf("run%d", i+1), policy.User, path)
+		if err != nil {
+			return fmt.Errorf("--policy: %w", err)
+		}
+		v.extra = append(v.extra, layer)
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return v.grant(gctx) })
+	if !v.opts.DryRun {
+		group.Go(func() error { return v.sit(gctx) })
+		group.Go(func() (err error) { v.log, err = v.e.openLog(); return err })
+	}
+	group.Go(func() (err error) { v.identity, err = v.gitIdentity(gctx); return err })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if v.opts.DryRun {
+		if err := v.sit(ctx); err != nil {
+			return err
+		}
+	}
+	return v.furnish()
+}
+
+// grant joins what configuration, repository, profile and flags give the desk,
+// and compiles the policy that decides about it.
+func (v *visit) grant(ctx context.Context) (err error) {
+	if err := v.e.addRepository(ctx, v.settings, v.ws, v.repo); err != nil {
+		return err
+	}
+	if v.limits, err = v.settings.limits(v.opts); err != nil {
+		return err
+	}
+	if v.roots, err = v.settings.roots(); err != nil {
+		return err
+	}
+	if v.model, err = v.chooseModel(); err != nil {
+		return err
+	}
+	endpoint := ""
+	if v.model != nil {
+		endpoint = v.model.endpoint
+	}
+	if v.grants, err = v.settings.rules(v.opts, profileRules(v.profile, v.model != nil), endpoint); err != nil {
+		return err
+	}
+	if v.rules, err = egress.NewRules(v.grants); err != nil {
+		return err
+	}
+	digest, err := digestOf(v.grants)
+	if err != nil {
+		return err
+	}
+	layers := append(append([]policy.Layer{egressLayer(v.rules, digest)}, v.settings.policyLayers...), v.extra...)
+	v.policy, err = policy.New(ctx, layers...)
+	return err
+}
+
+func digestOf(v any) (carrel.Digest, error) {
+	b, err := carrel.Canonical(v)
+	return carrel.DigestBytes(b), err
+}
+
+func profileRules(p profile.Profile, door bool) []egress.Rule {
+	var rules []egress.Rule
+	for _, d := range p.Destinations(door) {
+		rules = append(rules, egress.Rule{Host: d.Host, Ports: d.Ports, Protocol: carrel.Protocol(d.Protocol)})
+	}
+	return rules
+}
+
+// gitIdentity is who the user is to git; without a name the agent's commits
+// inside have a plain one, which never leaves the desk.
+func (v *visit) gitIdentity(ctx context.Context) (git.Identity, error) {
+	if set := v.settings.Identity; set.IsSet() {
+		return git.Identity{Name: set.Value.Name, Email: set.Value.Email}, nil
+	}
+	if v.repo == nil {
+		return git.Identity{}, nil
+	}
+	id, err := v.repo.Identity(ctx, v.e.host.Environ)
+	if errors.Is(err, git.ErrNoIdentity) {
+		return git.Identity{}, nil
+	}
+	return id, err
+}
+
+// sit takes a seat at the workspace, with what is there of earlier work.
+func (v *visit) sit(ctx context.Context) (err error) {
+	staging := v.opts.Staging
+	if staging == "" {
+		staging = v.settings.Staging.Value
+	}
+	opts := workspace.SeatOptions{
+		Agent: v.profile.Name, Fresh: v.opts.Fresh, Staging: workspace.Staging(staging),
+		Probe: native.OverlayWorks, Progress: v.copyProgress(),
+	}
+	if v.who.Borrowed {
+		opts.OwnerUID, opts.OwnerGID = v.who.Outside, v.who.Group
+	}
+	v.seat, err = v.ws.Take(ctx, opts)
+	return err
+}
+
+// exec is the action that starts the agent.
+func (v *visit) exec() carrel.Action {
+	argv := make([]carrel.Text, len(v.opts.Command))
+	for i, word := range v.opts.Command {
+		argv[i] = carrel.Text(word)
+	}
+	return carrel.Action{Run: v.id, Operation: carrel.OpExec, Agent: v.profile.Name, Path: v.plan.Program, Argv: argv, Cwd: carrel.Text(v.plan.Dir)}
+}
+
+// run takes the agent's start through the gate and sees the run to its end.
+func (v *visit) run(ctx context.Context) (int, error) {
+	if err := v.open(); err != nil {
+		return 125, err
+	}
+	answers, err := approval.Open(v.e.state("approvals"))
+	if err != nil {
+		return 125, err
+	}
+	g := gate.New(v.policy, answers, v.log)
+	g.OnRefusal = v.denials.refused
+	door, err := egress.New(g, v.doorConfig())
+	if err != nil {
+		return 125, err
+	}
+	v.begin()
+	if err := v.log.Enqueue(ctx, v.startRecord()); err != nil {
+		return 125, err
+	}
+	exec := v.exec()
+	var exit sandbox.Exit
+	_, err = g.Do(ctx, exec, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		exit, err = v.work(ctx, g, grant, exec, door)
+		return carrel.Outcome{Counts: map[string]int64{"exit_code": int64(exit.Code)}}, err
+	})
+	err = errors.Join(err, door.Close())
+	return v.end(ctx, g, door, exit, err)
+}
+
+// open makes the run's private directory and the file of notices.
+func (v *visit) open() (err error) {
+	if err = os.MkdirAll(v.runDir, 0o700); err != nil {
+		return fmt.Errorf("making the run's directory: %w", err)
+	}
+	for _, dir := range v.plan.MakeDirs {
+		if err := v.makePrivate(dir); err != nil {
+			return err
+		}
+	}
+	if err := v.fillHome(); err != nil {
+		return err
+	}
+	v.denials.notices, err = os.OpenFile(v.noticesFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("making the run's notices: %w", err)
+	}
+	v.denials.report = v.tellUser()
+	return nil
+}
+
+func (v *visit) noticesFile() string { return filepath.Join(v.runDir, "notices") }
+
+// makePrivate makes a directory that the desk's user owns.
+func (v *visit) makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making a directory of the desk: %w", err)
+	}
+	if !v.who.Borrowed {
+		return nil
+	}
+	return os.Lchown(dir, v.who.Outside, v.who.Group)
+}
+
+// work builds the walls, waits for the agent to end and takes its change.
+func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec carrel.Action, door *egress.Door) (sandbox.Exit, error) {
+	spec := v.spec(door)
+	life, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	desk, err := v.tier.Start(life, grant, exec, spec)
+	if err != nil {
+		return sandbox.Exit{Code: 125}, err
+	}
+	stop := v.passSignals(ctx, desk)
+	defer stop()
+	exit, err := desk.Wait()
+	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
+	return exit, err
+}
+
+// interactive reports whether a person is at both ends of the run.
+func (v *visit) interactive() bool {
+	h := v.e.host
+	return term.IsTerminal(int(h.Stdin.Fd())) && term.IsTerminal(int(h.Stdout.Fd()))
+}
+
+// close gives back what prepare took.
+func (v *visit) close() {
+	if v.seat != nil {
+		_ = v.seat.Close() // the work is on disk; what fails here is a lock that ends with the process
+	}
+	if v.denials.notices != nil {
+		_ = v.denials.notices.Close()
+	}
+	if v.runDir != "" {
+		_ = os.RemoveAll(v.runDir)
+	}
+}
+
+// begin fills in what is known of the run before it starts.
+func (v *visit) begin() {
+	v.result = RunResult{
+		Version: 1, Run: v.id, Agent: v.profile.Name, Command: v.exec().Argv,
+		Workspace: carrel.Text(v.ws.Root()), Desk: v.seat.ID(), Base: v.seat.Base(),
+		Started: time.Now().UTC(), Tier: v.tier.Name(), Staging: v.seat.Staging(),
+		Policy: v.policy.Digest(), Grants: v.handedOver(), Warnings: v.warnings(),
+	}
+}

@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// minDigits is how much of a digest must be given: fewer could fit by chance.
+const minDigits = 8
+
+// workspaceAt opens the workspace of dir, or of the current directory.
+func (e *Engine) workspaceAt(ctx context.Context, dir string) (*workspace.Workspace, error) {
+	if dir == "" {
+		dir = e.host.Cwd
+	}
+	return workspace.Open(ctx, dir, workspace.Options{
+		State: e.host.Paths.State, Home: e.host.Home, Blobs: e.blobs, Head: headOf,
+	})
+}
+
+// headOf asks git where reading its files does not say what is checked out.
+func headOf(ctx context.Context, dir string) (commit, branch string, err error) {
+	repo, err := git.Open(ctx, dir)
+	if err != nil {
+		return "", "", err
+	}
+	return repo.Head, repo.Branch, nil
+}
+
+// selected is a change that a verb acts on.
+type selected struct {
+	ws     *workspace.Workspace
+	entry  workspace.ChangeEntry
+	change *carrel.Change
+}
+
+// find returns the change that sel names. Without a name it is what pick
+// says: the change shown last for verbs that act, the newest for those that
+// show.
+func (e *Engine) find(ctx context.Context, sel Selection, pick func(*workspace.Workspace) (workspace.ChangeEntry, error)) (selected, error) {
+	ws, err := e.workspaceAt(ctx, sel.Workspace)
+	if err != nil {
+		return selected{}, err
+	}
+	entry, err := named(ws, sel.ID)
+	if sel.ID == "" {
+		entry, err = pick(ws)
+	}
+	if err != nil {
+		return selected{}, explainSelection(ws, err)
+	}
+	if err := checkDigest(entry, sel.Digest); err != nil {
+		return selected{}, err
+	}
+	change, err := ws.LoadChange(entry)
+	if err != nil {
+		return selected{}, err
+	}
+	if string(entry.Workspace) != ws.Root() {
+		if ws, err = e.workspaceAt(ctx, string(entry.Workspace)); err != nil {
+			return selected{}, fmt.Errorf("the workspace of %s: %w", entry.ID, err)
+		}
+	}
+	return selected{ws, entry, change}, nil
+}
+
+// named finds a change by its id, or by the id of its run.
+func named(ws *workspace.Workspace, id string) (workspace.ChangeEntry, error) {
+	if !strings.HasPrefix(id, "run_") {
+		if err := carrel.CheckID(id, "chg_"); err != nil {
+			return workspace.ChangeEntry{}, err
+		}
+		return ws.Change(carrel.ChangeID(id))
+	}
+	all, err := ws.Changes()
+	if err != nil {
+		return workspace.ChangeEntry{}, err
+	}
+	for i := len(all) - 1; i >= 0; i-- {
+		if string(all[i].Run) == id {
+			return all[i], nil
+		}
+	}
+	return workspace.ChangeEntry{}, fmt.Errorf("run %s: %w", id, workspace.ErrNoChange)
+}
+
+func checkDigest(entry workspace.ChangeEntry, want string) error {
+	if want == "" {
+		return nil
+	}
+	digits := strings.TrimPrefix(want, "sha256:")
+	if len(digits) < minDigits {
+		return fmt.Errorf("--digest %q: give at least %d digits", want, minDigits)
+	}
+	if !strings.HasPrefix(entry.Digest.Hex(), digits) {
+		return &hintError{fmt.Errorf("change %s has digest %s, not %s", entry.ID, entry.Digest.Hex(), digits),
+			"run `carrel review` and look again"}
+	}
+	return nil
+}
+
+// explainSelection adds what to do next.
+func explainSelection(ws *workspace.Workspace, err error) error {
+	switch {
+	case errors.Is(err, workspace.ErrNewerChange):
+		return &hintError{err, "run `carrel review` to see the newer one, or name the one you mean"}
+	case errors.Is(err, workspace.ErrNoChange):
+		if _, latest := ws.LatestChange(); latest == nil {
+			return &hintError{fmt.Errorf("no change has been shown in %s yet", ws.Root()), "run `carrel review` first"}
+		}
+		return &hintError{fmt.Errorf("no change is waiting in %s", ws.Root()), "run an agent with `carrel run -- COMMAND`, or see `carrel runs`"}
+	}
+	return err
+}

@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/workspace"
+)
+
+// settings are the configuration in force, in the types of the packages that
+// use it.
+type settings struct {
+	config.Effective
+	policyLayers []policy.Layer // organisation's and user's Rego
+	org, user    *config.File
+	repo         *config.File   // nil: the base commit has none
+	wishes       []config.Grant // of the repository, not accepted
+}
+
+// userSettings reads the organisation's and the user's configuration.
+func (e *Engine) userSettings() (*settings, error) {
+	org, err := config.Load(config.Source{Layer: config.Organisation, Path: e.host.Paths.OrgConfig, Home: e.host.Home})
+	if err != nil {
+		return nil, err
+	}
+	user, err := config.Load(e.userSource())
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
+	for i, p := range s.Policy {
+		kind := policy.User
+		if p.Origin.Layer == config.Organisation {
+			kind = policy.Organisation
+		}
+		layer, err := policy.FromPath(fmt.Sprintf("%s%d", kind, i+1), kind, p.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Origin, err)
+		}
+		s.policyLayers = append(s.policyLayers, layer)
+	}
+	return s, nil
+}
+
+func (e *Engine) userSource() config.Source {
+	return config.Source{Layer: config.User, Path: e.host.Paths.UserConfig, Home: e.host.Home}
+}
+
+// addRepository adds what the repository's configuration at the base commit
+// narrows, and what it grants if the user has accepted that.
+func (e *Engine) addRepository(ctx context.Context, s *settings, ws *workspace.Workspace, repo *git.Repo) error {
+	file, err := repositoryConfig(ctx, repo)
+	if err != nil || file == nil {
+		return err
+	}
+	s.repo = file
+	grants := config.Grants(file)
+	if len(grants) > 0 {
+		id, err := repositoryID(ctx, ws, repo)
+		if err != nil {
+			return err
+		}
+		if s.wishes, err = e.trust().Fresh(id, grants); err != nil {
+			return err
+		}
+	}
+	s.Effective = config.Merge(s.org, s.user, file, len(s.wishes) == 0)
+	return nil
+}
+
+func (e *Engine) trust() *config.Trust { return config.OpenTrust(e.state("trust.json")) }
+
+// repositoryConfig reads .carrel/config.yaml as the base commit has it.
+func repositoryConfig(ctx context.Context, repo *git.Repo) (*config.File, error) {
+	if repo == nil || repo.Head == "" {
+		return nil, nil
+	}
+	raw, err := repo.ReadFile(ctx, repo.Head, config.RepositoryPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s of the base commit: %w", config.RepositoryPath, err)
+	}
+	return config.Parse(config.Source{Layer: config.Repository, Path: config.RepositoryPath}, raw)
+}
+
+func repositoryID(ctx context.Context, ws *workspace.Workspace, repo *git.Repo) (config.RepositoryID, error) {
+	root, err := repo.RootCommit(ctx)
+	if err != nil {
+		return config.RepositoryID{}, fmt.Errorf("finding the repository's first commit: %w", err)
+	}
+	return config.RepositoryID{Workspace: ws.Root(), Root: root}, nil
+}
+
+// rules are the grants of the configuration, the profile and the flags.
+func (s *settings) rules(opts RunOptions, profileRules []egress.Rule, model string) (egress.Grants, error) {
+	g := egress.Grants{Rules: profileRules, Model: model}
+	for _, v := range s.Egress {
+		r := egress.Rule{Host: v.Value.Host, Ports: v.Value.Ports, Protocol: carrel.Protocol(v.Value.Protocol), Addresses: v.Value.Addresses}
+		if v.Value.ECH {
+			r.ECH = egress.ECHAllow
+		}
+		g.Rules = append(g.Rules, r)
+	}
+	for _, a := range opts.Allow {
+		r, err := egress.ParseAllow(a)
+		if err != nil {
+			return g, fmt.Errorf("--allow %s: %w", a, err)
+		}
+		g.Rules = append(g.Rules, r)
+	}
+	for _, v := range s.Services {
+		service, err := egress.ParseService(v.Value.Name + "=" + v.Value.Address)
+		if err != nil {
+			return g, fmt.Errorf("%s: %w", v.Origin, err)
+		}
+		g.Services = append(g.Services, service)
+	}
+	for _, flag := range opts.Services {
+		service, err := egress.ParseService(flag)
+		if err != nil {
+			return g, fmt.Errorf("--host-service %s: %w", flag, err)
+		}
+		g.Services = append(g.Services, service)
+	}
+	return g, nil
+}
+
+// limits joins the configuration's with the flag's; the tighter one counts.
+func (s *settings) limits(opts RunOptions) (sandbox.Limits, error) {
+	l := s.Limits
+	if opts.Limit != "" {
+		asked, err := config.ParseLimits(opts.Limit, config.Origin{Layer: config.User, File: "--limit"})
+		if err != nil {
+			return sandbox.Limits{}, fmt.Errorf("--limit: %w", err)
+		}
+		l = l.Lower(asked)
+	}
+	return sandbox.Limits{
+		Memory: int64(l.Memory.Value), Pids: l.Pids.Value, Disk: int64(l.Disk.Value),
+		Wall: time.Duration(l.Wall.Value), BestEffort: l.BestEffort.Value || opts.LimitBestEffort,
+	}, nil
+}
+
+// roots are the system's certificates and those the configuration adds; nil
+// means the system's alone.
+func (s *settings) roots() (*x509.CertPool, error) {
+	if len(s.ExtraRoots) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the system's certificates: %w", err)
+	}
+	for _, v := range s.ExtraRoots {
+		pem, err := os.ReadFile(v.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: extra_roots: %w", v.Origin, err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: extra_roots: %s has no PEM certificate", v.Origin, v.Value)
+		}
+	}
+	return pool, nil
+}
+
+// lookup finds a variable of the host.
+func (h Host) lookup(name string) (string, bool) {
+	for i := len(h.Environ) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(h.Environ[i], name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// maxTold bounds the refusals that the summary names one by one.
+const maxTold = 5
+
+// tellUser reports refusals on stderr as they happen, unless the agent owns
+// the terminal.
+func (v *visit) tellUser() func(Denial) {
+	if v.interactive() {
+		return nil
+	}
+	told := 0
+	return func(n Denial) {
+		if told++; told <= maxTold {
+			fmt.Fprintf(v.e.host.Stderr, "carrel: %s\n", n.line())
+		}
+	}
+}
+
+// summarise says on stderr what changed, what was refused and what to type
+// next.
+func (v *visit) summarise(s *selected) {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, "carrel: "+format+"\n", args...) }
+	if v.result.EndedBy != "" {
+		line("the run was ended by its limit: %s", v.result.EndedBy)
+	}
+	if refused := live(v.result.Denials); len(refused) > 0 {
+		v.summariseRefusals(line, refused)
+	}
+	if s == nil {
+		if v.interactive() {
+			line("nothing was changed (%s)", v.id)
+		}
+	} else {
+		v.summariseChange(line, s)
+	}
+	fmt.Fprint(v.e.host.Stderr, b.String())
+}
+
+func (v *visit) summariseRefusals(line func(string, ...any), refused []Denial) {
+	var total int64
+	for _, n := range refused {
+		total += n.Count
+	}
+	line("refused: %d (%s)", total, plural(len(refused), "target"))
+	if v.denials.report != nil {
+		return // they were told one by one
+	}
+	for i, n := range refused {
+		if i == maxTold {
+			line("  … and %d more: carrel show %s", len(refused)-maxTold, v.id)
+			break
+		}
+		line("  %s", n.line())
+	}
+}
+
+func (v *visit) summariseChange(line func(string, ...any), s *selected) {
+	c := v.result.Change
+	line("changed: %s, risk %s, digest %s (%s)", countFiles(c.Files), c.Risk.Level, c.Digest.Short(), c.ID)
+	if c.Withheld > 0 {
+		line("withheld: %s that policy denies or that cannot be carried over", countFiles(c.Withheld))
+	}
+	if names := riskNames(c.Risk); names != "" {
+		line("risks: %s", names)
+	}
+	line("next: carrel review, then carrel approve and carrel apply [--branch NAME], or carrel discard")
+}
+
+func riskNames(r carrel.Risk) string {
+	var out []string
+	for _, name := range sortedKeys(r.Counts) {
+		out = append(out, fmt.Sprintf("%s %d", name, r.Counts[name]))
+	}
+	return strings.Join(out, ", ")
+}
+
+// after is what happens to a change at the end of its run: it is applied if
+// the user asked for that and policy allows it without asking, or the user
+// chooses at the terminal.
+func (v *visit) after(ctx context.Context, g *gate.Gate, s selected) error {
+	if v.opts.Apply == "auto" {
+		return v.applyAuto(ctx, g, s)
+	}
+	if !v.interactive() {
+		return nil
+	}
+	return v.menu(ctx, s)
+}

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// Trust shows what the repository's configuration grants and accepts exactly
+// that.
+func (e *Engine) Trust(ctx context.Context, opts TrustOptions) error {
+	ws, err := e.workspaceAt(ctx, "")
+	if err != nil {
+		return err
+	}
+	repo, err := repository(ctx, ws)
+	if err != nil {
+		return err
+	}
+	file, err := repositoryConfig(ctx, repo)
+	if err != nil {
+		return err
+	}
+	if file == nil {
+		fmt.Fprintf(e.host.Stdout, "the commit that is checked out has no %s: there is nothing to accept\n", config.RepositoryPath)
+		return nil
+	}
+	id, err := repositoryID(ctx, ws, repo)
+	if err != nil {
+		return err
+	}
+	grants := config.Grants(file)
+	if opts.Revoke {
+		return e.changeTrust(ctx, "revoke", id, nil, func() error { return e.trust().Forget(id) })
+	}
+	fresh, err := e.trust().Fresh(id, grants)
+	if err != nil {
+		return err
+	}
+	if opts.JSON && !opts.Yes {
+		return e.printJSON(map[string]any{"repository": id, "grants": grants, "new": fresh})
+	}
+	e.showGrants(grants, fresh)
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := e.confirmTrust(ctx, opts); err != nil {
+		return err
+	}
+	return e.changeTrust(ctx, "accept", id, grants, func() error { return e.trust().Accept(id, grants) })
+}
+
+func (e *Engine) showGrants(grants, fresh []config.Grant) {
+	isNew := map[string]bool{}
+	for _, g := range fresh {
+		isNew[g.String()] = true
+	}
+	fmt.Fprintf(e.host.Stdout, "%s grants:\n", config.RepositoryPath)
+	for _, g := range grants {
+		mark := "accepted"
+		if isNew[g.String()] {
+			mark = "new"
+		}
+		fmt.Fprintf(e.host.Stdout, "  %-8s %s\n", mark, g)
+	}
+	if len(grants) == 0 {
+		fmt.Fprintln(e.host.Stdout, "  nothing")
+	}
+}
+
+func (e *Engine) confirmTrust(ctx context.Context, opts TrustOptions) error {
+	if opts.Yes {
+		return nil
+	}
+	if !term.IsTerminal(int(e.host.Stdin.Fd())) {
+		return &hintError{fmt.Errorf("accepting needs your word"), "run on a terminal, or say --yes"}
+	}
+	fmt.Fprint(e.host.Stderr, "Accept these grants for this repository? [y/N] ")
+	answer, err := readLine(ctx, e.host.Stdin)
+	if err != nil {
+		return err
+	}
+	if a := strings.ToLower(answer); a != "y" && a != "yes" {
+		return fmt.Errorf("nothing was accepted")
+	}
+	return nil
+}
+
+// changeTrust puts the acceptance on the one road: it widens what policy
+// allows, so it is recorded before it counts.
+func (e *Engine) changeTrust(ctx context.Context, what string, id config.RepositoryID, grants []config.Grant, effect func() error) error {
+	op, err := e.operator(ctx, "")
+	if err != nil {
+		return err
+	}
+	digest, err := config.GrantsDigest(grants)
+	if err != nil {
+		return err
+	}
+	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "trust:" + what + ":" + id.Workspace, SubjectDigest: digest, Reason: carrel.Text(strings.Join(stringsOf(grants), "; "))}
+	_, err = op.gate.Do(ctx, a, func(_ context.Context, g gate.Grant) (carrel.Outcome, error) {
+		if err := g.Covers(a); err != nil {
+			return carrel.Outcome{}, err
+		}
+		return carrel.Outcome{}, effect()
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.host.Stdout, "%sed: %s\n", strings.TrimSuffix(what, "e"), plural(len(grants), "grant"))
+	return nil
+}
