@@ -121,6 +121,25 @@ func (b *builder) tree(path, why string) {
 	b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: path, Target: path, Optional: true, Adopt: b.own(path), Why: why})
 }
 
+// maxCopied is the largest file that is copied rather than mounted: writing a
+// few pages costs less than a mount, both at the start and at the end.
+const maxCopied = 32 << 10
+
+// copied shows a small plain file by its content and reports whether it could.
+func (b *builder) copied(path, target, why string) bool {
+	fi, err := os.Lstat(path)
+	if err != nil || !fi.Mode().IsRegular() || fi.Mode()&0o111 != 0 || fi.Size() > maxCopied {
+		return false
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || len(content) > maxCopied {
+		return false
+	}
+	b.trees = append(b.trees, target)
+	b.file(target, string(content), why)
+	return true
+}
+
 // own reports whether path is the user's rather than the system's.
 func (b *builder) own(path string) bool { return b.Home != "" && b.Home != "/" && within(path, b.Home) }
 
@@ -136,7 +155,7 @@ func (b *builder) file(target, content, why string) {
 func (b *builder) private() {
 	for _, m := range []sandbox.Mount{
 		{Kind: sandbox.MountTmpfs, Target: "/tmp", Mode: 0o1777, Writable: true, Why: "private"},
-		{Kind: sandbox.MountTmpfs, Target: "/var/tmp", Mode: 0o1777, Writable: true, Why: "private"},
+		{Kind: sandbox.MountSymlink, Target: "/var/tmp", Source: "/tmp"},
 		{Kind: sandbox.MountDir, Target: "/run"},
 		{Kind: sandbox.MountSymlink, Target: "/var/run", Source: "/run"},
 		{Kind: sandbox.MountSymlink, Target: "/var/lock", Source: "/tmp"},

@@ -70,7 +70,7 @@ func build(t testing.TB, h Host, r Request) Plan {
 // workspace.
 func (p Plan) sees(path string) bool {
 	return slices.ContainsFunc(p.Mounts, func(m sandbox.Mount) bool {
-		return (m.Kind == sandbox.MountBind && within(path, m.Source)) || (m.Kind == sandbox.MountOverlay && !strings.HasSuffix(m.Lower, "/ws") && within(path, m.Lower))
+		return (m.Kind == sandbox.MountBind && within(path, m.Source)) || (m.Kind == sandbox.MountFile && m.Target == path) || (m.Kind == sandbox.MountOverlay && !strings.HasSuffix(m.Lower, "/ws") && within(path, m.Lower))
 	})
 }
 

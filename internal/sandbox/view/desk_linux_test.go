@@ -122,7 +122,7 @@ func (v *visit) sh(t *testing.T, script, want string) {
 func (v *visit) works(t *testing.T) {
 	v.sh(t, "pwd; cd /workspace && ls", v.ws+"\nscript")
 	v.sh(t, "echo x > ~/kept; cat /home/desk/kept; id -un; echo $HOME", "x\nu\n/home/desk")
-	v.sh(t, "echo x > /tmp/a && echo y > /var/tmp/a && cat /tmp/a /var/tmp/a", "x\ny")
+	v.sh(t, "echo x > /tmp/a && cat /var/tmp/a", "x")
 	v.sh(t, "echo message > /run/carrel/out/commit-message; grep -c walled /run/carrel/briefing.md", "1")
 	v.sh(t, "tool", "own tool")
 	if got, err := os.ReadFile(filepath.Join(v.dir, "out/commit-message")); err != nil || string(got) != "message\n" {

@@ -14,7 +14,7 @@ type manager struct {
 // managers is the table of known managers. A row must not show a place where
 // its manager keeps credentials.
 var managers = []manager{
-	{name: "pyenv", root: ".pyenv", env: "PYENV_ROOT", bins: []string{"shims", "bin", "versions", "plugins"}, paths: []string{"shims", "bin", "libexec", "versions", "version", "plugins", "pyenv.d", "completions"}},
+	{name: "pyenv", root: ".pyenv", env: "PYENV_ROOT", bins: []string{"shims", "bin", "versions", "plugins"}, paths: []string{"shims", "bin", "libexec", "versions", "version", "plugins", "pyenv.d"}},
 	{name: "nvm", root: ".nvm", env: "NVM_DIR", bins: []string{"versions"}, paths: []string{"versions", "alias", "nvm.sh", "nvm-exec", "bash_completion"}},
 	{name: "nvm", root: ".config/nvm", env: "NVM_DIR", bins: []string{"versions"}, paths: []string{"versions", "alias", "nvm.sh", "nvm-exec"}},
 	{name: "fnm", root: ".local/share/fnm", env: "FNM_DIR", bins: []string{"node-versions", "aliases"}, paths: []string{"node-versions", "aliases", "fnm"}},
@@ -29,7 +29,7 @@ var managers = []manager{
 	{name: "yarn", root: ".config/yarn/global", bins: []string{"node_modules/.bin"}, paths: []string{"node_modules"}},
 	{name: "bun", root: ".bun", env: "BUN_INSTALL", bins: []string{"bin"}, paths: []string{"bin", "install/global"}},
 	{name: "deno", root: ".deno", bins: []string{"bin"}, paths: []string{"bin"}},
-	{name: "rustup", root: ".cargo", bins: []string{"bin"}, paths: []string{"bin", "env"}},
+	{name: "rustup", root: ".cargo", bins: []string{"bin"}, paths: []string{"bin"}},
 	{name: "rustup", root: ".rustup", env: "RUSTUP_HOME", bins: []string{"toolchains", "../.cargo/bin"}, paths: []string{"toolchains", "settings.toml", "update-hashes"}},
 	{name: "go", root: "go", bins: []string{"bin"}, paths: []string{"bin"}},
 	{name: "go", root: "sdk", bins: []string{"*/bin"}, paths: []string{"."}},
@@ -40,7 +40,7 @@ var managers = []manager{
 	{name: "rvm", root: ".rvm", bins: []string{"bin", "gems", "rubies"}, paths: []string{"bin", "gems", "rubies", "scripts", "wrappers"}},
 	{name: "gem", root: ".gem/ruby", bins: []string{"*/bin"}, paths: []string{"."}},
 	{name: "gem", root: ".local/share/gem/ruby", bins: []string{"*/bin"}, paths: []string{"."}},
-	{name: "asdf", root: ".asdf", env: "ASDF_DATA_DIR", bins: []string{"shims", "bin", "installs"}, paths: []string{"shims", "bin", "lib", "libexec", "installs", "plugins", "asdf.sh", "completions"}},
+	{name: "asdf", root: ".asdf", env: "ASDF_DATA_DIR", bins: []string{"shims", "bin", "installs"}, paths: []string{"shims", "bin", "lib", "libexec", "installs", "plugins", "asdf.sh"}},
 	{name: "mise", root: ".local/share/mise", env: "MISE_DATA_DIR", bins: []string{"shims", "installs", "bin"}, paths: []string{"shims", "installs", "bin", "plugins"}},
 	{name: "sdkman", root: ".sdkman", env: "SDKMAN_DIR", bins: []string{"candidates", "bin"}, paths: []string{"candidates", "bin"}},
 	{name: "jenv", root: ".jenv", env: "JENV_ROOT", bins: []string{"shims", "bin"}, paths: []string{"shims", "bin", "libexec", "versions", "version", "plugins"}},

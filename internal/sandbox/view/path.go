@@ -133,7 +133,9 @@ func (b *builder) showManager(m manager, root string) {
 	for _, p := range m.paths {
 		path := filepath.Join(root, p)
 		if hops, final, err := walk(path); err == nil && (len(hops) == 0 || b.refuse(final) == nil) {
-			b.tree(final, m.name)
+			if b.visible(final) || !b.copied(final, final, m.name) {
+				b.tree(final, m.name)
+			}
 			_, _ = b.follow(path)
 		}
 	}

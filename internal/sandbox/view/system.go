@@ -55,13 +55,11 @@ func (b *builder) holdsOwn(dir string) bool {
 // etcPaths are what programs need of /etc and anybody may read. No
 // configuration of accounts, mail, package sources or services is among them.
 var etcPaths = []string{
-	"alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld-musl-x86_64.path", "ld-musl-aarch64.path",
-	"ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "ca-certificates", "ca-certificates.conf",
-	"pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "pki/ca-trust/extracted", "crypto-policies",
+	"alternatives", "ld.so.cache", "ld-musl-x86_64.path", "ld-musl-aarch64.path",
+	"ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "pki/ca-trust/extracted", "crypto-policies",
 	"localtime", "timezone", "os-release", "lsb-release", "debian_version", "redhat-release", "alpine-release",
-	"mime.types", "magic", "terminfo", "services", "protocols", "locale.alias", "locale.conf", "default/locale",
-	"fonts", "java", "java-8-openjdk", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk", "java-25-openjdk",
-	"maven", "perl", "python3", "ImageMagick-6", "ImageMagick-7", "inputrc", "vim", "nanorc", "static",
+	"mime.types", "magic", "services", "protocols", "locale.alias", "locale.conf", "default/locale", "inputrc",
+	"fonts", "java", "java-8-openjdk", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk", "java-25-openjdk", "maven", "static",
 }
 
 // etc lays an /etc of its own: a few paths of the host and files made here.
@@ -73,6 +71,7 @@ func (b *builder) etc() {
 		case err != nil:
 		case len(hops) > 0 && b.visible(final):
 			b.add(sandbox.Mount{Kind: sandbox.MountSymlink, Target: path, Source: final})
+		case b.copied(final, path, ""):
 		default:
 			b.trees = append(b.trees, path)
 			b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: final, Target: path})
