@@ -481,25 +481,55 @@ func TestApplyReplacesAHardLinkAndNotItsOtherName(t *testing.T) {
 	}
 }
 
+// What is applied is what was approved: content that is no longer what its
+// digest says is not written.
 func TestApplyRefusesDamagedContent(t *testing.T) {
-	b := newApplyBench(t, map[string]string{"a": "old", "f": "old"}).want("a", "new").want("f", "other")
-	c := b.change()
-	hex := c.Files[1].Digest.Hex()
-	for _, bad := range []string{"otheR", "other and more", ""} {
-		err := filepath.WalkDir(filepath.Dir(b.root)+"/blobs", func(path string, e fs.DirEntry, err error) error {
-			if err == nil && strings.HasSuffix(strings.ReplaceAll(path, "/", ""), hex) {
-				_ = os.Chmod(path, 0o600)
-				return os.WriteFile(path, []byte(bad), 0o600)
-			}
+	b := newApplyBench(t, map[string]string{"a": "old", "f": "old"}).want("a", "new").want("f", "approved")
+	c, damaged := b.change(), 0
+	err := filepath.WalkDir(filepath.Dir(b.root)+"/blobs", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
 			return err
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
-		if _, err := b.apply(b.options(c)); !errors.Is(err, blob.ErrDamaged) {
-			t.Errorf("%q: %v", bad, err)
+		content, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(content, []byte("approved")) {
+			return err
 		}
-		b.expect(map[string]string{"a": "old", "f": "old"})
+		damaged++
+		return errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, bytes.ReplaceAll(content, []byte("approved"), []byte("disprove")), 0o600))
+	})
+	if err != nil || damaged == 0 {
+		t.Fatal(damaged, err)
+	}
+	if _, err := b.apply(b.options(c)); !errors.Is(err, blob.ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+	b.expect(map[string]string{"a": "old", "f": "old"})
+}
+
+func TestApplyAsAnOrdinaryUser(t *testing.T) {
+	asUser(t, "^Test(ApplyEvery|ApplyContract|ApplyStrips|ApplyDoesNot|ApplyReplaces|ApplyRefuses|UserWent|AllConflicts|Tracked|BranchSwitch|Deleted|Killed|Recovery|Failed|UserEdits|WriteTo|ForeignFile|ReadOnly|ApplyToABranch|BranchLeaves)")
+}
+
+// A file of somebody else's cannot be replaced without taking it over, and a
+// directory that cannot be written stops the apply before it begins.
+func TestForeignFileAndReadOnlyDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere; TestApplyAsAnOrdinaryUser runs this")
+	}
+	b := newApplyBench(t, map[string]string{"f": "old", "closed/": "", "closed/f": "old", "open/": "", "open/f": "old"})
+	closed := filepath.Join(b.root, "closed")
+	if err := os.Chmod(closed, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	b.want("f", "new").want("closed/f", "new").want("closed/n", "new").want("open/f", "")
+	if found := b.conflictsOf(); len(found) != 2 || !strings.Contains(found["closed/f"].Reason, "cannot be written") {
+		t.Errorf("got %+v", found)
+	}
+	if err := os.Chmod(closed, 0o755); err != nil { // the twin
+		t.Fatal(err)
+	}
+	if found := b.conflictsOf(); len(found) != 0 {
+		t.Errorf("got %+v", found)
 	}
 }
 
