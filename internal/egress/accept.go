@@ -15,10 +15,6 @@ import (
 	"github.com/carrel-dev/carrel/internal/gate"
 )
 
-// helloTimeout bounds how long a client may take to say what a tls or http
-// rule needs to know.
-const helloTimeout = 15 * time.Second
-
 // accept serves the connections of l until it is closed. destination tells
 // where a connection was meant to go.
 func (d *Door) accept(l net.Listener, destination func(*net.TCPConn) (netip.AddrPort, error)) {
@@ -136,72 +132,6 @@ func (d *Door) carry(ctx context.Context, g gate.Grant, a carrel.Action, conn *n
 		return d.carryStream(ctx, g, a, conn)
 	}
 	return carrel.Outcome{}, fmt.Errorf("protocol %q cannot be carried", a.Protocol)
-}
-
-// carryStream passes a tls or tcp connection through.
-func (d *Door) carryStream(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
-	var first []byte
-	if a.Protocol == carrel.ProtoTLS {
-		h, err := d.checkHello(ctx, a, conn)
-		if err != nil {
-			return d.breach(a, err)
-		}
-		first = h.raw
-	}
-	outside, err := d.connect(ctx, g, a)
-	if err != nil {
-		return d.breach(a, err)
-	}
-	defer outside.Close()
-	if _, err := outside.Write(first); err != nil {
-		return carrel.Outcome{}, fmt.Errorf("passing the first bytes on: %w", err)
-	}
-	out, in, err := relay(ctx, conn, outside)
-	out += int64(len(first))
-	d.add("bytes_out", out)
-	d.add("bytes_in", in)
-	return carrel.Outcome{
-		Facts:  map[string]carrel.Text{"address": carrel.Text(outside.RemoteAddr().String())},
-		Counts: map[string]int64{"bytes_out": out, "bytes_in": in},
-	}, err
-}
-
-// checkHello reads the ClientHello and holds it against the destination.
-func (d *Door) checkHello(ctx context.Context, a carrel.Action, conn *net.TCPConn) (hello, error) {
-	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
-		return hello{}, err
-	}
-	h, err := readHello(conn)
-	if err != nil {
-		return h, &Breach{Action: a, Rule: "egress/not-tls",
-			Reason: fmt.Sprintf("the connection to %s was allowed for TLS, and %v", a.Host, err),
-			Next:   []string{fmt.Sprintf("if another protocol is meant: --allow %s:%d/tcp", a.Host, a.Port)}}
-	}
-	if b := d.judgeHello(a, h); b != nil {
-		return h, b
-	}
-	return h, conn.SetReadDeadline(time.Time{})
-}
-
-// judgeHello returns how h breaks what was allowed, or nil. A name must be
-// asked for by that name; an address, by none.
-func (d *Door) judgeHello(a carrel.Action, h hello) *Breach {
-	rule, _ := d.rules.Match(a.Host, a.Port)
-	_, err := netip.ParseAddr(a.Host)
-	literal := err == nil
-	switch {
-	case h.ech && rule.ECH != ECHAllow:
-		return &Breach{Action: a, Rule: "egress/ech",
-			Reason: fmt.Sprintf("the ClientHello to %s hides its server name (ECH), so that it cannot be held against the rule", a.Host),
-			Next:   []string{"switch ECH off in the client, or set ech: allow on the rule for this host"}}
-	case literal && h.sni != "" && h.sni != a.Host, !literal && h.sni != a.Host:
-		return &Breach{Action: a, Rule: "egress/server-name",
-			Reason: fmt.Sprintf("the connection is to %s, its ClientHello asks for %q", a.Host, shorten(h.sni)),
-			Next:   []string{"connect by the name that is meant"}}
-	}
-	return nil
 }
 
 // breach reports err, if it is one, and says so in the outcome.

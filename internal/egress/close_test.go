@@ -235,6 +235,9 @@ func TestThroughTheHostsProxy(t *testing.T) {
 	if got, err := d.exchange("near.test", "5432", "hello"); got != "hello" {
 		t.Errorf("an exception: %q, %v", got, err)
 	}
+	if _, err := New(d.door.gate, Config{Proxy: "proxy.test:3128"}); err != nil {
+		t.Error(err)
+	}
 	if _, err := New(d.door.gate, Config{Proxy: "socks5://secret:secret@x:1"}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a proxy of another kind: %v", err)
 	}

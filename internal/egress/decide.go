@@ -30,7 +30,7 @@ func (rs *Rules) Decide(a carrel.Action) carrel.Decision {
 func (rs *Rules) decideName(host string) carrel.Decision {
 	for _, c := range rs.list {
 		if !c.prefix.IsValid() && c.weight(host) >= 0 {
-			return allow(c)
+			return allow(c, "")
 		}
 	}
 	return unnamed(host, 443)
@@ -44,7 +44,7 @@ func (rs *Rules) decideDestination(a carrel.Action) carrel.Decision {
 	case c.protocols[a.Port] != a.Protocol:
 		return deny("egress/protocol", fmt.Sprintf("the rule %s speaks %s on port %d, not %s", c.rule, c.protocols[a.Port], a.Port, a.Protocol))
 	}
-	return allow(c)
+	return allow(c, a.Protocol)
 }
 
 // explain says what is nearest to an action that no rule names.
@@ -92,8 +92,12 @@ func (rs *Rules) decideModel(a carrel.Action) carrel.Decision {
 	return deny("egress/model", fmt.Sprintf("the model door is http://%s, and leads to %s only", ModelHost, rs.model))
 }
 
-func allow(c compiled) carrel.Decision {
+// allow says which rule grants it, and how far what is granted can be seen.
+func allow(c compiled, p carrel.Protocol) carrel.Decision {
 	d := carrel.Decision{Verdict: carrel.Allow, Rules: []string{"egress/" + c.rule.String()}, Reason: "the rule " + c.rule.String() + " grants it"}
+	if p == carrel.ProtoTLS {
+		d.Reason += ", host level only: what is said inside TLS is not seen"
+	}
 	for _, p := range c.addresses {
 		d.Addresses = append(d.Addresses, p.String())
 	}

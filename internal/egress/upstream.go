@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
@@ -26,9 +28,13 @@ func newUpstream(cfg Config) (*upstream, error) {
 	if cfg.Proxy == "" {
 		return nil, nil
 	}
-	u, err := url.Parse(cfg.Proxy)
+	address := cfg.Proxy
+	if !strings.Contains(address, "://") { // as the variables of the environment allow
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		return nil, fmt.Errorf("the host's proxy: write http://[USER:PASSWORD@]HOST:PORT") // the URL may hold a password
+		return nil, errors.New("the host's proxy: only http and https proxies are understood; write http://[USER:PASSWORD@]HOST:PORT") // its URL may hold a password
 	}
 	up := &upstream{url: u}
 	if u.Scheme == "https" {

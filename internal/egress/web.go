@@ -8,8 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -173,92 +171,6 @@ func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, con
 	return carrel.Outcome{Counts: map[string]int64{"bytes_out": v.out.Load(), "bytes_in": v.in.Load()}}, nil
 }
 
-// site is the plain http destination of one captured connection.
-type site struct {
-	door   *Door
-	action carrel.Action
-	proxy  httputil.ReverseProxy
-	pool   *http.Transport
-}
-
-func newSite(d *Door, g gate.Grant, a carrel.Action) *site {
-	s := &site{door: d, action: a}
-	s.pool = &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.connect(ctx, g, a) },
-		DisableCompression: true, MaxConnsPerHost: 1,
-	}
-	origin := &url.URL{Scheme: "http", Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}
-	s.proxy = httputil.ReverseProxy{Transport: s.pool, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
-		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.Scheme, p.Out.URL.Host = origin.Scheme, origin.Host
-			p.Out.URL.RawQuery = p.In.URL.RawQuery
-			p.Out.Host = p.In.Host
-		},
-		ModifyResponse: keepStatus,
-		ErrorHandler:   keepError,
-	}
-	return s
-}
-
-func (s *site) close() { s.pool.CloseIdleConnections() }
-
-// ServeHTTP decides one request and carries it.
-func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := s.door.action(carrel.OpRequest, s.action.Host, s.action.Port, s.action.Protocol)
-	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
-	var status int
-	_, err := s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (out carrel.Outcome, err error) {
-		if err := g.Covers(a); err != nil {
-			return out, err
-		}
-		if status, err = s.pass(ctx, w, r); err != nil {
-			return s.door.breach(a, err)
-		}
-		return carrel.Outcome{Counts: map[string]int64{"status": int64(status)}}, nil
-	})
-	switch {
-	case err != nil && status != 0: // after the answer had begun
-		panic(http.ErrAbortHandler)
-	case err != nil:
-		s.door.answerError(a, w, err)
-	}
-}
-
-// passed is what became of a request, for the one who passes it on.
-type passed struct {
-	status int // of the answer, once there is one
-	err    error
-}
-
-type passedKey struct{}
-
-// pass sends r on and its answer back. An error without a status means that
-// nothing was answered yet.
-func (s *site) pass(ctx context.Context, w http.ResponseWriter, r *http.Request) (status int, err error) {
-	p := &passed{}
-	defer func() {
-		switch cause := recover(); cause {
-		case nil:
-			status, err = p.status, p.err
-		case http.ErrAbortHandler:
-			status, err = p.status, errors.New("the connection broke before the answer was complete")
-		default:
-			panic(cause)
-		}
-	}()
-	s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, passedKey{}, p)))
-	return p.status, p.err
-}
-
-func keepStatus(r *http.Response) error {
-	r.Request.Context().Value(passedKey{}).(*passed).status = r.StatusCode
-	return nil
-}
-
-func keepError(_ http.ResponseWriter, r *http.Request, err error) {
-	r.Context().Value(passedKey{}).(*passed).err = err
-}
-
 // answerError tells the desk what went wrong with a.
 func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, err error) {
 	var refusal *gate.Refusal
@@ -269,6 +181,21 @@ func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, err error) {
 	case errors.As(err, &b):
 		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
 	default:
-		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %v", a.Host, a.Port, err), nil).write(w)
+		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), nil).write(w)
 	}
+}
+
+// plainly says why the outside could not be reached without the addresses of
+// the host's own network, which are none of the desk's business. The record
+// has them.
+func plainly(err error) string {
+	var name *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &name):
+		return "the host cannot resolve it"
+	case errors.As(err, &op):
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }
