@@ -2,6 +2,7 @@ package view
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,7 +153,16 @@ func TestManagersAreShownWithWhatTheirToolsNeed(t *testing.T) {
 			".local/bin", "aider", []string{".local/share/pipx/venvs/a/bin/aider"}, nil, ""},
 		"volta":     {map[string]string{".volta/bin/node": "", ".volta/tools/x": "", ".volta/log/x": ""}, ".volta/bin", "node", []string{".volta/tools/x"}, []string{".volta/log/x"}, "VOLTA_HOME=.volta"},
 		"ruby gems": {map[string]string{".local/share/gem/ruby/3.1/bin/rake": "", ".local/share/gem/credentials": ""}, ".local/share/gem/ruby/3.1/bin", "rake", []string{".local/share/gem/ruby/3.1/bin/rake"}, []string{".local/share/gem/credentials"}, ""},
-		"own bin":   {map[string]string{"bin/tool": "#!/bin/sh", "bin2": ""}, "bin", "tool", []string{"bin/tool"}, []string{"bin2"}, ""},
+		"virtual environment": {map[string]string{"envs/a/pyvenv.cfg": "home = HOME/.pyenv/versions/3/bin\n", "envs/a/bin/tool": "#!HOME/envs/a/bin/python\n", "envs/a/bin/python": "->HOME/.pyenv/versions/3/bin/python",
+			"envs/a/lib/x.py": "", "envs/b/x": "", ".pyenv/versions/3/bin/python": "#!/bin/sh", ".pyenv/versions/3/lib/os.py": ""},
+			"envs/a/bin", "tool", []string{"envs/a/lib/x.py", ".pyenv/versions/3/lib/os.py"}, []string{"envs/b/x"}, ""},
+		"npm prefix": {map[string]string{"apps/node_modules/.bin/tool": "->../tool/cli.js", "apps/node_modules/tool/cli.js": "#!/usr/bin/env sh\n", "apps/node_modules/dep/index.js": "", "apps/.npmrc": ""},
+			"apps/node_modules/.bin", "tool", []string{"apps/node_modules/tool/cli.js", "apps/node_modules/dep/index.js"}, []string{"apps/.npmrc"}, ""},
+		"pip --user": {map[string]string{".local/bin/aider": "#!/usr/bin/python3\n", ".local/lib/python3/x.py": ""}, ".local/bin", "aider", []string{".local/lib/python3/x.py"}, nil, "PYTHONUSERBASE=.local"},
+		"asdf":       {map[string]string{".asdf/shims/node": "#!/bin/sh", ".tool-versions": "nodejs 22\n", ".asdf/installs/nodejs/22/bin/node": ""}, ".asdf/shims", "node", []string{".tool-versions", ".asdf/installs/nodejs/22/bin/node"}, nil, "ASDF_DATA_DIR=.asdf"},
+		"fnm": {map[string]string{"run/multishell": "->HOME/.local/share/fnm/node-versions/v22/installation", ".local/share/fnm/node-versions/v22/installation/bin/node": "", ".local/share/fnm/node-versions/v22/installation/lib/x": ""},
+			"run/multishell/bin", "node", []string{".local/share/fnm/node-versions/v22/installation/lib/x"}, nil, "FNM_DIR=.local/share/fnm"},
+		"own bin": {map[string]string{"bin/tool": "#!/bin/sh", "bin2": ""}, "bin", "tool", []string{"bin/tool"}, []string{"bin2"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := home(t, with(secrets, c.files))
@@ -251,6 +261,29 @@ func TestWorkspacesThatAreNoProject(t *testing.T) {
 		if _, err := Build(h, r); err == nil {
 			t.Errorf("workspace %q is accepted", ws)
 		}
+	}
+}
+
+// A socket can be connected to through a read-only mount, out of every wall.
+func TestADirectoryWithASocketIsRefused(t *testing.T) {
+	h := home(t, map[string]string{"data/x": "", "bin/tool": "#!/bin/sh"})
+	for _, dir := range []string{"data", "bin"} {
+		l, err := net.Listen("unix", filepath.Join(h.Home, dir, "agent.sock"))
+		if err != nil {
+			t.Skip("the path is too long for a socket here")
+		}
+		defer l.Close()
+	}
+	for _, path := range []string{"~/data", "~/data/agent.sock"} {
+		r := h.request("true")
+		r.RO = []string{path}
+		if _, err := Build(h, r); err == nil {
+			t.Errorf("--ro %s is accepted", path)
+		}
+	}
+	h = h.path(h.Home + "/bin")
+	if p := build(t, h, h.request("true")); p.sees(h.Home + "/bin/agent.sock") {
+		t.Error("a socket is visible by the PATH")
 	}
 }
 

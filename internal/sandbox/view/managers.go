@@ -8,7 +8,6 @@ type manager struct {
 	env   string   // variable that moves the root, and is set inside to where it is
 	bins  []string // relative to the root: on the PATH, they say that it is in use
 	paths []string // relative to the root: what its tools need; "." is all of it
-	sets  []string // further variables set to the root joined with the part after =
 }
 
 // managers is the table of known managers. A row must not show a place where
@@ -40,8 +39,8 @@ var managers = []manager{
 	{name: "rvm", root: ".rvm", bins: []string{"bin", "gems", "rubies"}, paths: []string{"bin", "gems", "rubies", "scripts", "wrappers"}},
 	{name: "gem", root: ".gem/ruby", bins: []string{"*/bin"}, paths: []string{"."}},
 	{name: "gem", root: ".local/share/gem/ruby", bins: []string{"*/bin"}, paths: []string{"."}},
-	{name: "asdf", root: ".asdf", env: "ASDF_DATA_DIR", bins: []string{"shims", "bin", "installs"}, paths: []string{"shims", "bin", "lib", "libexec", "installs", "plugins", "asdf.sh"}},
-	{name: "mise", root: ".local/share/mise", env: "MISE_DATA_DIR", bins: []string{"shims", "installs", "bin"}, paths: []string{"shims", "installs", "bin", "plugins"}},
+	{name: "asdf", root: ".asdf", env: "ASDF_DATA_DIR", bins: []string{"shims", "bin", "installs"}, paths: []string{"shims", "bin", "lib", "libexec", "installs", "plugins", "asdf.sh", "../.tool-versions"}},
+	{name: "mise", root: ".local/share/mise", env: "MISE_DATA_DIR", bins: []string{"shims", "installs", "bin"}, paths: []string{"shims", "installs", "bin", "plugins", "../../../.tool-versions"}},
 	{name: "sdkman", root: ".sdkman", env: "SDKMAN_DIR", bins: []string{"candidates", "bin"}, paths: []string{"candidates", "bin"}},
 	{name: "jenv", root: ".jenv", env: "JENV_ROOT", bins: []string{"shims", "bin"}, paths: []string{"shims", "bin", "libexec", "versions", "version", "plugins"}},
 	{name: "coursier", root: ".local/share/coursier", bins: []string{"bin"}, paths: []string{"bin"}},

@@ -52,6 +52,7 @@ func (b *builder) addPath(entry string) {
 // showDir makes a directory of the PATH visible, with what its tools need.
 func (b *builder) showDir(dir string) bool {
 	if within(dir, b.Workspace) {
+		b.baseOfVenv(dir)
 		return true
 	}
 	hops, final, err := walk(dir)
@@ -64,18 +65,42 @@ func (b *builder) showDir(dir string) bool {
 	known := b.manage(dir)
 	known = b.manage(final) || known
 	if !known && !b.visible(final) {
-		if err := b.refuse(final); err != nil {
+		tree, why := b.around(final)
+		if err := b.refuse(tree); err != nil {
 			b.warn("PATH: %s is left out: %v", dir, err)
 			return false
 		}
-		b.tree(final, "on the PATH")
+		b.tree(tree, why)
+		b.warnBeside(tree)
 	}
+	b.baseOfVenv(final)
 	for _, hop := range hops {
 		if !b.visible(hop.path) {
 			b.add(sandbox.Mount{Kind: sandbox.MountSymlink, Target: hop.path, Source: hop.target})
 		}
 	}
 	return true
+}
+
+// around returns the installation that a directory of programs is part of, if
+// it has a form that is known: packages of npm, a virtual environment of
+// Python; else the directory itself.
+func (b *builder) around(dir string) (tree, why string) {
+	if i := strings.Index(dir+"/", "/node_modules/"); i > 0 && b.refuse(dir[:i+len("/node_modules")]) == nil {
+		return dir[:i+len("/node_modules")], "packages beside the program"
+	}
+	if venv := filepath.Dir(dir); exists(venv+"/pyvenv.cfg") && b.refuse(venv) == nil {
+		return venv, "virtual environment of the program"
+	}
+	return dir, "directory of the program"
+}
+
+// warnBeside says that programs may miss their libraries where a directory is
+// shown without what lies beside it.
+func (b *builder) warnBeside(dir string) {
+	if filepath.Base(dir) == "bin" && exists(filepath.Join(filepath.Dir(dir), "lib")) {
+		b.warn("%s is visible without what lies beside it; if its programs need that: --ro %s", dir, filepath.Dir(dir))
+	}
 }
 
 // rootOf returns where a manager keeps its tools: its variable may have moved it.
@@ -126,16 +151,20 @@ func inBin(dir, bin string) bool {
 }
 
 func (b *builder) showManager(m manager, root string) {
-	if b.refuseStore(root) != nil {
-		b.warn("%s at %s is left out: a credential store lies there", m.name, root)
-		return
-	}
 	for _, p := range m.paths {
 		path := filepath.Join(root, p)
-		if hops, final, err := walk(path); err == nil && (len(hops) == 0 || b.refuse(final) == nil) {
-			if b.visible(final) || !b.copied(final, final, m.name) {
-				b.tree(final, m.name)
-			}
+		hops, final, err := walk(path)
+		if err != nil {
+			continue
+		}
+		if err := b.refuse(final); err != nil {
+			b.warn("%s: %s is left out: %v", m.name, path, err)
+			continue
+		}
+		if b.visible(final) || !b.copied(final, final, m.name) {
+			b.tree(final, m.name)
+		}
+		if len(hops) > 0 {
 			_, _ = b.follow(path)
 		}
 	}

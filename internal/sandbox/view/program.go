@@ -108,6 +108,7 @@ func (b *builder) expose(path string, depth int) error {
 		return nil
 	}
 	if interpreter := b.interpreter(final); interpreter != "" {
+		b.userPackages(final, interpreter)
 		if err := b.expose(interpreter, depth+1); err != nil {
 			return fmt.Errorf("its interpreter %s: %w", interpreter, err)
 		}
@@ -115,35 +116,32 @@ func (b *builder) expose(path string, depth int) error {
 	return nil
 }
 
+// userPackages lets a script that `pip install --user` put into ~/.local/bin
+// find its packages, which Python looks for in the home.
+func (b *builder) userPackages(script, interpreter string) {
+	local := filepath.Join(b.Home, ".local")
+	if b.Home != "" && filepath.Dir(script) == local+"/bin" && strings.HasPrefix(filepath.Base(interpreter), "python") {
+		b.set["PYTHONUSERBASE"] = local
+	}
+}
+
 // surround shows a file with what it needs around it: the parts of a known
-// manager, the packages of a node_modules, a virtual environment; else its
-// directory, or the file alone where the directory must not be seen.
+// manager, the installation it is part of, else its directory, or the file
+// alone where the directory must not be seen.
 func (b *builder) surround(file string) error {
 	dir := filepath.Dir(file)
-	if b.visible(file) {
-		return b.baseOfVenv(dir)
-	}
-	if b.manage(dir) && b.visible(file) {
-		return b.baseOfVenv(dir)
-	}
-	if err := b.refuseStore(file); err != nil {
-		return err
-	}
-	if i := strings.Index(file, "/node_modules/"); i > 0 {
-		if tree := file[:i+len("/node_modules")]; b.refuse(tree) == nil {
-			b.tree(tree, "packages beside the command")
-			return nil
+	if !b.visible(file) && (!b.manage(dir) || !b.visible(file)) {
+		if err := b.refuseStore(file); err != nil {
+			return err
 		}
+		tree, why := b.around(dir)
+		if tree == dir && (b.refuse(dir) != nil || b.broad(dir)) {
+			tree, why = file, "the program"
+		}
+		b.tree(tree, why)
+		b.warnBeside(tree)
 	}
-	if venv := filepath.Dir(dir); exists(venv+"/pyvenv.cfg") && b.refuse(venv) == nil {
-		b.tree(venv, "virtual environment of the command")
-		return b.baseOfVenv(dir)
-	}
-	if b.refuse(dir) == nil && !b.broad(dir) {
-		b.tree(dir, "directory of the command")
-	} else {
-		b.tree(file, "the command")
-	}
+	b.baseOfVenv(dir)
 	return nil
 }
 
@@ -162,13 +160,10 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// baseOfVenv shows the Python a virtual environment was made from.
-func (b *builder) baseOfVenv(bin string) error {
-	config, err := os.ReadFile(filepath.Join(filepath.Dir(bin), "pyvenv.cfg"))
-	if err != nil || len(config) > 64<<10 {
-		return nil
-	}
-	for line := range strings.Lines(string(config)) {
+// baseOfVenv shows the Python that a virtual environment was made from, if
+// bin belongs to one.
+func (b *builder) baseOfVenv(bin string) {
+	for line := range strings.Lines(readSmall(filepath.Join(filepath.Dir(bin), "pyvenv.cfg"))) {
 		key, value, _ := strings.Cut(line, "=")
 		home := strings.TrimSpace(value)
 		if strings.TrimSpace(key) != "home" || !filepath.IsAbs(home) || b.visible(home) {
@@ -178,7 +173,6 @@ func (b *builder) baseOfVenv(bin string) error {
 			b.tree(filepath.Dir(final), "Python of the virtual environment")
 		}
 	}
-	return nil
 }
 
 // interpreter returns the program a script names in its first line, resolved

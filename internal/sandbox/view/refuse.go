@@ -52,7 +52,29 @@ func (b *builder) refuse(path string) error {
 	if !fi.IsDir() && !fi.Mode().IsRegular() {
 		return fmt.Errorf("it is no plain file or directory (%s)", fi.Mode().Type())
 	}
+	if name := socketIn(path); fi.IsDir() && name != "" {
+		return fmt.Errorf("it holds the socket %s, and a socket can be spoken to through a read-only mount", name)
+	}
 	return nil
+}
+
+// maxListed bounds how much of a directory is looked at for sockets.
+const maxListed = 1024
+
+// socketIn returns the name of a socket that lies directly in a directory.
+func socketIn(dir string) string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	entries, _ := f.ReadDir(maxListed)
+	for _, e := range entries {
+		if e.Type()&os.ModeSocket != 0 {
+			return e.Name()
+		}
+	}
+	return ""
 }
 
 // refuseStore is the part of refuse about stores: path is one, lies in one, or
