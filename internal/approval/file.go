@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -78,7 +77,7 @@ func (s *Store) read(digest carrel.Digest, granted bool) (p carrel.Approval, fou
 }
 
 func readPrivate(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -102,17 +101,17 @@ func readPrivate(path string) ([]byte, error) {
 
 // private checks the type, the mode and the owner.
 func private(info fs.FileInfo, kind fs.FileMode, mode fs.FileMode) error {
-	st, ok := info.Sys().(*syscall.Stat_t)
+	uid, links, err := ownerOf(info)
 	switch {
-	case !ok:
-		return errors.New("has no owner that can be checked")
+	case err != nil:
+		return err
 	case info.Mode().Type() != kind:
 		return fmt.Errorf("is not a %s", map[bool]string{true: "directory", false: "regular file"}[kind == os.ModeDir])
 	case info.Mode().Perm() != mode:
 		return fmt.Errorf("has mode %04o; it must be %04o (chmod %04o)", info.Mode().Perm(), mode, mode)
-	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("belongs to user %d, not to you (%d)", st.Uid, os.Geteuid())
-	case kind == 0 && st.Nlink != 1:
+	case uid != os.Geteuid():
+		return fmt.Errorf("belongs to user %d, not to you (%d)", uid, os.Geteuid())
+	case kind == 0 && links != 1:
 		return errors.New("has a second name (hard link)")
 	}
 	return nil
@@ -184,7 +183,7 @@ func locked(dir string, f func() error) error {
 		return err
 	}
 	defer d.Close() // and with it the lock
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+	if err := lock(d); err != nil {
 		return fmt.Errorf("locking the approvals: %w", err)
 	}
 	return f()

@@ -392,6 +392,19 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(Source{User, dir, ""}); err == nil {
 		t.Error("a directory was read")
 	}
+	s := Source{User, filepath.Join(dir, "config.yaml"), ""}
+	if err := os.WriteFile(s.Path, []byte("home: keep\n"), 0o664); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Load(s); err != nil || f.Home.Value != "keep" {
+		t.Errorf("%+v %v", f, err)
+	}
+	if err := os.Chmod(s.Path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(s); err == nil || !strings.Contains(err.Error(), "written by everybody") {
+		t.Errorf("a file that everybody may write: %v", err)
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -7,12 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // readPrivate returns a file that only this user can have written.
 func readPrivate(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -21,12 +20,14 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
+	uid, _, err := ownerOf(info)
 	switch {
-	case !ok || !info.Mode().IsRegular():
+	case err != nil:
+		return nil, fmt.Errorf("%s %w", path, err)
+	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
-	case int(st.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%s belongs to user %d, not to you (%d)", path, st.Uid, os.Geteuid())
+	case uid != os.Geteuid():
+		return nil, fmt.Errorf("%s belongs to user %d, not to you (%d)", path, uid, os.Geteuid())
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("%s has mode %04o; others must not reach it (chmod 0600)", path, info.Mode().Perm())
 	case info.Size() > limit:
@@ -69,7 +70,7 @@ func locked(dir string, f func() error) error {
 		return err
 	}
 	defer d.Close() // and with it the lock
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+	if err := lock(d); err != nil {
 		return &fs.PathError{Op: "lock", Path: dir, Err: err}
 	}
 	return f()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -110,8 +111,8 @@ func one(kind string, v any) finding {
 			f.msg = string(b)
 		}
 	}
-	f.msg = f.msg[:min(len(f.msg), 1000)]
-	f.rule = f.rule[:min(len(f.rule), 100)]
+	f.msg = strings.ToValidUTF8(f.msg[:min(len(f.msg), 1000)], "\ufffd")
+	f.rule = strings.ToValidUTF8(f.rule[:min(len(f.rule), 100)], "\ufffd")
 	return f
 }
 
