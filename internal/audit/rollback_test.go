@@ -265,3 +265,44 @@ func TestLostSecondPlaceIsRecorded(t *testing.T) {
 	}
 	check(t, o)
 }
+
+// The head alone refuses another log, also when everything is read anew, and
+// is not overwritten by it.
+func TestReplacedLogIsRefusedByTheHeadAlone(t *testing.T) {
+	o, other := quickOptions(t), quickOptions(t)
+	appendAll(t, o, "one")
+	appendAll(t, other, "one", "two", "three")
+	current, foreign := takeSnapshot(t, o), takeSnapshot(t, other)
+	state := snapshot{}
+	for path, content := range current {
+		if filepath.Dir(path) != o.Dir && path != o.Second {
+			state[path] = content
+		}
+	}
+	name := verify.SegmentName(0)
+	state[filepath.Join(o.Dir, name)] = foreign[filepath.Join(other.Dir, name)]
+	state.restore(t, o)
+	for range 2 { // the second time nothing was learnt from the first
+		if err := openError(t, o); !errors.Is(err, ErrRolledBack) {
+			t.Errorf("%v, want ErrRolledBack", err)
+		}
+	}
+}
+
+// After a restart the log is read again, and must still reach what its tail
+// counted, even if the second place is lost.
+func TestTailIsRememberedAcrossARestart(t *testing.T) {
+	o := quickOptions(t)
+	before, after := twoStates(t, o)
+	segment := filepath.Join(o.Dir, verify.SegmentName(0))
+	after.with(segment, before[segment]).with(o.Second+".head", nil).restore(t, o)
+	s, _, err := openStore(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.boot = "another boot"
+	if err := s.with(context.Background(), func() error { return nil }); !errors.Is(err, ErrRolledBack) {
+		t.Errorf("%v, want ErrRolledBack", err)
+	}
+}
