@@ -16,10 +16,17 @@ func (a *app) logShowCommand() *cobra.Command {
 	var opts engine.LogShowOptions
 	cmd := &cobra.Command{
 		Use: "show [RUN]", Short: "Show records: of a run, of the last run, or all", Args: atMost(1),
-		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, args []string) error {
-			opts.Run, opts.JSON = first(args), a.json
-			return e.LogShow(cmd.Context(), opts)
-		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				opts.Run = args[0]
+			}
+			opts.JSON = a.json
+			host, err := a.host()
+			if err != nil {
+				return err
+			}
+			return engine.OpenRecords(host).LogShow(cmd.Context(), opts)
+		},
 	}
 	cmd.Flags().BoolVar(&opts.All, "all", false, "every record of the log")
 	cmd.Flags().BoolVar(&opts.Follow, "follow", false, "go on as records arrive")
@@ -30,9 +37,13 @@ func (a *app) logShowCommand() *cobra.Command {
 func (a *app) logVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check the whole log: every record, the tree and the signed checkpoint", Args: atMost(0),
-		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
-			return e.LogVerify(cmd.Context(), a.json)
-		}),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, err := a.host()
+			if err != nil {
+				return err
+			}
+			return engine.OpenRecords(host).LogVerify(cmd.Context(), a.json)
+		},
 	}
 	a.jsonFlag(cmd)
 	return cmd

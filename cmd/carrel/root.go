@@ -68,14 +68,10 @@ func (a *app) root() *cobra.Command {
 }
 
 func (a *app) verbs() []*cobra.Command {
-	return append([]*cobra.Command{
-		a.runsCommand(), a.showCommand(), a.reviewCommand(),
-		a.approveCommand(), a.denyCommand(), a.applyCommand(), a.discardCommand(),
-		a.trustCommand(), a.logCommand(), a.pendingCommand(),
-	}, a.hostVerbs()...)
+	return append(a.hostVerbs(), a.logCommand())
 }
 
-// exactly and atMost turn a wrong number of arguments into a usage error.
+// atMost turns too many arguments into a usage error.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
@@ -139,13 +135,4 @@ func userName() string {
 		return u.Uid + ":" + u.Username
 	}
 	return uid
-}
-
-// open opens the engine for one command. The caller closes it.
-func (a *app) open(cmd *cobra.Command) (*engine.Engine, error) {
-	host, err := a.host()
-	if err != nil {
-		return nil, err
-	}
-	return engine.Open(cmd.Context(), host)
 }

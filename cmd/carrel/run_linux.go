@@ -27,7 +27,20 @@ func inside() bool {
 }
 
 func (a *app) hostVerbs() []*cobra.Command {
-	return []*cobra.Command{a.runCommand(), a.doctorCommand(), a.demoCommand()}
+	return []*cobra.Command{
+		a.runCommand(), a.runsCommand(), a.showCommand(), a.reviewCommand(), a.pendingCommand(),
+		a.approveCommand(), a.denyCommand(), a.applyCommand(), a.discardCommand(),
+		a.trustCommand(), a.doctorCommand(), a.demoCommand(),
+	}
+}
+
+// open opens the engine for one command. The caller closes it.
+func (a *app) open(cmd *cobra.Command) (*engine.Engine, error) {
+	host, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Open(cmd.Context(), host)
 }
 
 const runHelp = `Run a command as an agent at a walled desk.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package engine
 
 import (
@@ -34,7 +36,7 @@ func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
 			d.Usable = false
 		}
 	}
-	e := &Engine{host: host}
+	e := &Records{host}
 	switch {
 	case opts.JSON:
 		return d.Usable, e.printJSON(d)
@@ -55,7 +57,7 @@ func levelOf(controls []carrel.Enforcement, c carrel.Control) carrel.Level {
 
 var levelColors = map[carrel.Level]string{carrel.Enforced: "\x1b[32m", carrel.Partly: "\x1b[33m", carrel.NotEnforced: "\x1b[31m"}
 
-func (e *Engine) printDiagnosis(d diagnosis, color bool) error {
+func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 	table := tabwriter.NewWriter(e.host.Stdout, 0, 0, 2, ' ', 0)
 	for _, c := range d.Controls {
 		level := string(c.Level)
@@ -79,7 +81,7 @@ func (e *Engine) printDiagnosis(d diagnosis, color bool) error {
 }
 
 // printFixes prints what would mend this machine, ready to be used.
-func (e *Engine) printFixes(d diagnosis) error {
+func (e *Records) printFixes(d diagnosis) error {
 	any := false
 	for _, c := range d.Controls {
 		if c.Fix != "" {

@@ -69,3 +69,10 @@ func DefaultPaths(home string, lookup func(string) string) (Paths, error) {
 		OrgConfig:  "/etc/carrel/config.yaml",
 	}, nil
 }
+
+// Interrupted is why a command's context ended: the user or the system asked
+// for it.
+type Interrupted struct{ Signal os.Signal }
+
+// Error implements error.
+func (i *Interrupted) Error() string { return i.Signal.String() }

@@ -10,6 +10,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -19,8 +21,27 @@ import (
 	"github.com/carrel-dev/carrel/verify"
 )
 
+// Records are the log of one user, for reading. They work on every system.
+type Records struct{ host Host }
+
+// OpenRecords opens the log for reading. It makes nothing.
+func OpenRecords(host Host) *Records { return &Records{host} }
+
+// state returns a path in the state directory.
+func (e *Records) state(elem ...string) string {
+	return filepath.Join(append([]string{e.host.Paths.State}, elem...)...)
+}
+
+func (h Host) logOptions() audit.Options {
+	return audit.Options{
+		Dir:    filepath.Join(h.Paths.State, "log"),
+		KeyDir: filepath.Join(h.Paths.State, "keys"),
+		Second: h.Paths.Second,
+	}
+}
+
 // LogShow prints records: of a run, of the last one, or all.
-func (e *Engine) LogShow(ctx context.Context, opts LogShowOptions) error {
+func (e *Records) LogShow(ctx context.Context, opts LogShowOptions) error {
 	reader := audit.OpenReader(e.state("log"))
 	records, err := e.chooseRecords(ctx, reader, opts)
 	if err != nil {
@@ -43,7 +64,7 @@ func (e *Engine) LogShow(ctx context.Context, opts LogShowOptions) error {
 	return nil
 }
 
-func (e *Engine) chooseRecords(ctx context.Context, reader *audit.Reader, opts LogShowOptions) (iter.Seq2[audit.Entry, error], error) {
+func (e *Records) chooseRecords(ctx context.Context, reader *audit.Reader, opts LogShowOptions) (iter.Seq2[audit.Entry, error], error) {
 	switch {
 	case opts.Follow:
 		from, err := reader.Size(ctx)
@@ -71,7 +92,7 @@ func (e *Engine) chooseRecords(ctx context.Context, reader *audit.Reader, opts L
 	return reader.Run(ctx, run), nil
 }
 
-func (e *Engine) showRecord(entry audit.Entry, asJSON bool) error {
+func (e *Records) showRecord(entry audit.Entry, asJSON bool) error {
 	if asJSON {
 		_, err := e.host.Stdout.Write(append(terminal.EscapeJSON(bytes.Clone(entry.Raw)), '\n'))
 		return err
@@ -81,7 +102,7 @@ func (e *Engine) showRecord(entry audit.Entry, asJSON bool) error {
 }
 
 // LogVerify checks the whole log.
-func (e *Engine) LogVerify(ctx context.Context, asJSON bool) error {
+func (e *Records) LogVerify(ctx context.Context, asJSON bool) error {
 	key, err := audit.PublicKey(e.state("keys"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return &hintError{fmt.Errorf("there is no log yet: %w", err), "it begins with the first run: carrel run -- COMMAND"}
@@ -120,7 +141,7 @@ func newestCheckpoint(path string) ([]byte, error) {
 	return b, err
 }
 
-func (e *Engine) reportVerified(r verify.Report, key string, asJSON bool) error {
+func (e *Records) reportVerified(r verify.Report, key string, asJSON bool) error {
 	root := base64.StdEncoding.EncodeToString(r.Root[:])
 	if asJSON {
 		out := map[string]any{
@@ -149,8 +170,7 @@ func (e *Engine) reportVerified(r verify.Report, key string, asJSON bool) error 
 
 // RecoverLog makes a log usable again that was restored from a backup.
 func RecoverLog(ctx context.Context, host Host, accept bool) error {
-	e := &Engine{host: host}
-	r, err := audit.Recover(ctx, e.logOptions(), accept)
+	r, err := audit.Recover(ctx, host.logOptions(), accept)
 	if err != nil {
 		return err
 	}
@@ -159,4 +179,31 @@ func RecoverLog(ctx context.Context, host Host, accept bool) error {
 		fmt.Fprintf(host.Stdout, "  accepted and recorded: %s\n", terminal.Escape(r.Accepted))
 	}
 	return nil
+}
+
+// LogShowOptions are the flags of log show.
+type LogShowOptions struct {
+	Run    string
+	All    bool
+	Follow bool
+	JSON   bool
+}
+
+// listRuns returns the ids of all runs, newest first.
+func (e *Records) listRuns() ([]carrel.RunID, error) {
+	entries, err := os.ReadDir(e.state("runs"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing runs: %w", err)
+	}
+	var ids []carrel.RunID
+	for _, entry := range entries {
+		if id, ok := strings.CutSuffix(entry.Name(), ".json"); ok && carrel.CheckID(id, "run_") == nil {
+			ids = append(ids, carrel.RunID(id))
+		}
+	}
+	slices.Reverse(ids)
+	return ids, nil
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package engine
 
 import (
@@ -16,7 +18,7 @@ import (
 // Engine is one user's Carrel, opened for one command. Its methods are meant
 // for one goroutine.
 type Engine struct {
-	host  Host
+	Records
 	blobs *blob.Store
 
 	openLog func() (*audit.Log, error)
@@ -33,29 +35,16 @@ func Open(ctx context.Context, host Host) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{host: host, blobs: blobs}
+	e := &Engine{Records: Records{host}, blobs: blobs}
 	e.openLog = sync.OnceValues(func() (*audit.Log, error) {
 		if err := privateDir(filepath.Dir(host.Paths.Second)); err != nil {
 			return nil, err
 		}
-		log, err := audit.Open(ctx, e.logOptions())
+		log, err := audit.Open(ctx, host.logOptions())
 		e.log = log
 		return log, err
 	})
 	return e, nil
-}
-
-func (e *Engine) logOptions() audit.Options {
-	return audit.Options{
-		Dir:    e.state("log"),
-		KeyDir: e.state("keys"),
-		Second: e.host.Paths.Second,
-	}
-}
-
-// state returns a path in the state directory.
-func (e *Engine) state(elem ...string) string {
-	return filepath.Join(append([]string{e.host.Paths.State}, elem...)...)
 }
 
 // Close closes what was opened. An error means that something handed to the
@@ -87,15 +76,3 @@ func privateDir(dir string) error {
 	}
 	return checkPrivate(dir, info)
 }
-
-// hintError is an error with the next step to take.
-type hintError struct {
-	error
-	hint string
-}
-
-// Hint is the next step.
-func (e *hintError) Hint() string { return e.hint }
-
-// Unwrap returns the cause.
-func (e *hintError) Unwrap() error { return e.error }

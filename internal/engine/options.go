@@ -1,3 +1,5 @@
+//go:build linux
+
 package engine
 
 import "time"
@@ -90,14 +92,6 @@ type ShowOptions struct{ JSON bool }
 type TrustOptions struct {
 	Yes    bool
 	Revoke bool
-	JSON   bool
-}
-
-// LogShowOptions are the flags of log show.
-type LogShowOptions struct {
-	Run    string
-	All    bool
-	Follow bool
 	JSON   bool
 }
 

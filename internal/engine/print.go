@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
@@ -23,14 +24,25 @@ func encodeJSON(w io.Writer, v any) error {
 	return err
 }
 
-func (e *Engine) printJSON(v any) error { return encodeJSON(e.host.Stdout, v) }
+func (e *Records) printJSON(v any) error { return encodeJSON(e.host.Stdout, v) }
 
 // printLine writes v as one line of JSON: one object of a stream.
-func (e *Engine) printLine(v any) error {
+func (e *Records) printLine(v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encoding JSON: %w", err)
 	}
 	_, err = e.host.Stdout.Write(append(terminal.EscapeJSON(b), '\n'))
 	return err
+}
+
+// plural joins a count and a noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "y") {
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

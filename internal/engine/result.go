@@ -1,3 +1,5 @@
+//go:build linux
+
 package engine
 
 import (
@@ -7,8 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -116,23 +116,4 @@ func (e *Engine) loadRun(id carrel.RunID) (*RunResult, error) {
 		return nil, fmt.Errorf("reading %s: %w", e.runFile(id), err)
 	}
 	return &r, nil
-}
-
-// listRuns returns the ids of all runs, newest first.
-func (e *Engine) listRuns() ([]carrel.RunID, error) {
-	entries, err := os.ReadDir(e.state("runs"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing runs: %w", err)
-	}
-	var ids []carrel.RunID
-	for _, entry := range entries {
-		if id, ok := strings.CutSuffix(entry.Name(), ".json"); ok && carrel.CheckID(id, "run_") == nil {
-			ids = append(ids, carrel.RunID(id))
-		}
-	}
-	slices.Reverse(ids)
-	return ids, nil
 }

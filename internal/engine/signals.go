@@ -1,3 +1,5 @@
+//go:build linux
+
 package engine
 
 import (
@@ -5,20 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
-
-// Interrupted is why a command's context ended: the user or the system asked
-// for it.
-type Interrupted struct{ Signal os.Signal }
-
-// Error implements error.
-func (i *Interrupted) Error() string { return i.Signal.String() }
 
 // passSignals ends the desk's program when the user ends the run. The tier
 // ends everything else after the time of grace.
