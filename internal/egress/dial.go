@@ -136,7 +136,9 @@ func (d *Door) sift(addrs []netip.Addr, to reach) (good []netip.Addr, bad error)
 func (d *Door) dialAny(ctx context.Context, addrs []netip.Addr, port int) (net.Conn, error) {
 	var failed error
 	for _, addr := range addrs {
-		conn, err := d.dials.dial(ctx, netip.AddrPortFrom(addr, uint16(port)))
+		one, cancel := context.WithTimeout(ctx, dialTimeout/time.Duration(len(addrs))) // a dead address leaves time for the next
+		conn, err := d.dials.dial(one, netip.AddrPortFrom(addr, uint16(port)))
+		cancel()
 		if err == nil {
 			return conn, nil
 		}

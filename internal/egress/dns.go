@@ -71,8 +71,9 @@ func (r *resolver) fill(reply, q *dns.Msg) {
 		return
 	}
 	host, err := CanonicalHost(question.Name)
-	if err != nil { // not a host's name: there is nothing to decide
+	if err != nil { // not a host's name: nothing that could be granted
 		r.door.count("names_malformed")
+		r.door.gate.Judge(r.ctx, r.door.action(carrel.OpResolve, ownerOf(question.Name), 0, carrel.ProtoDNS))
 		reply.Rcode = dns.RcodeNameError
 		return
 	}
@@ -89,6 +90,20 @@ func (r *resolver) fill(reply, q *dns.Msg) {
 	default:
 		reply.Rcode = dns.RcodeServerFailure
 	}
+}
+
+// ownerOf returns whose name was asked for with something before it that no
+// host has: a service of an allowed host (_http._tcp.ok.test) is no denial
+// worth a record, anything below another host is.
+func ownerOf(name string) string {
+	owner := name
+	for strings.HasPrefix(owner, "_") {
+		_, owner, _ = strings.Cut(owner, ".")
+	}
+	if host, err := CanonicalHost(owner); err == nil {
+		return host
+	}
+	return shorten(name)
 }
 
 // decide asks the gate whether the desk may know host, and gives it an

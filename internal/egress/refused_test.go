@@ -209,6 +209,16 @@ func TestNamesAreAnsweredFromDecisionsAlone(t *testing.T) {
 			t.Errorf("%s: %v", name, m)
 		}
 	}
+	for name, recorded := range map[string]string{"_c4n4ry._tcp.evil.test.": "evil.test", "c4_n4ry.evil.test.": "c4_n4ry.evil.test."} {
+		if m := ask("udp", "127.0.0.1:53", name, dns.TypeSRV); m.Rcode != dns.RcodeNameError {
+			t.Errorf("%s: %v", name, m)
+		}
+		d.wantRefused(carrel.OpResolve, recorded, "egress/unnamed")
+	}
+	before := len(d.log.Records())
+	if m := ask("udp", "127.0.0.1:53", "_http._tcp.ok.test.", dns.TypeSRV); m.Rcode != dns.RcodeNameError || len(d.log.Records()) != before {
+		t.Errorf("a service of an allowed host: %v, %d records more", m, len(d.log.Records())-before)
+	}
 	if m := ask("udp", "127.0.0.1:53", "localhost.", dns.TypeA); addrOf(m).String() != "127.0.0.1" {
 		t.Errorf("localhost: %v", m)
 	}
