@@ -38,7 +38,8 @@ type entry struct {
 
 	fn      func(carrel.Action) Answer
 	prepare func() (rego.PreparedEvalQuery, error) // once, safe for concurrent use
-	modules []module                               // nil while a built-in entry is not prepared
+	modules []module                               // nil for a built-in entry
+	memory  memory
 }
 
 // newEntry makes the voice of package pkg among compiled modules.
@@ -140,27 +141,35 @@ func (e *entry) ask(a carrel.Action, in input) (answer Answer) {
 	if e.fn != nil {
 		return e.fn(a.Clone())
 	}
+	if answer, ok := e.memory.get(in.digest); ok {
+		return answer
+	}
 	prepared, err := e.prepare()
 	if err != nil {
 		return fault("not-prepared", err.Error())
 	}
-	return e.eval(prepared, in)
+	answer, ok := e.eval(prepared, in)
+	if ok {
+		e.memory.put(in.digest, answer)
+	}
+	return answer
 }
 
-func (e *entry) eval(prepared rego.PreparedEvalQuery, in input) Answer {
+// eval asks the policy. ok says that it answered, rather than failed.
+func (e *entry) eval(prepared rego.PreparedEvalQuery, in input) (answer Answer, ok bool) {
 	cancel := topdown.NewCancel()
 	defer time.AfterFunc(deadline, cancel.Cancel).Stop()
 	results, err := prepared.Eval(context.Background(), rego.EvalParsedInput(in.value.Value), rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
 	switch {
 	case topdown.IsCancel(err):
-		return fault("time-out", fmt.Sprintf("the policy did not answer within %v", deadline))
+		return fault("time-out", fmt.Sprintf("the policy did not answer within %v", deadline)), false
 	case err != nil:
-		return fault("error", "the policy failed: "+oneLine(err.Error()))
+		return fault("error", "the policy failed: "+oneLine(err.Error())), false
 	case len(results) != 1 || len(results[0].Expressions) != 3:
-		return fault("undefined", "the policy gave no answer")
+		return fault("undefined", "the policy gave no answer"), false
 	}
 	values := results[0].Expressions
-	return interpret(values[0].Value, values[1].Value, values[2].Value)
+	return interpret(values[0].Value, values[1].Value, values[2].Value), true
 }
 
 func fault(rule, reason string) Answer {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -91,17 +92,17 @@ func BenchmarkPrepare(b *testing.B) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	e := engine(b)
-	actions := map[string]carrel.Action{
-		"write":   write("/workspace/internal/deep/er/file.go"),
-		"exec":    {Operation: carrel.OpExec, Argv: []carrel.Text{"go", "test", "./..."}},
-		"connect": {Operation: carrel.OpConnect, Host: "api.example.com", Port: 443, Protocol: carrel.ProtoTLS},
-	}
-	for name, a := range actions {
-		b.Run(name, func(b *testing.B) {
-			e.Decide(b.Context(), a)
-			b.ResetTimer()
+	e := engine(b, egress("api.example.com"))
+	for name, a := range map[string]carrel.Action{"write": write("/workspace/internal/deep/er/file.go"), "exec": execAction, "connect": connect("api.example.com")} {
+		b.Run(name+"/again", func(b *testing.B) {
 			for b.Loop() {
+				e.Decide(context.Background(), a)
+			}
+		})
+		b.Run(name+"/first", func(b *testing.B) {
+			e.Decide(context.Background(), a)
+			for i := 0; b.Loop(); i++ {
+				a.Run = carrel.RunID(strconv.Itoa(i))
 				e.Decide(context.Background(), a)
 			}
 		})

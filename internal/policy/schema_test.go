@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -67,5 +68,34 @@ func TestInputDigestCoversEveryField(t *testing.T) { // E80
 			t.Errorf("changes %d and %d have one input digest", i, j)
 		}
 		seen[d] = i
+	}
+}
+
+// TestRememberedAnswersAreNeverStale: what a rule looks at is in the key,
+// whatever it is, and failures are asked again.
+func TestRememberedAnswersAreNeverStale(t *testing.T) { // E80
+	e := engine(t, user(openHead+"deny if input.file.labels[_].severity == \"medium\"\ndeny if input.run == \"run_2\"\n"))
+	a := write("/workspace/a")
+	a.File = &carrel.FileChange{Path: "a", Labels: []carrel.Label{{Name: "x", Severity: carrel.SeverityLow}}}
+	for range 3 {
+		wantVerdict(t, e, a, carrel.Allow, "user/allow")
+		b := a.Clone()
+		b.File.Labels[0].Severity = carrel.SeverityMedium
+		wantVerdict(t, e, b, carrel.Deny, "user/deny")
+		c := a.Clone()
+		c.Run = "run_2"
+		wantVerdict(t, e, c, carrel.Deny, "user/deny")
+	}
+	voice := e.entries[len(e.entries)-1]
+	for i := range maxRemembered + 10 {
+		voice.memory.put(carrel.Digest(strconv.Itoa(i)), Answer{})
+	}
+	if n := len(voice.memory.answers); n > maxRemembered {
+		t.Errorf("%d answers are kept", n)
+	}
+	failing := engine(t, user(openHead+"deny if to_number(input.path) == 1\n"))
+	wantVerdict(t, failing, a, carrel.Deny, "user/error")
+	if n := len(failing.entries[len(failing.entries)-1].memory.answers); n != 0 {
+		t.Errorf("%d failures are kept", n)
 	}
 }
