@@ -228,7 +228,7 @@ func TestMemoryAndProcessesAreLimited(t *testing.T) {
 		if r.code == 0 && !strings.Contains(r.err, "fork") {
 			h.Errorf("300 processes under a limit of 64\n%s", r)
 		}
-		h.expect(h.inside("sleep 30", "--limit", "wall=1s"), 137, "wall")
+		h.expect(h.inside("sleep 30", "--limit", "wall=1s"), 143, "wall")
 	})
 }
 

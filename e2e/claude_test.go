@@ -116,6 +116,9 @@ func TestClaudeCodeSecondRunContinues(t *testing.T) {
 	h.expect(h.claude(program, "the first task"), 0, "one.txt")
 	h.expect(h.claude(program, "the second task", "--continue"), 0, "one.txt")
 	requests := m.Requests()
+	if len(requests) == 0 {
+		h.Fatal("the endpoint was never asked")
+	}
 	last := string(requests[len(requests)-1].Body)
 	if !strings.Contains(last, "the first task") || !strings.Contains(last, "the second task") {
 		h.Error("the second run does not know the first")

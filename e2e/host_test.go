@@ -66,7 +66,7 @@ func newHost(t *testing.T, uid, gid int) *host {
 	})
 	h := &host{T: t, uid: uid, gid: gid, dir: dir, repo: filepath.Join(dir, "repo"), home: filepath.Join(dir, "home")}
 	h.own(dir)
-	for _, d := range []string{"repo", "home", "config/carrel", "state", "cache", "runtime", "tmp"} {
+	for _, d := range []string{"repo", "home", "config/carrel", "state", "cache", "data", "runtime", "tmp"} {
 		h.mkdir(filepath.Join(dir, d))
 	}
 	h.write("home/.gitconfig", "[user]\n\tname = Ada Example\n\temail = ada@example.com\n")
@@ -145,7 +145,7 @@ func (h *host) command(ctx context.Context, name string, args ...string) *exec.C
 	cmd.Dir = h.repo
 	cmd.Env = append([]string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin", "HOME=" + h.home, "LANG=C.UTF-8",
-		"XDG_CONFIG_HOME=" + h.dir + "/config", "XDG_STATE_HOME=" + h.dir + "/state", "XDG_CACHE_HOME=" + h.dir + "/cache",
+		"XDG_CONFIG_HOME=" + h.dir + "/config", "XDG_STATE_HOME=" + h.dir + "/state", "XDG_CACHE_HOME=" + h.dir + "/cache", "XDG_DATA_HOME=" + h.dir + "/data",
 		"XDG_RUNTIME_DIR=" + h.dir + "/runtime", "TMPDIR=" + h.dir + "/tmp", "USER=test", "SHELL=/bin/bash", "TERM=xterm",
 	}, h.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -201,6 +201,9 @@ func (h *host) must(args ...string) result {
 // inside runs a shell script at a desk with the given flags.
 func (h *host) inside(script string, flags ...string) result {
 	h.Helper()
+	if strings.Contains(script, probeBin) {
+		flags = append(flags, "--ro", probeBin)
+	}
 	return h.carrel(append(append([]string{"run"}, flags...), "--", "bash", "-c", script)...)
 }
 

@@ -91,7 +91,7 @@ func npmCache(dir string) error {
 			return err
 		}
 	}
-	if err := loudly(dir, "npm", "install", "--cache", filepath.Join(dir, "npm-cache"), "--no-fund", "--no-audit"); err != nil {
+	if err := loudly(dir, "npm", "install", "--omit-lockfile-registry-resolved=false", "--cache", filepath.Join(dir, "npm-cache"), "--no-fund", "--no-audit"); err != nil {
 		return err
 	}
 	return os.RemoveAll(filepath.Join(dir, "node_modules"))

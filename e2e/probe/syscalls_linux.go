@@ -22,15 +22,20 @@ func plain(args ...uintptr) func() [6]uintptr {
 	return func() (out [6]uintptr) { copy(out[:], args); return }
 }
 
-func pointer(s string) uintptr {
-	b, _ := unix.BytePtrFromString(s)
-	return uintptr(unsafe.Pointer(b))
+// kept holds what calls point at, so that it stays where it is.
+var kept [][]byte
+
+func pointer(s string) uintptr { return room([]byte(s + "\x00")) }
+
+func room(b []byte) uintptr {
+	kept = append(kept, b)
+	return uintptr(unsafe.Pointer(&b[0]))
 }
 
 // calls are tried one by one. ENOSYS and EPERM are refusals; any other error
 // means that the kernel looked at the arguments, and so that it was let in.
 var calls = map[string]call{
-	"io_uring_setup":    {unix.SYS_IO_URING_SETUP, func() [6]uintptr { return [6]uintptr{4, uintptr(unsafe.Pointer(&[256]byte{}))} }},
+	"io_uring_setup":    {unix.SYS_IO_URING_SETUP, func() [6]uintptr { return [6]uintptr{4, room(make([]byte, 256))} }},
 	"bpf":               {unix.SYS_BPF, plain(0, 0, 0)},
 	"perf_event_open":   {unix.SYS_PERF_EVENT_OPEN, plain(0, 0, 0, 0, 0)},
 	"userfaultfd":       {unix.SYS_USERFAULTFD, plain(0)},
