@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel"
-	"github.com/carrel-dev/carrel/internal/gate"
 )
 
-var _ gate.Log = (*Log)(nil)
+// What the gate asks of a log.
+var _ interface {
+	Append(context.Context, carrel.Record) error
+	Enqueue(context.Context, carrel.Record) error
+} = (*Log)(nil)
 
 func testOptions(t testing.TB) Options {
 	dir := t.TempDir()
