@@ -303,3 +303,21 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkReadFile(b *testing.B) {
+	dir := b.TempDir()
+	for _, args := range [][]string{{"init", "-q", "."}, {"commit", "-q", "--allow-empty", "-m", "x"}} {
+		if out, err := plainResult(dir, args...); err != nil {
+			b.Fatal(err, out)
+		}
+	}
+	r, err := Open(context.Background(), dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := r.ReadFile(context.Background(), r.Head, ".carrel/config.yaml"); !errors.Is(err, os.ErrNotExist) {
+			b.Fatal(err)
+		}
+	}
+}

@@ -49,6 +49,13 @@ type exitError struct {
 	said    string
 }
 
+// ErrFailed is what every git process that ended with a failure wraps; also
+// that git is not installed.
+var ErrFailed = errors.New("git failed")
+
+// Unwrap implements the errors package's convention.
+func (e *exitError) Unwrap() error { return ErrFailed }
+
 func (e *exitError) Error() string {
 	if e.said == "" {
 		return fmt.Sprintf("git %s ended with status %d", e.command, e.code)
@@ -70,7 +77,7 @@ func run(ctx context.Context, c call) ([]byte, error) {
 func execute(ctx context.Context, c call) ([]byte, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
-		return nil, fmt.Errorf("git is needed for this and was not found on the PATH: %w", err)
+		return nil, fmt.Errorf("git is needed for this and was not found on the PATH: %w (%w)", err, ErrFailed)
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -136,6 +137,11 @@ func (p *applyPlan) lookUpBase(ctx context.Context) (err error) {
 		paths[i] = string(f.Path)
 	}
 	p.base, err = p.opts.Repo.Entries(ctx, p.opts.Change.Base.Commit, paths)
+	if errors.Is(err, git.ErrFailed) && ctx.Err() == nil {
+		// The commit is gone, or git is. Without a base more is a conflict, and
+		// what did not move can still be applied.
+		p.base, err = nil, nil
+	}
 	return err
 }
 

@@ -69,7 +69,7 @@ func (j *applyJournal) do(t *applyTree, s *applyStep) error {
 	case stepSwap:
 		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
 	case stepPut:
-		return unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+		return j.put(t, s, dir, name)
 	case stepRmdir:
 		err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
 		t.forget() // it may be the very directory
@@ -81,6 +81,16 @@ func (j *applyJournal) do(t *applyTree, s *applyStep) error {
 		return err
 	}
 	return j.displaced(s)
+}
+
+// put moves what is staged to a free name. A directory gets its mode there: one
+// that its owner may not write could not have been moved.
+func (j *applyJournal) put(t *applyTree, s *applyStep, dir int, name string) error {
+	err := unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+	if err == nil && s.file.Kind == carrel.FileDir && s.Mode&0o700 != 0o700 {
+		err = t.chmod(string(s.Path), s.Mode)
+	}
+	return err
 }
 
 func (j *applyJournal) setMode(t *applyTree, s *applyStep) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -217,6 +218,32 @@ func TestBranchPathsAreChecked(t *testing.T) {
 		if _, err := b.branch("work", b.change()); err == nil || strings.Contains(b.git("branch"), "work") {
 			t.Errorf("%q was committed", path)
 		}
+	}
+}
+
+// Root applies to a user's repository: what is new in it is the user's.
+func TestBranchByRootInAUsersRepository(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	b := newApplyBench(t, map[string]string{"f": "old"})
+	b.useGit()
+	u := testUser(t)
+	for dir := filepath.Dir(b.root); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil { // where the user can reach it
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("chown", "-R", u.Username, b.root).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	b.begin()
+	if _, err := b.branch("carrel/work", b.want("f", "new").change()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("find", b.root, "-not", "-user", u.Username).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("not the user's: %s %v", out, err)
 	}
 }
 

@@ -180,6 +180,22 @@ func TestDeletedTrackedFileIsNotResurrected(t *testing.T) {
 	}
 }
 
+// A base commit that was pruned meanwhile stops nothing that did not move.
+func TestBaseCommitIsGone(t *testing.T) {
+	b := newApplyBench(t, map[string]string{"f": "base", "g": "base"})
+	b.useGit()
+	b.commit = strings.Repeat("1", 40)
+	b.want("f", "new")
+	if found := b.conflictsOf(); len(found) != 0 {
+		t.Errorf("got %+v", found)
+	}
+	b.want("g", "new")
+	b.lay("g", "base") // touched: only the base could tell that nothing is lost
+	if found := b.conflictsOf(); len(found) != 1 || found["g"].ThreeWay {
+		t.Errorf("got %+v", found)
+	}
+}
+
 // A path may have its own stamp: work that was resumed.
 func TestStampOfOnePath(t *testing.T) {
 	b := newApplyBench(t, map[string]string{"f": "old"})
