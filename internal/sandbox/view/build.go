@@ -57,14 +57,16 @@ func Build(h Host, r Request) (Plan, error) {
 type builder struct {
 	Host
 	Request
-	env    map[string]string // of the invoking user
-	asked  map[string]string // what the user gave with --env
-	set    map[string]string // what this package sets
-	path   []string          // PATH inside
-	trees  []string          // host paths that are visible with everything below
-	targs  map[string]bool   // targets that exist
-	mounts []sandbox.Mount
-	plan   Plan
+	env      map[string]string // of the invoking user
+	asked    map[string]string // what the user gave with --env
+	set      map[string]string // what this package sets
+	path     []string          // PATH inside
+	trees    []string          // host paths that are visible with everything below
+	targs    map[string]bool   // targets that exist
+	stores   []string          // credential stores of the home, absolute
+	managers []*rooted
+	mounts   []sandbox.Mount
+	plan     Plan
 }
 
 func newBuilder(h Host, r Request) *builder {
@@ -85,6 +87,10 @@ func newBuilder(h Host, r Request) *builder {
 		}
 		b.asked[name] = value
 	}
+	for _, s := range stores {
+		b.stores = append(b.stores, h.Home+"/"+s)
+	}
+	b.managers = b.rootManagers()
 	b.plan.Home = homePath(h)
 	b.trees = append(b.trees, r.Workspace)
 	return b

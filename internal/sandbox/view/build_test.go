@@ -328,3 +328,12 @@ func BenchmarkBuild(b *testing.B) {
 		build(b, h, h.request("true"))
 	}
 }
+
+func BenchmarkBuildHere(b *testing.B) {
+	h := Host{Home: os.Getenv("HOME"), Cwd: "/tmp", Environ: os.Environ(), UserName: "u", UID: 1000, GID: 1000}
+	for b.Loop() {
+		if _, err := Build(h, Request{Argv: []string{"true"}, Workspace: "/tmp"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -34,7 +34,7 @@ func (b *builder) searchPath() {
 		if !filepath.IsAbs(entry) {
 			continue // the current directory, or below it: another's program under a known name
 		}
-		if entry = filepath.Clean(entry); b.showDir(entry) {
+		if entry = filepath.Clean(entry); !slices.Contains(b.path, entry) && b.showDir(entry) {
 			b.addPath(entry)
 		}
 	}
@@ -103,62 +103,68 @@ func (b *builder) warnBeside(dir string) {
 	}
 }
 
-// rootOf returns where a manager keeps its tools: its variable may have moved it.
-func (b *builder) rootOf(m manager) string {
-	if dir := b.env[m.env]; m.env != "" && filepath.IsAbs(dir) && filepath.Clean(dir) != b.Home {
-		return filepath.Clean(dir)
+// rooted is a manager with the place where this user has it.
+type rooted struct {
+	manager
+	root  string
+	bins  []string // absolute
+	moved bool     // by its variable, perhaps out of the home
+	shown bool
+}
+
+// rootManagers works out once where each manager keeps its tools: its
+// variable may have moved it.
+func (b *builder) rootManagers() []*rooted {
+	out := make([]*rooted, 0, len(managers))
+	for _, m := range managers {
+		r := &rooted{manager: m, root: filepath.Join(b.Home, m.root)}
+		if dir := b.env[m.env]; m.env != "" && filepath.IsAbs(dir) && filepath.Clean(dir) != b.Home {
+			r.root, r.moved = filepath.Clean(dir), true
+		}
+		for _, bin := range m.bins {
+			r.bins = append(r.bins, filepath.Join(r.root, bin))
+		}
+		out = append(out, r)
 	}
-	return filepath.Join(b.Home, m.root)
+	return out
 }
 
 // manage shows what the managers need that dir belongs to, and reports
 // whether there is one.
 func (b *builder) manage(dir string) bool {
-	if !b.own(dir) && !b.movedManager(dir) {
-		return false
-	}
 	found := false
-	for _, m := range managers {
-		root := b.rootOf(m)
-		if slices.ContainsFunc(m.bins, func(bin string) bool { return inBin(dir, filepath.Join(root, bin)) }) {
-			b.showManager(m, root)
-			found = found || within(dir, root)
+	for _, m := range b.managers {
+		if !m.moved && !b.own(dir) || !slices.ContainsFunc(m.bins, func(bin string) bool { return inBin(dir, bin) }) {
+			continue
 		}
+		if !m.shown {
+			m.shown = true
+			b.showManager(m)
+		}
+		found = found || within(dir, m.root)
 	}
 	return found
 }
 
-// movedManager reports whether dir lies where a manager's variable points.
-func (b *builder) movedManager(dir string) bool {
-	return slices.ContainsFunc(managers, func(m manager) bool {
-		root := b.env[m.env]
-		return m.env != "" && filepath.IsAbs(root) && within(dir, filepath.Clean(root))
-	})
-}
-
 // inBin reports whether dir is bin or below it; a component of bin may be *.
 func inBin(dir, bin string) bool {
-	want, have := strings.Split(bin, "/"), strings.Split(dir, "/")
-	if len(have) < len(want) {
-		return false
+	before, after, wild := strings.Cut(bin, "/*")
+	if !wild || !within(dir, before) {
+		return !wild && within(dir, bin)
 	}
-	for i, w := range want {
-		if w != "*" && w != have[i] {
-			return false
-		}
-	}
-	return true
+	_, rest, _ := strings.Cut(strings.TrimPrefix(dir[len(before):], "/"), "/")
+	return within("/"+rest, after)
 }
 
-func (b *builder) showManager(m manager, root string) {
+func (b *builder) showManager(m *rooted) {
 	for _, p := range m.paths {
-		path := filepath.Join(root, p)
+		path := filepath.Join(m.root, p)
 		hops, final, err := walk(path)
 		if err != nil {
 			continue
 		}
-		if err := b.refuse(final); err != nil {
-			b.warn("%s: %s is left out: %v", m.name, path, err)
+		if err := b.refuseStore(final); err != nil || within(b.Home, final) {
+			b.warn("%s: %s is left out: a credential store lies there", m.name, path)
 			continue
 		}
 		if b.visible(final) || !b.copied(final, final, m.name) {
@@ -169,6 +175,6 @@ func (b *builder) showManager(m manager, root string) {
 		}
 	}
 	if m.env != "" {
-		b.set[m.env] = root
+		b.set[m.env] = m.root
 	}
 }

@@ -3,7 +3,6 @@ package view
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
 // stores are places in a home where programs keep credentials, mail,
@@ -94,10 +93,12 @@ func (b *builder) refuseStore(path string) error {
 	if b.Home == "" || b.Home == "/" {
 		return nil
 	}
-	for _, s := range stores {
-		store := filepath.Join(b.Home, s)
+	if !b.own(path) {
+		return nil
+	}
+	for _, store := range b.stores {
 		if within(path, store) || within(store, path) && exists(store) {
-			return fmt.Errorf("it is or holds ~/%s, where credentials or private data are kept", s)
+			return fmt.Errorf("it is or holds %s, where credentials or private data are kept", store)
 		}
 	}
 	return nil

@@ -65,21 +65,34 @@ var etcPaths = []string{
 // etc lays an /etc of its own: a few paths of the host and files made here.
 func (b *builder) etc() {
 	for _, name := range etcPaths {
-		path := "/etc/" + name
-		hops, final, err := walk(path)
-		switch {
-		case err != nil:
-		case len(hops) > 0 && b.visible(final):
-			b.add(sandbox.Mount{Kind: sandbox.MountSymlink, Target: path, Source: final})
-		case b.copied(final, path, ""):
-		default:
-			b.trees = append(b.trees, path)
-			b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: final, Target: path})
-		}
+		b.systemFile("/etc/" + name)
 	}
 	for _, f := range b.ownFiles() {
 		b.file("/etc/"+f.name, f.content, f.why)
 	}
 	b.add(sandbox.Mount{Kind: sandbox.MountSymlink, Target: "/etc/mtab", Source: "/proc/self/mounts"})
 	b.configurations()
+}
+
+// systemFile shows one path of /etc: a link where what it leads to is visible
+// anyway, the content of a small file, else a mount.
+func (b *builder) systemFile(path string) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	final := path
+	if fi.Mode()&os.ModeSymlink != 0 {
+		if _, final, err = walk(path); err != nil {
+			return
+		}
+		if b.visible(final) {
+			b.add(sandbox.Mount{Kind: sandbox.MountSymlink, Target: path, Source: final})
+			return
+		}
+	}
+	if !b.copied(final, path, "") {
+		b.trees = append(b.trees, path)
+		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: final, Target: path})
+	}
 }
