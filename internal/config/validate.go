@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,35 +19,6 @@ var (
 	serviceName = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
 	cacheName   = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,31}\z`)
 )
-
-// stamp tells every value of the file where it was said.
-func (f *File) stamp(s Source) {
-	var walk func(v reflect.Value)
-	walk = func(v reflect.Value) {
-		if st, ok := v.Addr().Interface().(interface{ stamp(Layer, string) }); ok {
-			st.stamp(s.Layer, s.Path)
-			return
-		}
-		switch v.Kind() {
-		case reflect.Struct:
-			for i := range v.NumField() {
-				walk(v.Field(i))
-			}
-		case reflect.Slice:
-			for i := range v.Len() {
-				walk(v.Index(i))
-			}
-		case reflect.Map:
-			for _, k := range v.MapKeys() {
-				e := reflect.New(v.Type().Elem()).Elem()
-				e.Set(v.MapIndex(k))
-				walk(e)
-				v.SetMapIndex(k, e)
-			}
-		}
-	}
-	walk(reflect.ValueOf(f).Elem())
-}
 
 // validate checks values, resolves paths, and holds a repository to what a
 // repository may say.
@@ -206,63 +176,4 @@ func checkIdentity(i *Identity) error {
 		return errors.New("an identity has a name and an email")
 	}
 	return nil
-}
-
-// resolve makes a path absolute: "~/" is the user's home, and what is relative
-// is relative to the file's directory. A repository says absolute paths only,
-// so that people see what they accept.
-func (s Source) resolve(p *string) error {
-	home, tilde := strings.CutPrefix(*p, "~/")
-	switch {
-	case *p == "" || strings.ContainsRune(*p, 0):
-		return errors.New("an empty path")
-	case tilde && s.Home != "":
-		*p = filepath.Join(s.Home, home)
-	case filepath.IsAbs(*p):
-		*p = filepath.Clean(*p)
-	case s.Layer == Repository || tilde:
-		return fmt.Errorf("%q is not an absolute path", cut(*p))
-	default:
-		*p = filepath.Join(filepath.Dir(s.Path), *p)
-	}
-	return nil
-}
-
-// checkRepository refuses what only the organisation and the user may say: a
-// repository must not choose where keys come from, which policy judges it, or
-// how long its files stay in a home.
-func (f *File) checkRepository() error {
-	var said []struct {
-		name string
-		line int
-	}
-	note := func(name string, line int) {
-		if line > 0 {
-			said = append(said, struct {
-				name string
-				line int
-			}{name, line})
-		}
-	}
-	for _, v := range f.Profile {
-		note("profile", v.Origin.Line)
-	}
-	for _, v := range f.Profiles {
-		note("profiles", v.Origin.Line)
-	}
-	for _, v := range slices.Concat(f.Policy, f.ExtraRoots) {
-		note("policy and extra_roots", v.Origin.Line)
-	}
-	note("model", f.Model.Endpoint.Origin.Line)
-	note("model", f.Model.Key.Origin.Line)
-	note("upstream_proxy", f.UpstreamProxy.Origin.Line)
-	note("identity", f.Identity.Origin.Line)
-	note("limits.best_effort", f.Limits.BestEffort.Origin.Line)
-	if f.Home.Value == "keep" {
-		note("home: keep", f.Home.Origin.Line)
-	}
-	if len(said) == 0 {
-		return nil
-	}
-	return lineError(said[0].line, fmt.Sprintf("%s: only your own configuration or the organisation's may say this, not a repository", said[0].name))
 }
