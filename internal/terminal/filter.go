@@ -197,6 +197,13 @@ func (f *Filter) csi(out []byte, c byte) (_ []byte, again bool) {
 		f.drop("broken sequence")
 		return out, true
 	}
+	if c == 'm' && !f.long && len(f.pending) < 64 && onlyParameters(f.pending) {
+		// Colours: nearly all of what programs write beside text.
+		f.used.any = true
+		out = append(append(append(out, "\x1b["...), f.pending...), c)
+		f.start(ground)
+		return out, false
+	}
 	f.keep(c)
 	seq, ok := parseControl(f.pending)
 	switch {
@@ -210,6 +217,15 @@ func (f *Filter) csi(out []byte, c byte) (_ []byte, again bool) {
 		f.start(ground)
 	}
 	return out, false
+}
+
+func onlyParameters(p []byte) bool {
+	for _, c := range p {
+		if c < '0' || c > ';' {
+			return false
+		}
+	}
+	return true
 }
 
 // stringByte takes a byte of a string sequence. Such a sequence ends with ST

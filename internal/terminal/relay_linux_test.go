@@ -308,3 +308,35 @@ func TestADeskThatHoldsNoTerminalIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAScreenWithoutKeyboardIsFilteredToo(t *testing.T) {
+	master, slave := pty(t)
+	shown := &recorder{}
+	go shown.run(master, 0)
+	var dropped []string
+	out, done, err := Screen(slave, func(kind string) { dropped = append(dropped, kind) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = out.WriteString("\x1b[?25l\x1b[31mred\x1b]52;c;eA==\a\x1b[6n")
+	done()
+	want := "\x1b[?25l\x1b[31mred\x1b[?25h\x1b[0m"
+	for end := time.Now().Add(2 * time.Second); shown.text() != want; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%q", shown.text())
+		}
+	}
+	if len(dropped) != 2 {
+		t.Errorf("dropped %v", dropped)
+	}
+	f, err := os.Create(t.TempDir() + "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if same, done, err := Screen(f, nil); same != f || err != nil {
+		t.Error("a file is not left alone")
+	} else {
+		done()
+	}
+}
