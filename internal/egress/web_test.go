@@ -154,6 +154,30 @@ func TestAnswersStream(t *testing.T) {
 	}
 }
 
+// 124: nor may the server turn the connection into something else.
+func TestUnaskedProtocolSwitchIsRefused(t *testing.T) {
+	for _, head := range []string{"HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			defer c.Close()
+			io.WriteString(c, head)
+			io.Copy(c, c)
+		}))
+		defer srv.Close()
+		d := webDesk(t, srv, nil)
+		if line := firstLine(t, d, "GET / HTTP/1.1\r\nHost: ok.test\r\n\r\n"); !strings.HasPrefix(line, "HTTP/1.1 502") {
+			t.Errorf("%q", line)
+		}
+		m := newDesk(t, setup{grants: Grants{Model: srv.URL}})
+		if _, status := get(t, m.client(), "http://model.desk/"); status != http.StatusBadGateway {
+			t.Errorf("through the model door: %d", status)
+		}
+	}
+}
+
 // A broken answer arrives broken: it must not look complete.
 func TestCutAnswersLookCut(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
