@@ -41,10 +41,14 @@ func (d *Desk) stagingInForce() carrel.Enforcement {
 		if d.spec.Mounts[i].Kind != sandbox.MountOverlay {
 			continue
 		}
+		how := "overlayfs in the user namespace"
 		if d.id.Borrowed {
-			return enforced(carrel.ControlStaging, "overlayfs over an idmapped view of the tree")
+			how = "overlayfs over an idmapped view of the tree"
 		}
-		return enforced(carrel.ControlStaging, "overlayfs in the user namespace")
+		if d.cutOff {
+			how += "; the last run at this desk was cut off: if the machine went down too, its last writes may be missing"
+		}
+		return enforced(carrel.ControlStaging, how)
 	}
 	return enforced(carrel.ControlStaging, "the desk is given copies")
 }

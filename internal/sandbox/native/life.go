@@ -31,6 +31,8 @@ type Desk struct {
 	watch     *watch
 	// memoryNote says why memory is watched instead of held, if it is.
 	memoryNote string
+	// cutOff says that the last run with these layers did not end in order.
+	cutOff bool
 
 	// While it is built; used by the goroutine of start only.
 	networked, ready bool
@@ -141,6 +143,9 @@ func (d *Desk) finish() {
 	if d.streams != nil {
 		d.streams.finish(context.Background())
 	}
+	if _, err := settleLayers(d.spec.Mounts); err != nil {
+		d.blame(err)
+	}
 	d.closeAll()
 }
 
@@ -175,6 +180,7 @@ func (d *Desk) abort() {
 		desk.CloseAll(m.Files)
 	}
 	<-d.process.reaped
+	_, _ = settleLayers(d.spec.Mounts) // nothing was written; the next start tries again
 	select {
 	case m := <-d.listening:
 		desk.CloseAll(m.Files)

@@ -57,6 +57,9 @@ func launch(image *os.File, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 	if d.claim, err = claim(s.RuntimeDir); err != nil {
 		return nil, err
 	}
+	if d.cutOff, err = settleLayers(s.Mounts); err != nil {
+		return nil, err
+	}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err

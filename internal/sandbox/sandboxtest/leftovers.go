@@ -55,7 +55,7 @@ func (b *bed) controls(list []carrel.Enforcement) {
 func supervise(tier sandbox.Tier, dir string) int {
 	t := &testing.T{}
 	b := &bed{t, tier, dir}
-	s := b.spec("/bin/sh", "-c", "setsid sleep "+os.Args[3]+" & echo up; sleep "+os.Args[3])
+	s := b.spec("/bin/sh", "-c", "echo done > work; setsid sleep "+os.Args[3]+" & echo up; sleep "+os.Args[3])
 	s.Stdout = os.Stdout
 	s.Limits.Memory = 1 << 30
 	d, err := b.start(s)
@@ -92,6 +92,9 @@ func supervisorKilled(b *bed) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	b.waitFor(func() bool { return len(processesWith(mark)) == 0 })
+	if out := b.sh("cat work"); out != "done\n" { // the desk can be used again, with what was done at it
+		b.t.Errorf("the next run finds %q", out)
+	}
 }
 
 // manyRuns: what a run takes of the host it gives back.
@@ -134,7 +137,7 @@ func taken() string {
 }
 
 // need ends a test whose tool is missing: loudly where everything must be.
-func need(t *testing.T, tool string) {
+func need(t testing.TB, tool string) {
 	t.Helper()
 	if _, err := exec.LookPath(tool); err == nil {
 		return
@@ -145,7 +148,7 @@ func need(t *testing.T, tool string) {
 	t.Skipf("%s is not installed", tool)
 }
 
-func list(t *testing.T, dir string) (names []string) {
+func list(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -19,7 +20,7 @@ import (
 func contract(b *bed) {
 	s := b.spec("/bin/sh", "-c", "echo ran > /home/agent/ran")
 	a := carrel.Action{Operation: carrel.OpExec, Run: s.Run, Argv: []carrel.Text{"/bin/sh"}}
-	gatetest.Contract(b.t, gatetest.Effect{
+	gatetest.Contract(b.t.(*testing.T), gatetest.Effect{
 		Name: "Start", Action: a,
 		Call: func(ctx context.Context, g gate.Grant) error {
 			d, err := b.tier.Start(ctx, g, a, s)

@@ -75,7 +75,7 @@ func wallLimit(b *bed) {
 }
 
 func tmpfsBounded(b *bed) {
-	s := b.spec("/bin/sh", "-c", `dd if=/dev/zero of=/small/f bs=64k 2>&1 | grep -c "No space"; i=0; while touch /small/$i 2>/dev/null; do i=$((i+1)); test $i -gt 40000 && echo endless && break; done; echo x > /tmp/f && echo twin`)
+	s := b.spec("/bin/sh", "-c", `dd if=/dev/zero of=/small/f bs=64k 2>&1 | grep -c "No space"; i=0; while true 2>/dev/null > /small/$i; do i=$((i+1)); test $i -gt 40000 && echo endless && break; done; echo x > /tmp/f && echo twin`)
 	s.Mounts = append(s.Mounts, sandbox.Mount{Kind: sandbox.MountTmpfs, Target: "/small", Size: 1 << 20, Mode: 0o777})
 	if out, _, _ := b.run(s); out != "1\ntwin\n" {
 		b.t.Errorf("got %q", out)

@@ -21,7 +21,7 @@ import (
 
 // bed is what one test works with.
 type bed struct {
-	t    *testing.T
+	t    testing.TB
 	tier sandbox.Tier
 	dir  string // on the host, the invoking user's
 }

@@ -47,7 +47,7 @@ func (s *screen) text() string {
 }
 
 // hostTerminal opens a pty for the supervisor's side.
-func hostTerminal(t *testing.T) *os.File {
+func hostTerminal(t testing.TB) *os.File {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,9 +23,10 @@ func run(link *Link) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := connect(link, plan.Network); err != nil {
-		return 0, failed("opening the desk's sockets", err)
-	}
+	connected := make(chan error, 1)
+	go func() { // beside the mounts; the supervisor configures the network meanwhile
+		connected <- failed("opening the desk's sockets", connect(link, plan.Network))
+	}()
 	orders := receive(link)
 	handed, err := await(orders, plan)
 	if err != nil {
@@ -32,6 +34,9 @@ func run(link *Link) (int, error) {
 	}
 	writable, err := build(plan, handed)
 	if err != nil {
+		return 0, err
+	}
+	if err := <-connected; err != nil {
 		return 0, err
 	}
 	return work(link, orders, plan, writable)
@@ -206,12 +211,16 @@ func work(link *Link, orders <-chan Message, p *Plan, writable []string) (int, e
 	if tty < 0 {
 		CloseAll(streams[:])
 	}
-	shed()
+	time.AfterFunc(shedAfter, shed)
 	if err := link.Send(Message{Kind: Begun}); err != nil {
 		return 0, err
 	}
 	return attend(link, orders, agent{pid: s.pid, tty: tty}), nil
 }
+
+// shedAfter keeps what interrupts every thread of PID 1 out of the way of
+// programs that end at once. The agent cannot reach PID 1 in any case.
+const shedAfter = 20 * time.Millisecond
 
 // openStreams returns the agent's standard streams: pipes that the supervisor
 // relays, or a terminal of the desk's own, whose master is handed out.

@@ -95,6 +95,7 @@ func openOverlay(m *Mount, userns int) (int, error) {
 		{"redirect_dir", "nofollow"}, // an upper is read as data later: no file in it may point elsewhere
 		{"index", "off"},
 		{"metacopy", "off"},
+		{"volatile", ""}, // else the end of every run waits until the host's whole disk is written back
 	}
 	if userns < 0 {
 		options = append(options, [2]string{"userxattr", ""})
