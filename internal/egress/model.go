@@ -106,10 +106,7 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 	a := m.action(op)
 	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
 	_, err = m.door.gate.Do(r.Context(), a, func(_ context.Context, g gate.Grant) (carrel.Outcome, error) {
-		if resp, err = m.send(r, g, a); err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
-			err = errSwitch
-		}
-		if err != nil {
+		if resp, err = m.send(r, g, a); err != nil {
 			return carrel.Outcome{}, err
 		}
 		return carrel.Outcome{Counts: map[string]int64{"status": int64(resp.StatusCode)}}, nil

@@ -92,17 +92,10 @@ func (s *site) pass(ctx context.Context, w http.ResponseWriter, r *http.Request)
 	return p.status, p.err
 }
 
-// keepStatus remembers the answer's status, and refuses the one after which
-// the connection would carry something that nobody decides.
 func keepStatus(r *http.Response) error {
-	if r.StatusCode == http.StatusSwitchingProtocols {
-		return errSwitch
-	}
 	r.Request.Context().Value(passedKey{}).(*passed).status = r.StatusCode
 	return nil
 }
-
-var errSwitch = errors.New("the server switched to another protocol without being asked")
 
 func keepError(_ http.ResponseWriter, r *http.Request, err error) {
 	r.Context().Value(passedKey{}).(*passed).err = err
