@@ -102,6 +102,9 @@ func (c *copier) dir(ctx context.Context, from, to int, rel string, depth int) e
 		return err
 	}
 	names, err := readNames(from, int(c.limits.Files))
+	if errors.Is(err, errTooMany) {
+		return c.tooMuch(rel)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", rel, err)
 	}
@@ -288,13 +291,17 @@ func (c *copier) count(st *unix.Stat_t, rel string) error {
 		c.bytes += st.Blocks * 512
 	}
 	if c.files > c.limits.Files || c.bytes > c.limits.Bytes {
-		return fmt.Errorf("at %s the copy exceeds %d files or %d MiB; use a file system that allows overlays (carrel doctor says which): %w",
-			rel, c.limits.Files, c.limits.Bytes>>20, ErrRefused)
+		return c.tooMuch(rel)
 	}
 	if c.progress != nil && c.files%512 == 0 {
 		c.progress(c.files, c.bytes)
 	}
 	return nil
+}
+
+func (c *copier) tooMuch(rel string) error {
+	return fmt.Errorf("at %s the copy exceeds %d files or %d MiB; keep the workspace on a file system that allows overlays (carrel doctor says which): %w",
+		rel, c.limits.Files, c.limits.Bytes>>20, ErrRefused)
 }
 
 // dropVanished removes copies of what the user deleted, if the agent did not

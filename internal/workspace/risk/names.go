@@ -51,8 +51,10 @@ func byName(f File, out *collector) {
 		if why := unportable(part); why != "" {
 			out.add("unportable-name", carrel.SeverityHigh, why)
 		}
-		if why := mixedScripts(part); why != "" {
-			out.add("strange-name", carrel.SeverityMedium, "its name "+why)
+		for _, word := range strings.FieldsFunc(part, func(r rune) bool { return !unicode.IsLetter(r) }) {
+			if mixedScripts(word) {
+				out.add("strange-name", carrel.SeverityMedium, "its name mixes letters of different scripts that look alike")
+			}
 		}
 		if MeansGit(part) {
 			out.add("nested-repository", carrel.SeverityCritical, "some systems take this name for a git directory")
@@ -109,22 +111,17 @@ func unportable(part string) string {
 
 // mixedScripts recognises letters that look like Latin ones between Latin
 // letters.
-func mixedScripts(s string) string {
+func mixedScripts(word string) bool {
 	var latin, lookalike bool
-	for _, r := range s {
+	for _, r := range word {
 		switch {
-		case r < utf8.RuneSelf && unicode.IsLetter(r):
+		case r < utf8.RuneSelf:
 			latin = true
-		case unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee):
-			lookalike = true
-		case r >= 0xff01 && r <= 0xff5e: // full width forms of ASCII
+		case unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee), r >= 0xff01 && r <= 0xff5e: // full width forms of ASCII
 			lookalike = true
 		}
 	}
-	if latin && lookalike {
-		return "mixes letters of different scripts that look alike"
-	}
-	return ""
+	return latin && lookalike
 }
 
 // Collisions labels paths that become one on a system that folds case or
