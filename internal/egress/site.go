@@ -92,8 +92,12 @@ func (s *site) pass(ctx context.Context, w http.ResponseWriter, r *http.Request)
 	return p.status, p.err
 }
 
+// keepStatus remembers the answer's status. A switch of protocols, which was
+// never asked for, is no answer: httputil refuses it after this.
 func keepStatus(r *http.Response) error {
-	r.Request.Context().Value(passedKey{}).(*passed).status = r.StatusCode
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		r.Request.Context().Value(passedKey{}).(*passed).status = r.StatusCode
+	}
 	return nil
 }
 
