@@ -200,7 +200,7 @@ func (e *Engine) promptFor(s selected, opts ApplyOptions) func(context.Context, 
 		}
 		fmt.Fprintf(e.host.Stderr, "\n%s\nThe digest is %s. To apply it %s type its first %d characters, anything else to leave it: ",
 			terminal.Escape(q.Decision.Reason), digits, terminal.Escape(where), promptDigits)
-		answer, err := readLine(ctx, e.host.Stdin)
+		answer, err := e.readLine(ctx)
 		if err != nil {
 			return false, "", err
 		}
@@ -212,15 +212,19 @@ func (e *Engine) promptFor(s selected, opts ApplyOptions) func(context.Context, 
 	}
 }
 
-// readLine reads one line of the terminal; an interrupt ends the wait.
-func readLine(ctx context.Context, in interface{ Read([]byte) (int, error) }) (string, error) {
+// readLine reads one line that the user typed; an interrupt ends the wait.
+func (e *Engine) readLine(ctx context.Context) (string, error) {
+	if e.typed == nil {
+		e.typed = bufio.NewReader(e.host.Stdin)
+	}
+	in := e.typed
 	type read struct {
 		line string
 		err  error
 	}
 	got := make(chan read, 1)
 	go func() { // ends with the line, or with the process
-		line, err := bufio.NewReader(in).ReadString('\n')
+		line, err := in.ReadString('\n')
 		got <- read{line, err}
 	}()
 	select {

@@ -18,7 +18,7 @@ func ProfileNames() string { return strings.Join(profile.Names(), ", ") }
 
 // chooseProfile finds the profile for the command: the flag's, the remembered
 // one, or, once asked, the one that fits.
-func (v *visit) chooseProfile() (profile.Profile, error) {
+func (v *visit) chooseProfile(ctx context.Context) (profile.Profile, error) {
 	if v.opts.Profile != "" {
 		return v.namedProfile(v.opts.Profile)
 	}
@@ -39,7 +39,7 @@ func (v *visit) chooseProfile() (profile.Profile, error) {
 			fmt.Sprintf("run once on a terminal, or say --yes-profile, or --profile %s, or --profile %s to do without", fits.Name, profile.Default().Name),
 		}
 	}
-	return v.askProfile(command, fits)
+	return v.askProfile(ctx, command, fits)
 }
 
 func (v *visit) namedProfile(name string) (profile.Profile, error) {
@@ -59,14 +59,14 @@ func (v *visit) namedProfile(name string) (profile.Profile, error) {
 
 // askProfile shows what a profile gives and asks once; the answer is kept in
 // the user's configuration.
-func (v *visit) askProfile(command string, p profile.Profile) (profile.Profile, error) {
+func (v *visit) askProfile(ctx context.Context, command string, p profile.Profile) (profile.Profile, error) {
 	out := v.e.host.Stderr
 	fmt.Fprintf(out, "carrel: %s looks like %s. Its profile %q gives the desk:\n", terminal.Escape(command), p.Title, p.Name)
 	for _, line := range p.Describe() {
 		fmt.Fprintf(out, "  - %s\n", line)
 	}
 	fmt.Fprintf(out, "Use it, now and later? [Y/n] ")
-	answer, err := readLine(context.Background(), v.e.host.Stdin)
+	answer, err := v.e.readLine(ctx)
 	if err != nil {
 		return p, fmt.Errorf("asking about the profile: %w", err)
 	}

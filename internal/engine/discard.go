@@ -30,7 +30,7 @@ func (e *Engine) confirmDiscard(ctx context.Context, s selected) error {
 		return &hintError{fmt.Errorf("discarding %s throws away %s", s.entry.ID, countFiles(len(s.change.Files))), "say --yes"}
 	}
 	fmt.Fprintf(e.host.Stderr, "Throw away %s of %s in %s? [y/N] ", countFiles(len(s.change.Files)), s.entry.ID, terminal.Escape(s.ws.Root()))
-	answer, err := readLine(ctx, e.host.Stdin)
+	answer, err := e.readLine(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/sandbox"
-	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
 // end takes the change, closes the run in the log and tells the user. cause is
@@ -51,12 +50,7 @@ func (v *visit) takeChange(ctx context.Context, g *gate.Gate, cause error) (*sel
 	if errors.As(cause, &start) {
 		return nil, nil
 	}
-	unlock, err := v.e.lockContents(false)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	change, err := v.seat.Capture(ctx, workspace.CaptureOptions{Run: v.id, Decide: g.Judge})
+	change, err := v.capture(ctx, g, false)
 	if err != nil {
 		return nil, fmt.Errorf("taking the change: %w", err)
 	}

@@ -21,7 +21,7 @@ func (v *visit) menu(ctx context.Context, s selected) error {
 	sel := Selection{ID: string(s.entry.ID), Digest: s.entry.Digest.Hex(), Workspace: v.ws.Root()}
 	for {
 		fmt.Fprint(v.e.host.Stderr, "carrel: [r]eview, [a]pply, [k]eep for later, [d]iscard? ")
-		choice, err := readLine(ctx, v.e.host.Stdin)
+		choice, err := v.e.readLine(ctx)
 		if errors.Is(err, gate.ErrPending) { // end of input
 			return nil
 		}
@@ -49,25 +49,4 @@ func (v *visit) choose(ctx context.Context, choice string, sel Selection) (done 
 		return true, nil
 	}
 	return false, nil
-}
-
-// applyAuto applies what policy allows without asking anybody, and leaves the
-// rest for review.
-func (v *visit) applyAuto(ctx context.Context, g *gate.Gate, s selected) error {
-	if err := v.seat.Close(); err != nil {
-		return err
-	}
-	v.seat = nil
-	out, err := v.e.publish(ctx, g, s, ApplyOptions{}, true)
-	var refusal *gate.Refusal
-	if errors.As(err, &refusal) {
-		fmt.Fprintf(v.e.host.Stderr, "carrel: not applied by itself: %s\n", terminal.Escape(refusal.Decision.Reason))
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v.result.Change.State = "applied"
-	fmt.Fprintf(v.e.host.Stderr, "carrel: applied %s to the tree, as policy allows\n", countFiles(out.Files))
-	return v.keep()
 }

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 type Engine struct {
 	Records
 	blobs *blob.Store
+	typed *bufio.Reader // what the user types, once asked
 
 	openLog func() (*audit.Log, error)
 	log     *audit.Log // nil until first used

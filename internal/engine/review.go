@@ -18,6 +18,11 @@ func (e *Engine) Review(ctx context.Context, sel Selection, opts ReviewOptions) 
 	if err := e.recoverApplies(ctx); err != nil {
 		return err
 	}
+	if sel.ID == "" {
+		if err := e.takeUnfinished(ctx, sel.Workspace); err != nil {
+			return err
+		}
+	}
 	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -112,7 +113,7 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 	if v.settings, err = v.e.userSettings(); err != nil {
 		return err
 	}
-	if v.profile, err = v.chooseProfile(); err != nil {
+	if v.profile, err = v.chooseProfile(ctx); err != nil {
 		return err
 	}
 	if v.who, err = native.Who(); err != nil {
@@ -173,7 +174,9 @@ func (v *visit) grant(ctx context.Context) (err error) {
 		return err
 	}
 	layers := append(append([]policy.Layer{egressLayer(v.rules, digest)}, v.settings.policyLayers...), v.extra...)
-	v.policy, err = policy.New(ctx, layers...)
+	if v.policy, err = policy.New(ctx, layers...); err == nil {
+		go v.policy.Warm(carrel.OpExec) // while the desk is furnished
+	}
 	return err
 }
 
@@ -225,11 +228,34 @@ func (v *visit) sit(ctx context.Context) (err error) {
 
 // exec is the action that starts the agent.
 func (v *visit) exec() carrel.Action {
-	argv := make([]carrel.Text, len(v.opts.Command))
-	for i, word := range v.opts.Command {
-		argv[i] = carrel.Text(word)
+	return carrel.Action{
+		Run: v.id, Operation: carrel.OpExec, Agent: v.profile.Name,
+		Path: v.plan.Program, Argv: recordable(v.opts.Command), Cwd: carrel.Text(v.plan.Dir),
 	}
-	return carrel.Action{Run: v.id, Operation: carrel.OpExec, Agent: v.profile.Name, Path: v.plan.Program, Argv: argv, Cwd: carrel.Text(v.plan.Dir)}
+}
+
+const (
+	maxWord  = 1000 // bytes of one argument that are recorded as they are
+	maxWords = 10   // arguments so long that are
+)
+
+// recordable cuts a command line to what a record can hold: of a long
+// argument, such as a prompt, the beginning and the digest of the whole.
+func recordable(command []string) []carrel.Text {
+	out := make([]carrel.Text, 0, len(command))
+	left := maxWord * maxWords
+	for i, word := range command {
+		if left <= 0 {
+			rest := carrel.DigestBytes([]byte(strings.Join(command[i:], "\x00")))
+			return append(out, carrel.Text(fmt.Sprintf("… %d more (%s)", len(command)-i, rest)))
+		}
+		if len(word) > maxWord {
+			word = fmt.Sprintf("%s… (%d bytes, %s)", strings.ToValidUTF8(word[:maxWord], "\ufffd"), len(word), carrel.DigestBytes([]byte(word)))
+		}
+		left -= len(word) + 8
+		out = append(out, carrel.Text(word))
+	}
+	return out
 }
 
 // run takes the agent's start through the gate and sees the run to its end.
@@ -248,6 +274,9 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	v.begin()
+	if err := v.e.saveRun(&v.result); err != nil { // so that it can be seen while it goes on
+		return 125, err
+	}
 	if err := v.log.Enqueue(ctx, v.startRecord()); err != nil {
 		return 125, err
 	}
@@ -306,7 +335,10 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	}
 	stop := v.passSignals(ctx, desk)
 	defer stop()
+	go v.policy.Warm() // for the files of the change, while the agent works
+	quiet := v.watchQuiet(ctx, g)
 	exit, err := desk.Wait()
+	quiet()
 	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
 	return exit, err
 }

@@ -70,7 +70,11 @@ func (r *RunResult) row() string {
 	if c := r.Change; c != nil {
 		change = fmt.Sprintf("%s, %s, %s", countFiles(c.Files), c.Risk.Level, c.State)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\texit %d\t%s\t%s", r.Run, r.Started.Local().Format(time.DateTime), r.Agent, r.ExitCode, change, terminal.Escape(r.commandLine(60)))
+	ended := fmt.Sprintf("exit %d", r.ExitCode)
+	if r.Ended.IsZero() {
+		ended = "not ended"
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", r.Run, r.Started.Local().Format(time.DateTime), r.Agent, ended, change, terminal.Escape(r.commandLine(60)))
 }
 
 // commandLine is the command for people, cut at max characters.
@@ -125,7 +129,11 @@ func (e *Engine) showRun(r *RunResult) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("%s  %s", r.Run, terminal.Escape(r.commandLine(200)))
 	line("  agent %s at desk %s in %s", r.Agent, r.Desk, terminal.Escape(string(r.Workspace)))
-	line("  started %s, took %s, exit %d", r.Started.Local().Format(time.DateTime), r.Ended.Sub(r.Started).Round(time.Millisecond), r.ExitCode)
+	if r.Ended.IsZero() {
+		line("  started %s; it goes on, or was killed", r.Started.Local().Format(time.DateTime))
+	} else {
+		line("  started %s, took %s, exit %d", r.Started.Local().Format(time.DateTime), r.Ended.Sub(r.Started).Round(time.Millisecond), r.ExitCode)
+	}
 	line("  base %s, policy %s, log %d records", orNone(r.Base.Commit), r.Policy.Short(), r.Log.Size)
 	if c := r.Change; c != nil {
 		line("  change %s: %s, %d withheld, risk %s, %s, digest %s", c.ID, countFiles(c.Files), c.Withheld, c.Risk.Level, c.State, c.Digest.Short())

@@ -84,7 +84,7 @@ func (e *Engine) confirmTrust(ctx context.Context, opts TrustOptions) error {
 		return &hintError{fmt.Errorf("accepting needs your word"), "run on a terminal, or say --yes"}
 	}
 	fmt.Fprint(e.host.Stderr, "Accept these grants for this repository? [y/N] ")
-	answer, err := readLine(ctx, e.host.Stdin)
+	answer, err := e.readLine(ctx)
 	if err != nil {
 		return err
 	}

@@ -88,12 +88,17 @@ func (e *Engine) operator(ctx context.Context, run carrel.RunID) (*operator, err
 func (e *Engine) confirm(p carrel.Approval) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	var asked []carrel.ActionID // approvals of this action that may have been stored
 	for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, p.Run) {
 		if err != nil {
 			return fmt.Errorf("looking the approval up: %w", err)
 		}
-		a := entry.Record.Action
-		if entry.Record.Kind == carrel.KindIntent && a != nil && a.Operation == carrel.OpApprove && a.SubjectDigest.Equal(p.Action) {
+		r := entry.Record
+		switch {
+		case r.Action == nil || r.Action.Operation != carrel.OpApprove:
+		case r.Kind == carrel.KindIntent && r.Action.SubjectDigest.Equal(p.Action):
+			asked = append(asked, r.Action.ID)
+		case r.Kind == carrel.KindResult && r.Outcome.Status == carrel.OutcomeDone && slices.Contains(asked, r.Action.ID):
 			return nil
 		}
 	}

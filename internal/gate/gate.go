@@ -103,13 +103,9 @@ func (g *Gate) Do(ctx context.Context, a carrel.Action, effect Effect) (carrel.O
 	if cause := g.stopped.Load(); cause != nil {
 		return carrel.Outcome{}, fmt.Errorf("%w: %w", ErrStopped, *cause)
 	}
-	a = a.Clone()
-	if a.ID == "" {
-		a.ID = carrel.NewActionID()
-	}
-	digest, err := a.Digest()
-	if err != nil {
-		return carrel.Outcome{}, fmt.Errorf("%s: %w: %w", a.Operation, ErrDenied, err)
+	a, digest, refusal := enter(a)
+	if refusal != nil {
+		return carrel.Outcome{}, g.refuse(ctx, refusal)
 	}
 	decision := g.decide(ctx, a)
 	approval, refusal := g.answer(ctx, a, digest, decision)
@@ -137,7 +133,7 @@ func (g *Gate) decide(ctx context.Context, a carrel.Action) (d carrel.Decision) 
 	if d.Verdict == carrel.Deny && d.Reason == "" {
 		d.Reason = "nothing allows it"
 	}
-	return d
+	return bound(d)
 }
 
 // answer returns the approval an ask needs, or why the action is refused.
@@ -240,7 +236,7 @@ func (g *Gate) result(ctx context.Context, a carrel.Action, digest carrel.Digest
 			out.Error = carrel.Text(err.Error())
 		}
 	}
-	out.Error = out.Error[:min(len(out.Error), maxError)]
+	out.Error = carrel.Text(cut(string(out.Error), maxError))
 	r := carrel.Record{Kind: carrel.KindResult, Run: a.Run, Action: &carrel.Action{ID: a.ID, Operation: a.Operation, Run: a.Run}, ActionDigest: digest, Outcome: &out}
 	ctx = context.WithoutCancel(ctx)
 	var rerr error
@@ -275,13 +271,10 @@ func (g *Gate) Judge(ctx context.Context, a carrel.Action) carrel.Decision {
 	if g == nil || g.decider == nil || g.log == nil {
 		return carrel.Decision{Verdict: carrel.Deny, Reason: "no policy is loaded"}
 	}
-	a = a.Clone()
-	if a.ID == "" {
-		a.ID = carrel.NewActionID()
-	}
-	digest, err := a.Digest()
-	if err != nil {
-		return carrel.Decision{Verdict: carrel.Deny, Rules: []string{"gate/encoding"}, Reason: err.Error()}
+	a, digest, refusal := enter(a)
+	if refusal != nil {
+		_ = g.refuse(ctx, refusal)
+		return refusal.Decision
 	}
 	switch d := g.decide(ctx, a); d.Verdict {
 	case carrel.Allow:

@@ -3,8 +3,10 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -270,4 +272,39 @@ func TestContractOfAnEffect(t *testing.T) {
 		},
 		Happened: func() bool { return happened },
 	})
+}
+
+// What is too large to be recorded is refused, and the refusal is recorded.
+func TestActionTooLargeToRecordIsRefused(t *testing.T) {
+	g, log := gatetest.AllowAll()
+	a := connect
+	a.URL = carrel.Text(strings.Repeat("\x01", 10_000))
+	ran := false
+	_, err := g.Do(context.Background(), a, func(context.Context, gate.Grant) (carrel.Outcome, error) {
+		ran = true
+		return carrel.Outcome{}, nil
+	})
+	if ran || !errors.Is(err, gate.ErrDenied) {
+		t.Errorf("ran %v, error %v", ran, err)
+	}
+	records := log.Records()
+	if len(records) != 1 || records[0].Kind != carrel.KindRefused {
+		t.Fatalf("records %v", kinds(records))
+	}
+	if d, _ := records[0].Action.Digest(); d != records[0].ActionDigest {
+		t.Error("the record's digest is not that of the action it shows")
+	}
+	if d := g.Judge(context.Background(), a); d.Allows() {
+		t.Error("judged as allowed")
+	}
+}
+
+func TestWordyPolicyIsCut(t *testing.T) {
+	d := carrel.Decision{Verdict: carrel.Deny, Reason: strings.Repeat("é", 100_000), Rules: make([]string, 1000)}
+	log := &gatetest.Log{}
+	_, _ = try(gate.New(always(d), gatetest.Nobody{}, log))
+	got := log.Records()[0].Decision
+	if len(got.Reason) > 2100 || len(got.Rules) > 32 || !utf8.ValidString(got.Reason) {
+		t.Errorf("%d bytes of reason, %d rules", len(got.Reason), len(got.Rules))
+	}
 }
