@@ -101,10 +101,10 @@ func checkDestination(a carrel.Action) error {
 		return nil
 	}
 	switch {
+	case !slices.Contains(protocols, a.Protocol): // of a packet that the desk's network refused by itself, say
+		return &badInput{"protocol", fmt.Sprintf("%.40q is not carried: only tls, http and tcp leave a desk", a.Protocol)}
 	case a.Port < 1 || a.Port > 65535:
 		return &badInput{"port", "is not between 1 and 65535"}
-	case !slices.Contains(protocols, a.Protocol):
-		return &badInput{"protocol", fmt.Sprintf("%.40q is not known", a.Protocol)}
 	case a.Operation == carrel.OpConnect:
 		return nil
 	case a.Method == "" || strings.ContainsFunc(a.Method, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }):
