@@ -21,9 +21,17 @@ func (rs *Rules) Decide(a carrel.Action) carrel.Decision {
 	case carrel.OpResolve:
 		return rs.decideName(a.Host)
 	case carrel.OpConnect, carrel.OpRequest:
+		if !carried(a.Protocol) {
+			return deny("egress/protocol", fmt.Sprintf("only TCP leaves a desk, and this is %s to %s", a.Protocol, shorten(a.Host)))
+		}
 		return rs.decideDestination(a)
 	}
 	return deny("egress/operation", fmt.Sprintf("network rules do not grant %s of %s", a.Operation, shorten(a.Host)))
+}
+
+// carried reports whether a door can carry p at all.
+func carried(p carrel.Protocol) bool {
+	return p == carrel.ProtoTLS || p == carrel.ProtoHTTP || p == carrel.ProtoTCP
 }
 
 // decideName allows a name that a rule names on any port.

@@ -35,7 +35,7 @@ func TestDatagramsAreRefusedAtOnce(t *testing.T) {
 			t.Errorf("a datagram to %s: %v after %s", addr, err, time.Since(start))
 		}
 	}
-	d.wantRefused(carrel.OpConnect, "8.8.8.8", "egress/")
+	d.wantRefused(carrel.OpConnect, "8.8.8.8", "egress/protocol")
 	eventually(t, "a count of datagrams", func() bool { return d.door.Counts()["refused_udp"] > 0 })
 }
 
@@ -81,7 +81,7 @@ func TestICMPAndRawAreRefused(t *testing.T) {
 		}
 		c.Close()
 	}
-	d.wantRefused(carrel.OpConnect, "8.8.8.8", "egress/")
+	d.wantRefused(carrel.OpConnect, "8.8.8.8", "egress/protocol")
 }
 
 // The desk's own servers stay its own: TCP and UDP on loopback are untouched.
