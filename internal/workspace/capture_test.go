@@ -151,13 +151,26 @@ func TestAttackGitDirectoryReplaced(t *testing.T) {
 	eachStaging(t, func(t *testing.T, s *site) {
 		s.sh("git init -q .")
 		_, c := s.run(`cp -r .git .git2; rm -rf .git; mkdir .git; echo x > .git/config; echo evil > .git2/hooks/pre-commit`)
-		if f := c.Withheld; s.kind == StagingOverlay && (len(f) != 1 || f[0].Path != gitName) {
+		if f := c.Withheld; len(f) != 1 || f[0].Path != gitName {
 			t.Errorf("withheld:\n%s", describe(f))
 		}
 		fileOf(t, c.Files, ".git2/hooks/pre-commit")
 		if _, err := os.Stat(filepath.Join(s.root, ".git/HEAD")); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// Repositories inside the workspace that nobody touched are no news; what is
+// done inside one's git directory is, and is withheld.
+func TestNestedRepositories(t *testing.T) {
+	eachStaging(t, func(t *testing.T, s *site) {
+		for _, name := range []string{"quiet", "used", "gone"} {
+			s.sh("git init -q " + name + "; echo x > " + name + "/f")
+		}
+		_, c := s.run(`echo y > quiet/f; echo '#!/bin/sh' > used/.git/hooks/pre-push; rm -rf gone`)
+		expect(t, c.Files, "delete none gone", "delete none gone/f", "modify file quiet/f")
+		expect(t, c.Withheld, "delete none gone/.git", "modify dir used/.git")
 	})
 }
 

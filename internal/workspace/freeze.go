@@ -193,6 +193,10 @@ func (z *freezer) rebase(it *item, f *carrel.FileChange) (moved bool) {
 		stamp = known.Stamp
 	}
 	switch {
+	case pending && s.there():
+		moved = ctime(&s.st).After(stamp)
+	case pending:
+		moved = known.Before.Kind != "" && known.Before.Kind != carrel.FileNone
 	case it.was != nil:
 		stamp = it.was.Lower.time()
 		moved = !s.there() || versionOf(&s.st) != it.was.Lower

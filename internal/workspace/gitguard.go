@@ -5,6 +5,8 @@ import (
 	"path"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/workspace/risk"
 )
@@ -27,11 +29,15 @@ func (w *walk) gitDir(v view, after side, marks overlayMarks) error {
 	if marks.whiteout {
 		after = side{}
 	}
+	replaced := marks.opaque || marks.redirect != ""
+	if known, ok := w.index[gitName]; ok {
+		replaced = after.there() && bornAfter(after, known.Copy)
+	}
 	it := &item{rel: gitName, after: after, before: before, change: alteration(after, before)}
 	switch {
 	case !after.there() && !before.there():
 		return nil
-	case it.change == carrel.Modified && !marks.opaque && marks.redirect == "":
+	case it.change == carrel.Modified && !replaced:
 		return nil
 	case it.change == carrel.Created:
 		it.withheld = &withheld{"git-directory", "the agent made a repository here; git directories are never applied"}
@@ -39,6 +45,17 @@ func (w *walk) gitDir(v view, after side, marks overlayMarks) error {
 		it.withheld = &withheld{"git-directory", "the agent removed or replaced the git directory at its desk; yours is as it was"}
 	}
 	return w.put(it)
+}
+
+// bornAfter reports whether an entry was made after the one that v describes;
+// inode numbers alone are used again at once.
+func bornAfter(s side, v version) bool {
+	var st unix.Statx_t
+	err := unix.Statx(s.dir.fd, s.name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &st)
+	if err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return s.st.Ino != v.Ino
+	}
+	return st.Btime.Sec*1e9+int64(st.Btime.Nsec) > v.Ctime
 }
 
 // nested reports a git directory further down, or one in disguise, as one

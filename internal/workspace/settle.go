@@ -16,10 +16,10 @@ import (
 // Settle tells the desk that files of a change were applied, to the tree or to
 // a branch: they leave its layer, so that the agent sees the user's tree
 // there. What the agent altered after that capture stays, and so does what was
-// withheld. While a run is under way nothing leaves the layer; the desk only
-// learns that its base is newer there.
+// withheld. While a run is under way, also in another process, nothing leaves
+// the layer; the desk only learns that its base is newer there.
 func (s *Seat) Settle(_ context.Context, applied []carrel.FileChange) error {
-	if s.lock == nil {
+	if s.lock == nil && !s.meta.Open {
 		return fmt.Errorf("settling desk %s: %w", s.meta.ID, ErrDeskBusy)
 	}
 	pending, err := s.readPending()
