@@ -39,23 +39,31 @@ type Config struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// OnBreach, if set, hears of connections that policy allowed and that
-	// then did not keep to what was allowed: another server name, another
-	// protocol, an address that is no public one. The gate's OnRefusal hears
-	// of everything that policy refused. It must not block.
+	// were then not carried: another server name, another protocol, an
+	// address that is no public one, or no way there from this host. The
+	// gate's OnRefusal hears of everything that policy refused. It must not
+	// block, and be safe for concurrent use.
 	OnBreach func(Breach)
 }
 
-// Breach is a connection that was ended because it was not what was allowed.
-// It is also in the result record, under the facts rule and reason.
+// Breach is a connection that was ended because it was not what was allowed,
+// or led nowhere. It is also in the result record, under the facts rule and
+// reason.
 type Breach struct {
 	Action carrel.Action
 	Rule   string
 	Reason string
 	Next   []string
+	cause  error // for the record; may be nil
 }
 
 // Error implements error.
-func (b *Breach) Error() string { return b.Reason }
+func (b *Breach) Error() string {
+	if b.cause != nil {
+		return b.cause.Error()
+	}
+	return b.Reason
+}
 
 // maxConnections bounds the connections of one desk: each may hold two
 // sockets and two pipes of the supervisor. Further ones wait.

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -27,7 +28,7 @@ func (d *Door) carryStream(ctx context.Context, g gate.Grant, a carrel.Action, c
 	}
 	outside, err := d.connect(ctx, g, a)
 	if err != nil {
-		return d.breach(a, err)
+		return d.breach(a, unreachable(ctx, a, err))
 	}
 	defer outside.Close()
 	if _, err := outside.Write(first); err != nil {
@@ -79,4 +80,14 @@ func (d *Door) judgeHello(a carrel.Action, h hello) *Breach {
 			Next:   []string{"connect by the name that is meant"}}
 	}
 	return nil
+}
+
+// unreachable makes a failure to connect outside known: inside it looks like
+// any other reset. What the connection was refused for goes before.
+func unreachable(ctx context.Context, a carrel.Action, err error) error {
+	if errors.As(err, new(*Breach)) || ctx.Err() != nil {
+		return err
+	}
+	return &Breach{Action: a, Rule: "egress/unreachable", cause: err,
+		Reason: fmt.Sprintf("%s:%d is allowed and cannot be reached from this host: %s", a.Host, a.Port, plainly(err))}
 }

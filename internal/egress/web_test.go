@@ -210,10 +210,19 @@ func TestUnreachableServersAreReported(t *testing.T) {
 	}
 	l.Close()
 	d := newDesk(t, setup{
-		grants:    Grants{Rules: []Rule{{Host: "*.ok.test", Ports: []int{80}}}},
+		grants:    Grants{Rules: []Rule{{Host: "*.ok.test", Ports: []int{80}}, {Host: "*.ok.test", Ports: []int{22}, Protocol: carrel.ProtoTCP}}},
 		addresses: map[string][]string{"down.ok.test": {public}, "private.ok.test": {"10.0.0.1"}},
-		dial:      map[string]string{public + ":80": l.Addr().String()},
+		dial:      map[string]string{public + ":80": l.Addr().String(), public + ":22": l.Addr().String()},
 	})
+	for _, host := range []string{"down.ok.test", "unknown.ok.test"} {
+		if got, err := d.exchange(host, "22", "canary"); err == nil {
+			t.Errorf("%s answered %q", host, got)
+		}
+		eventually(t, host+" reported", func() bool {
+			b := d.lastBreach()
+			return b.Rule == "egress/unreachable" && b.Action.Host == host && !strings.Contains(b.Reason, "127.0.0.1")
+		})
+	}
 	if body, status := get(t, d.client(), "http://down.ok.test/"); status != http.StatusBadGateway || !strings.Contains(body, "egress/unreachable") {
 		t.Errorf("%d %s", status, body)
 	}
