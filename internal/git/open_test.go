@@ -292,6 +292,25 @@ func TestSubmodulesAreRecordedNotEntered(t *testing.T) {
 	}
 }
 
+func TestRootCommit(t *testing.T) {
+	dir, ctx := sample(t), context.Background()
+	first := open(t, dir).Head
+	for range 2 {
+		plain(t, dir, "commit", "-q", "--allow-empty", "-m", "more")
+	}
+	plain(t, dir, "replace", first, open(t, dir).Head)
+	if got, err := open(t, dir).RootCommit(ctx); err != nil || got != first {
+		t.Errorf("got %s, %v, want %s", got, err, first)
+	}
+	shallow := filepath.Join(dir, "../shallow")
+	plain(t, dir, "clone", "-q", "--depth=1", "file://"+dir, shallow)
+	if r := open(t, shallow); !r.Shallow {
+		t.Error("the clone is not shallow")
+	} else if got, err := r.RootCommit(ctx); err != nil || got != r.Head {
+		t.Errorf("shallow: got %s, %v", got, err)
+	}
+}
+
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
 	if out, err := exec.Command("git", "init", "-q", dir).CombinedOutput(); err != nil {

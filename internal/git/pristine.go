@@ -8,8 +8,9 @@ import (
 )
 
 // pristine is a git directory of our own that borrows the repository's
-// objects. Nothing else of the repository is read through it: no settings,
-// hooks, references, replacements or grafts.
+// objects, and knows where a shallow history ends. Nothing else of the
+// repository is read through it: no settings, hooks, references, replacements
+// or grafts.
 type pristine struct {
 	dir  string
 	repo *Repo
@@ -39,7 +40,15 @@ func (p *pristine) lay() error {
 	if p.repo.Format == SHA256 {
 		config = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n"
 	}
-	for name, content := range map[string]string{"HEAD": "ref: refs/heads/none\n", "config": config} {
+	files := map[string]string{"HEAD": "ref: refs/heads/none\n", "config": config}
+	if p.repo.Shallow { // where history was cut: without it walking fails there
+		cut, err := readSmall(filepath.Join(p.repo.Common, "shallow"))
+		if err != nil {
+			return err
+		}
+		files["shallow"] = string(cut)
+	}
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(content), 0o600); err != nil {
 			return err
 		}

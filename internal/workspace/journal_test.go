@@ -158,12 +158,10 @@ func TestRecoveryCanBeInterrupted(t *testing.T) {
 // had replaced is kept.
 func TestRecoveryKeepsWhatTheUserAltered(t *testing.T) {
 	b := newApplyBench(t, map[string]string{"a": "old", "b": "old", "z": "old"}).want("a", "new").want("b", "new").want("n/in", "new").want("m", "new").want("z", "new")
-	c := b.change()
 	n := 0
 	for ; b.tree()["n/in"] == ""; n++ { // until everything but z is swapped
 		b = newApplyBench(t, map[string]string{"a": "old", "b": "old", "z": "old"}).want("a", "new").want("b", "new").want("n/in", "new").want("m", "new").want("z", "new")
-		c = b.change()
-		if !b.crash(c, n) {
+		if !b.crash(b.change(), n) {
 			t.Fatal("the apply ended")
 		}
 	}

@@ -1,0 +1,186 @@
+package workspace
+
+import (
+	"path"
+
+	"github.com/carrel-dev/carrel"
+	"golang.org/x/sys/unix"
+)
+
+// undo takes one step back, if it was made. It looks at what is there instead
+// of remembering: it can be repeated after a crash at any point. It returns
+// whether something was left as it is because somebody altered it since.
+func (j *applyJournal) undo(t *applyTree, s *applyStep) (left bool, err error) {
+	if s.Kind == stepRmdir {
+		return false, j.undoRmdir(t, s)
+	}
+	if s.Kind == stepMode {
+		return j.undoMode(t, s)
+	}
+	var inWork unix.Stat_t
+	err = statAt(j.work, s.Work, &inWork)
+	switch {
+	case err != nil && err != unix.ENOENT:
+		return false, err
+	case s.Kind == stepPut && err == unix.ENOENT:
+		return j.undoPut(t, s)
+	case s.Kind == stepTake && err == nil:
+		return j.putBack(t, s)
+	case s.Kind == stepSwap && err == nil && inWork.Ino != s.Staged:
+		return j.undoSwap(t, s)
+	}
+	return false, nil // it was not made
+}
+
+// putBack returns a displaced file to its name, if that is free.
+func (j *applyJournal) putBack(t *applyTree, s *applyStep) (left bool, err error) {
+	dir, name, err := t.parent(string(s.Path))
+	if err == nil {
+		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+	}
+	if _, known := lookupProblem(err); known || err == unix.EEXIST {
+		return true, nil
+	}
+	return false, err
+}
+
+// undoSwap exchanges back, and leaves what is not what was put there.
+func (j *applyJournal) undoSwap(t *applyTree, s *applyStep) (left bool, err error) {
+	dir, name, err := t.parent(string(s.Path))
+	if err == nil {
+		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
+	}
+	if _, known := lookupProblem(err); known {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if j.isStaged(s) {
+		return false, nil
+	}
+	return true, unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
+}
+
+// undoPut takes away what was put, unless it was altered since.
+func (j *applyJournal) undoPut(t *applyTree, s *applyStep) (left bool, err error) {
+	st, err := t.lstat(string(s.Path))
+	if _, known := lookupProblem(err); known || err == nil && st.Ino != s.Staged {
+		return st.Nlink > 0, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	dir, name, err := t.parent(string(s.Path))
+	if err == nil && kindOf(&st) == carrel.FileDir && st.Mode&0o700 != 0o700 {
+		err = t.chmod(string(s.Path), st.Mode&0o777|0o700) // else it cannot be moved
+	}
+	if err != nil {
+		return false, err
+	}
+	defer t.forget()
+	if err := unix.Renameat2(dir, name, j.work, s.Work, unix.RENAME_NOREPLACE); err != nil {
+		return false, err
+	}
+	if j.isStaged(s) {
+		return false, nil
+	}
+	return true, unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+}
+
+// isStaged reports whether the work directory holds, for s, what was staged
+// there, unaltered, and nothing more.
+func (j *applyJournal) isStaged(s *applyStep) bool {
+	var st unix.Stat_t
+	if statAt(j.work, s.Work, &st) != nil || st.Ino != s.Staged {
+		return false
+	}
+	if kindOf(&st) == carrel.FileDir {
+		return j.insideStaged(s)
+	}
+	return sumIs(j.work, s.Work, &st, s.Digest)
+}
+
+func (j *applyJournal) insideStaged(s *applyStep) bool {
+	known := make(map[string]insideEntry, len(s.Inside))
+	for _, e := range s.Inside {
+		known[string(e.Path)] = e
+	}
+	fd, err := openBeneath(j.work, s.Work, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return onlyKnown(fd, "", known)
+}
+
+// onlyKnown reports whether a directory holds nothing but known entries.
+func onlyKnown(dir int, rel string, known map[string]insideEntry) bool {
+	names, err := readNames(dir, len(known))
+	if err != nil {
+		return false
+	}
+	for _, name := range names {
+		var st unix.Stat_t
+		at := path.Join(rel, name)
+		e, ok := known[at]
+		if !ok || statAt(dir, name, &st) != nil || st.Ino != e.Ino {
+			return false
+		}
+		if kindOf(&st) != carrel.FileDir {
+			if !sumIs(dir, name, &st, e.Digest) {
+				return false
+			}
+			continue
+		}
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return false
+		}
+		ok = onlyKnown(fd, at, known)
+		unix.Close(fd)
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func sumIs(dir int, name string, st *unix.Stat_t, want carrel.Digest) bool {
+	if k := kindOf(st); k != carrel.FileRegular && k != carrel.FileLink {
+		return false
+	}
+	sum, _, err := sumAt(dir, name, st, "")
+	return err == nil && sum.Equal(want)
+}
+
+func (j *applyJournal) undoRmdir(t *applyTree, s *applyStep) error {
+	dir, name, err := t.parent(string(s.Path))
+	if err != nil {
+		return err
+	}
+	err = unix.Mkdirat(dir, name, 0o700)
+	defer t.forget() // the directory of that name is another one now
+	if err == unix.EEXIST {
+		return nil
+	}
+	var st unix.Stat_t
+	if err == nil {
+		err = statAt(dir, name, &st)
+	}
+	if err == nil {
+		err = chownAt(dir, name, &st, int(s.Old.UID), int(s.Old.GID))
+	}
+	if err != nil {
+		return err
+	}
+	return t.chmod(string(s.Path), s.Old.Mode&0o7777)
+}
+
+func (j *applyJournal) undoMode(t *applyTree, s *applyStep) (left bool, err error) {
+	st, err := t.lstat(string(s.Path))
+	if err != nil || st.Nlink == 0 || st.Mode&0o777 != s.Mode || st.Mode == s.Old.Mode {
+		return false, err
+	}
+	return false, t.chmod(string(s.Path), s.Old.Mode&0o7777)
+}

@@ -1,0 +1,184 @@
+package workspace
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"golang.org/x/sys/unix"
+)
+
+// Recovered is what became of an apply that had been interrupted.
+type Recovered struct {
+	Change    carrel.ChangeID
+	Workspace string
+	Finished  bool  // else it was rolled back
+	Kept      error // a *KeptError, if something could not be taken back
+}
+
+// String says it in one sentence.
+func (r Recovered) String() string {
+	switch {
+	case r.Finished:
+		return fmt.Sprintf("an interrupted apply of %s to %s was finished", r.Change, r.Workspace)
+	case r.Kept != nil:
+		return r.Kept.Error()
+	}
+	return fmt.Sprintf("an interrupted apply of %s to %s was taken back; nothing of it is in your tree", r.Change, r.Workspace)
+}
+
+// RecoverApplies finishes or rolls back what killed or crashed applies left
+// half-made. Every command calls it first; with nothing to do it costs one
+// directory listing. Applies that are under way are left alone.
+func RecoverApplies(ctx context.Context, state string) ([]Recovered, error) {
+	journals, err := readJournals(state)
+	if err != nil {
+		return nil, err
+	}
+	var done []Recovered
+	var errs []error
+	seen := make(map[carrel.Text]bool)
+	for _, j := range journals {
+		if seen[j.Workspace] {
+			continue
+		}
+		seen[j.Workspace] = true
+		lock, err := tryLockApplies(state, string(j.Workspace))
+		if errors.Is(err, errApplyBusy) {
+			continue
+		}
+		if err == nil {
+			var part []Recovered
+			part, err = recoverWorkspace(ctx, state, string(j.Workspace))
+			done = append(done, part...)
+			lock.Close()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("recovering the apply of %s in %s: %w", j.Change, j.Workspace, err))
+		}
+	}
+	return done, errors.Join(errs...)
+}
+
+// recoverWorkspace recovers the applies of one workspace, whose lock is held.
+func recoverWorkspace(ctx context.Context, state, workspace string) ([]Recovered, error) {
+	journals, err := readJournals(state)
+	if err != nil {
+		return nil, err
+	}
+	var done []Recovered
+	for _, j := range journals {
+		if string(j.Workspace) != workspace {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return done, err
+		}
+		r, err := j.recover()
+		if err != nil {
+			return done, err
+		}
+		done = append(done, r)
+	}
+	return done, nil
+}
+
+func (j *applyJournal) recover() (Recovered, error) {
+	r := Recovered{Change: j.Change, Workspace: string(j.Workspace), Finished: j.Phase == phaseDone}
+	t, err := openApplyTree(string(j.Workspace))
+	if err != nil {
+		return r, err
+	}
+	defer t.Close()
+	if t.st.Ino != j.RootIno {
+		return r, fmt.Errorf("%s is another directory than the one the apply was made in; if that is gone for good, remove %s", j.Workspace, j.file)
+	}
+	err = j.openWork(t)
+	if errors.Is(err, unix.ENOENT) {
+		return r, os.Remove(j.file) // nothing was begun, or all was tidied up
+	}
+	if err != nil {
+		return r, err
+	}
+	if j.Phase == phaseDone {
+		return r, j.tidy(t, nil)
+	}
+	err = j.rollBack(t)
+	var kept *KeptError
+	if errors.As(err, &kept) {
+		r.Kept, err = kept, nil
+	}
+	return r, err
+}
+
+func readJournals(state string) ([]*applyJournal, error) {
+	entries, err := os.ReadDir(appliesDir(state))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("looking for interrupted applies: %w", err)
+	}
+	var journals []*applyJournal
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || carrel.CheckID(id, "chg_") != nil {
+			continue
+		}
+		j := &applyJournal{file: filepath.Join(appliesDir(state), e.Name()), work: -1}
+		err := readJSON(j.file, j)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking for interrupted applies: %w", err)
+		}
+		if !strings.HasPrefix(j.Work, workPrefix) || strings.ContainsRune(j.Work, '/') {
+			return nil, fmt.Errorf("journal %s names the work directory %q", j.file, j.Work)
+		}
+		journals = append(journals, j)
+	}
+	return journals, nil
+}
+
+// errApplyBusy means that another apply to the same workspace is under way.
+var errApplyBusy = errors.New("another apply to this workspace is under way; try again in a moment")
+
+// applyPatience is how long an apply waits for another one: most take less.
+const applyPatience = 5 * time.Second
+
+func lockApplies(state, workspace string) (*os.File, error) {
+	for end := time.Now().Add(applyPatience); ; time.Sleep(50 * time.Millisecond) {
+		f, err := tryLockApplies(state, workspace)
+		if !errors.Is(err, errApplyBusy) || time.Now().After(end) {
+			return f, err
+		}
+	}
+}
+
+// tryLockApplies takes the lock of applies to one workspace. It ends with the
+// descriptor, so that a killed apply leaves none.
+func tryLockApplies(state, workspace string) (*os.File, error) {
+	sum := sha256.Sum256([]byte(workspace))
+	name := filepath.Join(appliesDir(state), hex.EncodeToString(sum[:16])+".lock")
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, fmt.Errorf("locking the workspace: %w", err)
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the workspace: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errApplyBusy
+		}
+		return nil, fmt.Errorf("locking the workspace: %w", err)
+	}
+	return f, nil
+}
