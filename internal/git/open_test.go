@@ -292,7 +292,7 @@ func TestSubmodulesAreRecordedNotEntered(t *testing.T) {
 	}
 }
 
-func TestRootCommit(t *testing.T) {
+func TestRootCommitIsTheFirst(t *testing.T) {
 	dir, ctx := sample(t), context.Background()
 	first := open(t, dir).Head
 	for range 2 {
