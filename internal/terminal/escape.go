@@ -93,6 +93,7 @@ var hidden = &unicode.RangeTable{
 		{Lo: 0x2060, Hi: 0x206f, Stride: 1}, // word joiner, invisible operators, isolates
 		{Lo: 0x3164, Hi: 0x3164, Stride: 1}, // Hangul filler
 		{Lo: 0xe000, Hi: 0xf8ff, Stride: 1}, // private use: whatever the font says
+		{Lo: 0xfe00, Hi: 0xfe0d, Stride: 1}, // variation selectors, but for text and emoji style
 		{Lo: 0xfeff, Hi: 0xfeff, Stride: 1}, // byte order mark
 		{Lo: 0xffa0, Hi: 0xffa0, Stride: 1}, // half-width Hangul filler
 		{Lo: 0xfff0, Hi: 0xfffb, Stride: 1}, // interlinear annotation

@@ -23,6 +23,7 @@ func TestEscapeShowsWhatIsHidden(t *testing.T) {
 		{`C:\dir`, `C:\dir`, `C:\dir`},
 		{`\x1b`, `\\x1b`, `\x1b`},
 		{"�", "�", "�"},
+		{"\ufe01❤\ufe0f", "\\u{fe01}❤\ufe0f", "\\u{fe01}❤\ufe0f"},
 	} {
 		if got := Escape(c.in); got != c.line {
 			t.Errorf("Escape(%q) = %s, want %s", c.in, got, c.line)

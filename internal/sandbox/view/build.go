@@ -18,10 +18,10 @@ func Build(h Host, r Request) (Plan, error) {
 	if len(r.Argv) == 0 || r.Argv[0] == "" {
 		return Plan{}, errors.New("no command")
 	}
-	if r.Workspace == "/" || r.Workspace == h.Home || !filepath.IsAbs(r.Workspace) {
-		return Plan{}, fmt.Errorf("workspace %q: it must be a directory of a project, not the home or the root", r.Workspace)
-	}
 	b := newBuilder(h, r)
+	if err := b.refuseWorkspace(); err != nil {
+		return Plan{}, fmt.Errorf("workspace %s: %w", r.Workspace, err)
+	}
 	b.system()
 	b.etc()
 	b.private()

@@ -254,8 +254,8 @@ func TestCommandsThatCannotStart(t *testing.T) {
 }
 
 func TestWorkspacesThatAreNoProject(t *testing.T) {
-	h := home(t, nil)
-	for _, ws := range []string{"/", h.Home, "relative", ""} {
+	h := home(t, secrets)
+	for _, ws := range []string{"/", h.Home, filepath.Dir(h.Home), "relative", "", h.Home + "/.local", h.Home + "/.local/state/carrel/x", h.Home + "/.config", h.Home + "/.ssh/x"} {
 		r := h.request("true")
 		r.Workspace = ws
 		if _, err := Build(h, r); err == nil {

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // stores are places in a home where programs keep credentials, mail,
@@ -74,6 +75,26 @@ func socketIn(dir string) string {
 		}
 	}
 	return ""
+}
+
+// refuseWorkspace says why a directory cannot be worked in: what it holds the
+// agent would read.
+func (b *builder) refuseWorkspace() error {
+	ws := b.Workspace
+	if !filepath.IsAbs(ws) || ws == "/" || b.Home != "" && within(b.Home, ws) {
+		return fmt.Errorf("it must be the directory of a project, not the home or what holds it")
+	}
+	for _, dir := range b.State {
+		if within(ws, dir) || within(dir, ws) {
+			return fmt.Errorf("it is or holds Carrel's own %s", dir)
+		}
+	}
+	for _, store := range b.stores {
+		if within(ws, store) || within(store, ws) && exists(store) {
+			return fmt.Errorf("it is or holds %s, where credentials or private data are kept; work in a directory beside it", store)
+		}
+	}
+	return nil
 }
 
 // refuseStore is the part of refuse about stores: path is one, lies in one, or
