@@ -8,6 +8,8 @@ import (
 	"testing"
 )
 
+// bigSite is a tree of many small files, a thousand directories deep enough to
+// be a real project's.
 func bigSite(b *testing.B, files int) *site {
 	b.Helper()
 	s := &site{root: b.TempDir(), state: b.TempDir(), kind: StagingOverlay}

@@ -63,7 +63,7 @@ const (
 )
 
 // MessageFile is where, in the outbox, an agent proposes a commit message.
-const MessageFile = "message"
+const MessageFile = "commit-message"
 
 // OutboxTarget is where the desk sees its outbox.
 const OutboxTarget = "/run/carrel/outbox"

@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deskFile holds a desk's seatMeta.
-const deskFile = "desk.json"
+// deskFile holds a desk's seatMeta. Desks of another version are left alone.
+const (
+	deskFile    = "desk.json"
+	deskVersion = 1
+)
 
 func (w *Workspace) deskDir(id carrel.DeskID) string {
 	return filepath.Join(w.opts.State, "desks", string(id))
@@ -56,6 +59,9 @@ func (w *Workspace) load(id carrel.DeskID) (*Seat, error) {
 	s := &Seat{ws: w, dir: w.deskDir(id)}
 	if err := readJSON(filepath.Join(s.dir, deskFile), &s.meta); err != nil {
 		return nil, err
+	}
+	if s.meta.Version != deskVersion {
+		return nil, fmt.Errorf("desk %s was made by another version of Carrel", id)
 	}
 	if s.meta.ID != id || string(s.meta.Root) != w.root {
 		return nil, fmt.Errorf("desk %s is at another workspace", id)
@@ -142,7 +148,7 @@ func (w *Workspace) newSeat(ctx context.Context, opts SeatOptions) (*Seat, error
 	}
 	id := carrel.NewDeskID()
 	s := &Seat{ws: w, dir: w.deskDir(id)}
-	s.meta = seatMeta{Version: 1, ID: id, Agent: opts.Agent, Root: carrel.Text(w.root), Inode: inode, Created: time.Now().UTC()}
+	s.meta = seatMeta{Version: deskVersion, ID: id, Agent: opts.Agent, Root: carrel.Text(w.root), Inode: inode, Created: time.Now().UTC()}
 	s.meta.UID, s.meta.GID = opts.owner()
 	if err := s.furnish(ctx, opts); err != nil {
 		s.Close()
