@@ -3,6 +3,7 @@ package native
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,6 +31,10 @@ func newCgroup(run string, pid int, memory int64) (*cgroup, error) {
 		err := g.make(pid, memory)
 		if err == nil {
 			return g, nil
+		}
+		var perr *fs.PathError
+		if errors.As(err, &perr) {
+			err = fmt.Errorf("%s: %w", p.dir, perr.Err)
 		}
 		problems = append(problems, err)
 		g.remove()

@@ -21,30 +21,61 @@ import (
 // batch is how many mounts go into one message.
 const batch = 32
 
-// handMounts opens the plan's trees, in order, and sends them.
-func (d *Desk) handMounts(image *os.File) error {
-	owners := owners{image: image, id: d.id, spaces: map[owner]int{}}
-	defer owners.close()
-	var fds []int
-	defer func() { desk.CloseAll(fds) }()
-	for i := range d.spec.Mounts {
-		m := &d.spec.Mounts[i]
+// handed are the plan's trees, opened, in order.
+type handed struct {
+	fds []int
+	err error
+}
+
+// openHanded opens the trees while PID 1 is being started.
+func (d *Desk) openHanded(image *os.File) {
+	d.trees = make(chan handed, 1)
+	go func() {
+		owners := owners{image: image, id: d.id, spaces: map[owner]int{}}
+		defer owners.close()
+		d.trees <- owners.openAll(d.spec.Mounts)
+	}()
+}
+
+func (o *owners) openAll(mounts []sandbox.Mount) (h handed) {
+	for i := range mounts {
+		m := &mounts[i]
 		if m.Kind != sandbox.MountBind && m.Kind != sandbox.MountOverlay {
 			continue
 		}
-		fd, err := owners.open(m)
+		fd, err := o.open(m)
 		if err != nil {
-			return fmt.Errorf("mounting %s: %w", m.Target, err)
+			h.err = fmt.Errorf("mounting %s: %w", m.Target, err)
+			return h
 		}
-		fds = append(fds, fd)
+		h.fds = append(h.fds, fd)
 	}
-	for start := 0; start < len(fds); start += batch {
-		part := fds[start:min(start+batch, len(fds))]
+	return h
+}
+
+// handMounts sends the trees.
+func (d *Desk) handMounts() error {
+	h := <-d.trees
+	defer d.dropTrees()
+	d.trees <- h // dropTrees closes them
+	if h.err != nil {
+		return h.err
+	}
+	for start := 0; start < len(h.fds); start += batch {
+		part := h.fds[start:min(start+batch, len(h.fds))]
 		if err := d.link.Send(desk.Message{Kind: desk.Mounts, Files: part}); err != nil {
 			return fmt.Errorf("handing mounts in: %w", err)
 		}
 	}
 	return nil
+}
+
+// dropTrees closes the supervisor's hold on the trees, once.
+func (d *Desk) dropTrees() {
+	if d.trees != nil {
+		desk.CloseAll((<-d.trees).fds)
+		d.trees = nil
+	}
 }
 
 // owner is a user and group that own files of the host.

@@ -25,7 +25,8 @@ type Desk struct {
 	id        Identity
 	process   *process
 	link      *desk.Link
-	claim     *os.File // the lock of the run's directory
+	claim     *os.File    // the lock of the run's directory
+	trees     chan handed // of a desk started by root, until they are handed in
 	streams   *streams
 	diagnosis diagnosis
 	watch     *watch
@@ -167,6 +168,7 @@ func (d *Desk) closeAll() {
 	if d.process != nil {
 		d.process.release()
 	}
+	d.dropTrees()
 	if d.claim != nil {
 		d.claim.Close()
 	}

@@ -34,7 +34,7 @@ func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 	if err != nil {
 		return nil, asStartError(err)
 	}
-	if err := d.begin(ctx, image); err != nil {
+	if err := d.begin(ctx); err != nil {
 		d.abort()
 		return nil, asStartError(d.withDiagnosis(err))
 	}
@@ -59,6 +59,9 @@ func launch(image *os.File, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 	}
 	if d.cutOff, err = settleLayers(s.Mounts); err != nil {
 		return nil, err
+	}
+	if id.Borrowed {
+		d.openHanded(image)
 	}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
@@ -119,7 +122,7 @@ func sealedPlan(p *desk.Plan) (*os.File, error) {
 }
 
 // begin carries the desk from its first sign of life to the program's start.
-func (d *Desk) begin(ctx context.Context, image *os.File) error {
+func (d *Desk) begin(ctx context.Context) error {
 	go d.hear()
 	if err := d.prepareWatch(); err != nil {
 		return err
@@ -139,7 +142,7 @@ func (d *Desk) begin(ctx context.Context, image *os.File) error {
 		}()
 	}
 	if d.id.Borrowed {
-		beside(func() error { return d.handMounts(image) })
+		beside(d.handMounts)
 	}
 	if d.spec.Attach != nil {
 		waiting++ // until Networked
