@@ -60,9 +60,13 @@ func newHost(t *testing.T, uid, gid int) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := exec.Command("rm", "-rf", dir).Run(); err != nil {
-			t.Errorf("clearing %s: %v", dir, err)
+		for range 30 { // a run that was cut off may still be writing
+			if exec.Command("rm", "-rf", dir).Run() == nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
+		t.Errorf("%s cannot be cleared", dir)
 	})
 	h := &host{T: t, uid: uid, gid: gid, dir: dir, repo: filepath.Join(dir, "repo"), home: filepath.Join(dir, "home")}
 	h.own(dir)

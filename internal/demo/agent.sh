@@ -14,9 +14,12 @@ say() { printf '%-8s %s\n' "$1" "$2"; }
 try() {
 	what=$1
 	shift
-	word=refused
-	"$@" >"$answer" 2>&1 </dev/null && word='GOT IN'
-	say "$word" "$what: $(tail -n 1 "$answer" | tr -d '\000' | sed 's/.*: //' | cut -c 1-60)"
+	if "$@" >"$answer" 2>&1 </dev/null; then
+		say 'GOT IN' "$what: $(tail -n 1 "$answer" | tr -d '\000' | cut -c 1-60)"
+	else
+		why=$(grep -m 1 . "$answer" | sed 's/.*: //' | cut -c 1-60)
+		say refused "$what: ${why:-no answer}"
+	fi
 }
 
 answer=$(mktemp)
