@@ -50,7 +50,8 @@ func oldStateOf(st *unix.Stat_t) oldState {
 	return oldState{Ino: st.Ino, Mode: st.Mode, Size: st.Size, Mtime: st.Mtim.Nano(), UID: st.Uid, GID: st.Gid}
 }
 
-// same ignores ctime, which being moved alters.
+// same ignores ctime, which being moved alters, and the inode, which an overlay
+// alters with it; content is compared by digest.
 func (o oldState) same(st *unix.Stat_t) bool {
-	return o.Ino == st.Ino && o.Mode == st.Mode && o.Size == st.Size && o.Mtime == st.Mtim.Nano()
+	return o.Mode == st.Mode && o.Size == st.Size && o.Mtime == st.Mtim.Nano()
 }

@@ -113,9 +113,6 @@ func (j *applyJournal) displaced(s *applyStep) error {
 	if !s.Old.same(&st) {
 		return errNotBase
 	}
-	if s.Old.Sum == "" {
-		return nil
-	}
 	sum, _, err := sumAt(j.work, s.Work, &st, "")
 	if err != nil {
 		return err

@@ -324,6 +324,65 @@ func TestApplyAcrossAMountIsRefused(t *testing.T) {
 	}
 }
 
+// In a container the workspace may itself be an overlay, where files of the
+// lower layer get another inode when they are moved.
+func TestApplyOnAnOverlay(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to mount")
+	}
+	for _, crash := range []bool{false, true} {
+		b := newApplyBench(t, nil)
+		layers := t.TempDir()
+		var mounts []string
+		mount := func(kind, at, data string) {
+			if err := unix.Mount(kind, at, kind, 0, data); err != nil {
+				if os.Getenv("CI") == "true" {
+					t.Fatalf("mounting %s: %v", kind, err)
+				}
+				t.Skipf("mounting %s: %v", kind, err)
+			}
+			mounts = append(mounts, at)
+		}
+		t.Cleanup(func() {
+			for i := len(mounts) - 1; i >= 0; i-- {
+				_ = unix.Unmount(mounts[i], unix.MNT_DETACH)
+			}
+		})
+		for _, name := range []string{"lower", "upper"} {
+			if err := os.Mkdir(filepath.Join(layers, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			mount("tmpfs", filepath.Join(layers, name), "size=4m")
+		}
+		real := b.root
+		b.root = filepath.Join(layers, "lower")
+		for name, content := range everyKind {
+			b.lay(name, content)
+		}
+		b.root = real
+		if err := errors.Join(os.Mkdir(layers+"/upper/u", 0o755), os.Mkdir(layers+"/upper/w", 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		mount("overlay", b.root, "lowerdir="+layers+"/lower,upperdir="+layers+"/upper/u,workdir="+layers+"/upper/w")
+		b.begin()
+		c := b.wantEveryKind().change()
+		if crash {
+			if !b.crash(c, 34) {
+				t.Fatal("the apply ended")
+			}
+			if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+				t.Fatal(done, err)
+			}
+			b.expect(everyKind)
+			continue
+		}
+		if _, err := b.apply(b.options(c)); err != nil {
+			t.Fatal(err)
+		}
+		b.expect(everyKindDone)
+	}
+}
+
 func TestRecoverWithNothingToDo(t *testing.T) {
 	if done, err := RecoverApplies(context.Background(), t.TempDir()); err != nil || done != nil {
 		t.Error(done, err)
