@@ -70,7 +70,7 @@ func create(root *os.Root, name string, content []byte) (made []string, err erro
 
 func (f Fill) content(hostHome, workspace string) ([]byte, error) {
 	if f.Text != "" {
-		return []byte(f.Text), nil
+		return []byte(strings.ReplaceAll(f.Text, "{workspace}", quotable(workspace))), nil
 	}
 	out := map[string]any{}
 	if len(f.Keep) > 0 && hostHome != "" {
@@ -139,4 +139,14 @@ func setMember(to map[string]any, name []string, workspace string, value any) {
 		to[key] = inner
 	}
 	setMember(inner, name[1:], workspace, value)
+}
+
+// quotable returns a path that can stand between double quotes in any settings
+// file, or "" for one that cannot: the agent then asks what it would have been
+// told.
+func quotable(p string) string {
+	if strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r == 0x7f }) {
+		return ""
+	}
+	return path.Clean(p)
 }

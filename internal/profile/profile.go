@@ -73,8 +73,8 @@ type Fill struct {
 	// Keep names the members of a JSON object that are taken from the host's
 	// file; a dot leads into an object. Nothing else of that file is taken.
 	Keep []string `yaml:"keep"`
-	// Set has members that are set whatever the host says. {workspace} in a
-	// name stands for the workspace's path.
+	// Set has members that are set whatever the host says. {workspace}, in a
+	// name and in Text, stands for the workspace's path.
 	Set map[string]any `yaml:"set"`
 	// Text is the content of a file that is not JSON. The host's is not read.
 	Text string `yaml:"text"`

@@ -214,6 +214,19 @@ func TestFillingAHomeKeepsWhatThePersonLikes(t *testing.T) {
 	}
 }
 
+func TestAnOddWorkspaceBreaksNoSettings(t *testing.T) {
+	p, _ := Get("codex")
+	for ws, want := range map[string]string{"/home/u/x": "\n[projects.\"/home/u/x\"]\n", "/a\"]\nsandbox_mode=\"x\"": "\n[projects.\"\"]\n"} {
+		desk := t.TempDir()
+		if _, err := p.FillHome(t.TempDir(), desk, ws); err != nil {
+			t.Fatal(err)
+		}
+		if raw, err := os.ReadFile(filepath.Join(desk, ".codex/config.toml")); err != nil || !strings.Contains(string(raw), want) {
+			t.Errorf("%q: %s, %v", ws, raw, err)
+		}
+	}
+}
+
 // The agent owns its home: links it left there must lead nowhere.
 func TestFillingAHomeFollowsNoLinkOutOfIt(t *testing.T) {
 	outside := t.TempDir()
