@@ -185,7 +185,7 @@ func newNamespace(t testing.TB) *namespace {
 	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
 	defer closeFiles(ours, theirs)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	cmd.Env = append(os.Environ(), insideEnv+"=1", "GORACE=atexit_sleep_ms=0")
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -310,11 +310,12 @@ type testDesk struct {
 type setup struct {
 	grants    Grants
 	cfg       Config
-	addresses map[string][]string                 // what the host's resolver answers
-	dial      map[string]string                   // where a public address leads instead: no test leaves the machine
-	netfilter func(*Sockets)                      // to take it away
-	decide    func(carrel.Action) carrel.Decision // nil: the grants alone
-	record    func(carrel.Record) error           // fails what the log should fail; may be nil
+	addresses map[string][]string                     // what the host's resolver answers
+	resolve   func(host string) ([]netip.Addr, error) // instead of addresses; may be nil
+	dial      map[string]string                       // where a public address leads instead: no test leaves the machine
+	netfilter func(*Sockets)                          // to take it away
+	decide    func(carrel.Action) carrel.Decision     // nil: the grants alone
+	record    func(carrel.Record) error               // fails what the log should fail; may be nil
 }
 
 func newDesk(t testing.TB, s setup) *testDesk {
@@ -339,7 +340,12 @@ func (d *testDesk) open(t testing.TB, s setup) {
 	g := gate.New(gatetest.Decide(decide), gatetest.Nobody{}, d.log)
 	cfg := s.cfg
 	cfg.Run, cfg.Agent, cfg.Rules = carrel.NewRunID(), "test", rules
-	cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) { return resolveTest(s.addresses, host) }
+	cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
+		if s.resolve != nil {
+			return s.resolve(host)
+		}
+		return resolveTest(s.addresses, host)
+	}
 	cfg.OnBreach = func(b Breach) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
