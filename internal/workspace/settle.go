@@ -44,7 +44,14 @@ func (s *Seat) Settle(_ context.Context, applied []carrel.FileChange) error {
 			left = append(left, f)
 		}
 	}
-	if !s.meta.Open {
+	switch {
+	case s.meta.Open:
+	case len(pending.Paths) == 0 && s.meta.Staging == StagingOverlay:
+		// Nothing is left to tell apart: as at the next run's start, at once.
+		if err := s.emptyLayers(); err != nil {
+			return fmt.Errorf("settling desk %s: %w", s.meta.ID, err)
+		}
+	default:
 		if err := s.shed(&pending, left, now); err != nil {
 			return fmt.Errorf("settling desk %s: %w", s.meta.ID, err)
 		}

@@ -27,7 +27,7 @@ var patterns = sync.OnceValue(func() patternIndex {
 			p := pattern{rule: &pathRules[i]}
 			text, p.below = strings.CutSuffix(text, "/**")
 			p.want = strings.Split(text, "/")
-			if last := p.want[len(p.want)-1]; strings.ContainsAny(last, "*?[") {
+			if last := p.want[len(p.want)-1]; strings.Contains(last, "*") {
 				idx.globs = append(idx.globs, p)
 			} else {
 				idx.byLast[last] = append(idx.byLast[last], p)
@@ -74,9 +74,23 @@ func (p pattern) fits(parts []string, end int) bool {
 		if want == part {
 			continue
 		}
-		if ok, _ := path.Match(want, part); !ok {
+		if !glob(want, part) {
 			return false
 		}
 	}
 	return true
+}
+
+// glob is path.Match, after a look at what stands before the first star: most
+// names differ there.
+func glob(want, part string) bool {
+	star := strings.IndexByte(want, '*')
+	if star < 0 || len(part) < star || part[:star] != want[:star] {
+		return false
+	}
+	if rest := want[star+1:]; !strings.Contains(rest, "*") {
+		return len(part) >= star+len(rest) && strings.HasSuffix(part, rest)
+	}
+	ok, _ := path.Match(want, part)
+	return ok
 }
