@@ -2,12 +2,12 @@ package egress
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -49,21 +49,17 @@ func originalDestination(c *net.TCPConn) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	var sa unix.RawSockaddrInet4
-	var errno unix.Errno
-	err = raw.Control(func(fd uintptr) {
-		size := uint32(unsafe.Sizeof(sa))
-		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_IP, unix.SO_ORIGINAL_DST,
-			uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)), 0)
+	var sockaddr [16]byte // struct sockaddr_in: family, port, address
+	ctlErr := raw.Control(func(fd uintptr) {
+		var m *unix.IPv6Mreq // of x/sys's option structs the one that is large enough
+		if m, err = unix.GetsockoptIPv6Mreq(int(fd), unix.SOL_IP, unix.SO_ORIGINAL_DST); err == nil {
+			sockaddr = m.Multiaddr
+		}
 	})
-	if err == nil && errno != 0 {
-		err = errno
-	}
-	if err != nil {
+	if err := errors.Join(ctlErr, err); err != nil {
 		return netip.AddrPort{}, fmt.Errorf("original destination: %w", err)
 	}
-	port := (*[2]byte)(unsafe.Pointer(&sa.Port)) // in network order
-	return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(port[0])<<8|uint16(port[1])), nil
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(sockaddr[4:8])), binary.BigEndian.Uint16(sockaddr[2:4])), nil
 }
 
 // localDestination is where a connection was meant to go if nothing was

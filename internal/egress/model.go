@@ -104,6 +104,9 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 		op = carrel.OpRequest
 	}
 	a := m.action(op)
+	if op == carrel.OpCredential {
+		a.Subject = "model" // the name of the credential
+	}
 	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
 	_, err = m.door.gate.Do(r.Context(), a, func(_ context.Context, g gate.Grant) (carrel.Outcome, error) {
 		if resp, err = m.send(r, g, a); err != nil {
