@@ -207,7 +207,7 @@ func decide(ctx context.Context, all []frozen, opts CaptureOptions) error {
 		group.Go(func() error {
 			f.file.Decision = carrel.Decision{Verdict: carrel.Deny, Reason: "nobody decides here"}
 			if opts.Decide != nil {
-				f.file.Decision = opts.Decide(ctx, fileAction(opts.Run, f.file))
+				f.file.Decision = opts.Decide(ctx, FileAction(opts.Run, f.file))
 			}
 			return ctx.Err()
 		})
@@ -215,8 +215,9 @@ func decide(ctx context.Context, all []frozen, opts CaptureOptions) error {
 	return group.Wait()
 }
 
-// fileAction is the action that a file's alteration is.
-func fileAction(run carrel.RunID, f carrel.FileChange) carrel.Action {
+// FileAction is the action that one file's alteration is: what Capture asks
+// about, and what may be asked again before an apply.
+func FileAction(run carrel.RunID, f carrel.FileChange) carrel.Action {
 	a := carrel.Action{Run: run, Operation: carrel.OpWrite, Path: policyPath(f.Path), RawPath: Mount + "/" + f.Path, File: &f}
 	if f.Change == carrel.Deleted {
 		a.Operation = carrel.OpDelete

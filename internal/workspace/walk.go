@@ -5,79 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
 )
-
-// dirRef is an open directory that several items wait to be read from.
-type dirRef struct {
-	fd   int
-	refs atomic.Int32
-	done func() // closes, and gives back the mode it had
-}
-
-func newDirRef(fd int, done func()) *dirRef {
-	d := &dirRef{fd: fd, done: done}
-	d.refs.Store(1)
-	return d
-}
-
-func (d *dirRef) hold() *dirRef {
-	if d != nil {
-		d.refs.Add(1)
-	}
-	return d
-}
-
-func (d *dirRef) drop() {
-	if d != nil && d.refs.Add(-1) == 0 {
-		d.done()
-	}
-}
-
-// side is one side of an item: an entry of an open directory, or nothing.
-type side struct {
-	dir  *dirRef
-	name string
-	st   unix.Stat_t
-}
-
-func (s side) there() bool         { return s.dir != nil }
-func (s side) format() uint32      { return s.st.Mode & unix.S_IFMT }
-func (s side) isDir() bool         { return s.there() && s.format() == unix.S_IFDIR }
-func (s side) permissions() uint32 { return s.st.Mode & 0o7777 }
-
-func (s side) kind() carrel.FileKind {
-	if !s.there() {
-		return carrel.FileNone
-	}
-	switch s.format() {
-	case unix.S_IFREG:
-		return carrel.FileRegular
-	case unix.S_IFLNK:
-		return carrel.FileLink
-	case unix.S_IFDIR:
-		return carrel.FileDir
-	}
-	return carrel.FileSpecial
-}
-
-// item is one path that may be part of a change.
-type item struct {
-	rel      string
-	change   carrel.Alteration
-	after    side
-	before   side
-	was      *copied   // what a copy was made from
-	foreign  []string  // extended attributes that are not overlayfs's
-	withheld *withheld // why it is kept back, if the walk already knows
-}
-
-// withheld is a reason of the workspace itself to keep a path back.
-type withheld struct{ rule, reason string }
 
 // view is one directory of the desk: what its layer holds (up), the directory
 // of the real tree that shows through (through; nil behind an opaque one),
@@ -224,18 +156,6 @@ func lookBefore(before *dirRef, name string) (side, error) {
 	return s, err
 }
 
-func alteration(after, before side) carrel.Alteration {
-	switch {
-	case !after.there():
-		return carrel.Deleted
-	case !before.there():
-		return carrel.Created
-	case after.format() != before.format():
-		return carrel.TypeChanged
-	}
-	return carrel.Modified
-}
-
 // leaf emits what is no directory.
 func (w *walk) leaf(v view, after side, marks overlayMarks, rel string, depth int) error {
 	it := &item{rel: rel, after: after, foreign: marks.foreign}
@@ -373,58 +293,6 @@ func (w *walk) descend(v view, after, before side, marks overlayMarks, rel strin
 		in.through = newDirRef(fd, done)
 	}
 	return in, nil
-}
-
-// gone emits the deletion of name in the real tree, and of all that is in it.
-func (w *walk) gone(dir *dirRef, name, rel string, depth int) error {
-	before, err := lookBefore(dir, name)
-	if err != nil || !before.there() {
-		return err
-	}
-	it := &item{rel: rel, before: before, change: carrel.Deleted}
-	if w.index != nil {
-		known, ok := w.index[rel]
-		if !ok {
-			return nil // the user made it meanwhile
-		}
-		it.was = &known
-	}
-	if isGitName(name) {
-		it.withheld = &withheld{"nested-repository", "it is a repository's git directory"}
-		return w.put(it)
-	}
-	if before.isDir() {
-		if err := w.children(before, rel, depth); err != nil {
-			return err
-		}
-	}
-	return w.put(it)
-}
-
-// children emits the deletion of all that a directory of the tree holds.
-func (w *walk) children(before side, rel string, depth int) error {
-	if depth >= w.limits.Depth {
-		return nil // the directory's own deletion then fails as not empty, and says so
-	}
-	fd, done, err := openTheirDir(before.dir.fd, before.name)
-	if errors.Is(err, unix.EACCES) {
-		return nil // neither the user nor the agent can see what is in it
-	}
-	if err != nil {
-		return fmt.Errorf("entering %s: %w", rel, err)
-	}
-	dir := newDirRef(fd, done)
-	defer dir.drop()
-	names, err := readNames(fd, w.limits.Files)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", rel, err)
-	}
-	for _, name := range names {
-		if err := w.gone(dir, name, path.Join(rel, name), depth+1); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tooDeep reports a path beyond the limits without entering it.
