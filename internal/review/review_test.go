@@ -86,7 +86,7 @@ func TestRenderPutsRiskFirst(t *testing.T) {
 	held.Decision = carrel.Decision{Verdict: carrel.Deny, Rules: []string{"user/no-secrets"}, Reason: "secrets stay"}
 	c.Withheld = []carrel.FileChange{held}
 	text := render(t, c, s, Options{State: "pending", Conflicts: []Conflict{{"a.go", "you changed it"}}})
-	inOrder(t, text, string(c.ID), "pending", "risk       critical: 3 binary, 1 changes-ci", "files      3, 1 created, 1 modified, 1 deleted; 1 more withheld",
+	inOrder(t, text, string(c.ID), "pending", "risk       critical: 3 binary, 1 changes-ci", "files      3: 1 created, 1 modified, 1 deleted; 1 more withheld",
 		"still working", "| Do it", "Withheld", "A secret", "secrets stay", "user/no-secrets", "Conflicts", "a.go", "you changed it",
 		"Files, the most severe first", "critical A ci.yml", "changes-ci: CI runs it with secrets", "M a.go", "D gone",
 		"--- /dev/null", "+++ b/ci.yml", "@@ -0,0 +1 @@", "+on: push", "--- a/a.go", "@@ -1,3 +1,3 @@", " one", "-two", "+2", " three", "+++ /dev/null", "-bye")

@@ -83,7 +83,7 @@ func tally(c *carrel.Change) string {
 	for _, f := range c.Files {
 		n[f.Change]++
 	}
-	parts := []string{fmt.Sprint(len(c.Files))}
+	var parts []string
 	for _, k := range []struct {
 		change carrel.Alteration
 		words  string
@@ -92,7 +92,10 @@ func tally(c *carrel.Change) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n[k.change], k.words))
 		}
 	}
-	s := strings.Join(parts, ", ")
+	s := fmt.Sprint(len(c.Files))
+	if len(parts) > 0 {
+		s += ": " + strings.Join(parts, ", ")
+	}
 	if len(c.Withheld) > 0 {
 		s += fmt.Sprintf("; %d more withheld", len(c.Withheld))
 	}
@@ -124,6 +127,7 @@ func (p *page) withheld(files []carrel.FileChange) {
 	for _, f := range files {
 		p.text("  %s %s %s\n", p.red(mark(f)), name(f.Path), p.dim(kindNote(f)))
 		p.text("      %s%s\n", shown(reason(f.Decision)), rules(f.Decision))
+		p.labels(f.Labels, "      ")
 	}
 }
 
@@ -146,13 +150,21 @@ func (p *page) files(files []carrel.FileChange) {
 	p.text("\n%s\n", p.bold("Files, the most severe first"))
 	for _, f := range files {
 		w := worst(f)
-		p.text("  %s %s %s %s\n", p.severity(w, fmt.Sprintf("%-8s", w)), mark(f), name(f.Path), p.dim(kindNote(f)))
-		for _, l := range f.Labels {
-			p.text("           %s %s\n", p.severity(l.Severity, terminal.Escape(l.Name)+":"), shown(l.Reason))
+		word := string(w)
+		if w.Rank() == 0 {
+			word = "-"
 		}
+		p.text("  %s %s %s %s\n", p.severity(w, fmt.Sprintf("%-8s", word)), mark(f), name(f.Path), p.dim(kindNote(f)))
+		p.labels(f.Labels, "           ")
 		if f.Decision.Asks() && f.Decision.Reason != "" {
 			p.text("           %s %s%s\n", p.yellow("asks:"), shown(f.Decision.Reason), rules(f.Decision))
 		}
+	}
+}
+
+func (p *page) labels(labels []carrel.Label, indent string) {
+	for _, l := range labels {
+		p.text("%s%s %s\n", indent, p.severity(l.Severity, terminal.Escape(l.Name)+":"), shown(l.Reason))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/carrel-dev/carrel"
 )
 
 // attested are trailers by which people vouch for a commit. An agent cannot
@@ -19,8 +21,31 @@ func commitMessage(o BranchOptions) string {
 		text = strings.TrimSpace(attested.ReplaceAllString(plainText(string(c.Message))+"\n", ""))
 	}
 	if text == "" {
-		text = fmt.Sprintf("Apply the work of %s: %d files", c.Run, len(c.Files))
+		text = plainSubject(c)
 	}
 	digest, _ := c.Digest() // it was computed before, to check the grant
 	return fmt.Sprintf("%s\n\nCarrel-Run: %s\nCarrel-Change: %s %s\n", text, c.Run, c.ID, digest)
+}
+
+// maxSubject is as long as a subject is read everywhere.
+const maxSubject = 72
+
+// plainSubject says what a change does, for want of anybody's words.
+func plainSubject(c *carrel.Change) string {
+	if len(c.Files) == 1 {
+		f := c.Files[0]
+		verb := "Update"
+		switch {
+		case f.Kind == carrel.FileNone:
+			verb = "Delete"
+		case f.Before.Kind == carrel.FileNone:
+			verb = "Add"
+		}
+		name := plainText(string(f.Path))
+		if subject := verb + " " + name; len(subject) <= maxSubject && !strings.Contains(name, "\n") {
+			return subject
+		}
+		return verb + " one file"
+	}
+	return fmt.Sprintf("Change %d files", len(c.Files))
 }

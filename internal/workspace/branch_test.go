@@ -119,7 +119,7 @@ func TestBranchBeforeTheFirstCommit(t *testing.T) {
 	if _, err := b.branch("first", b.want("f", "new").change()); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.git("show", "--stat", "--format=%P|%s", "first"); !strings.HasPrefix(got, "|Apply the work of run_") || !strings.Contains(got, " f | 1 +") {
+	if got := b.git("show", "--stat", "--format=%P|%s", "first"); !strings.HasPrefix(got, "|Add f\n") || !strings.Contains(got, " f | 1 +") {
 		t.Errorf("got %s", got)
 	}
 }
