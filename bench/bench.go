@@ -37,7 +37,7 @@ func newBench(o options) (*bench, error) {
 		return nil, err
 	}
 	b.self = b.path("bench")
-	for _, d := range []string{"state", "config", "runtime"} {
+	for _, d := range []string{"state", "data", "config", "runtime"} {
 		if err := os.Mkdir(b.path(d), 0o700); err != nil {
 			return nil, err
 		}
