@@ -27,8 +27,7 @@ demo: build
 	@$(BIN) demo
 
 demo-claude: build
-	@.ci/claude
-	@PATH="$(CURDIR)/.cache/npm/node_modules/.bin:$$PATH" $(BIN) demo --agent claude
+	@PATH="$$(.ci/claude):$$PATH" && export PATH && $(BIN) demo --agent claude
 
 # What the tests use besides Go: installed once, only where it is missing.
 prepare:

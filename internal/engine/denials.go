@@ -4,9 +4,11 @@ package engine
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -162,12 +164,11 @@ func target(a carrel.Action) string {
 }
 
 func destination(a carrel.Action) string {
-	host := a.Host
 	if a.Service != "" {
-		host = a.Service
+		return a.Service
 	}
 	if a.Port == 0 {
-		return host
+		return a.Host
 	}
-	return fmt.Sprintf("%s:%d", host, a.Port)
+	return net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
 }

@@ -1,0 +1,75 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the real main a command of the scripts. It also is the first
+// process of the desks that they start.
+func TestMain(m *testing.M) {
+	if inside() {
+		return
+	}
+	testscript.Main(m, map[string]func(){
+		"carrel": func() { os.Exit(carrelMain()) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Fatal("these scripts need git on the PATH")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setupScript,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"repo": makeRepo, "digest": readDigest},
+	})
+}
+
+// setupScript gives every script a home and a state of its own.
+func setupScript(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	env.Setenv("HOME", home)
+	env.Setenv("XDG_STATE_HOME", filepath.Join(home, ".local/state"))
+	env.Setenv("XDG_DATA_HOME", filepath.Join(home, ".local/share"))
+	env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
+	env.Setenv("NO_COLOR", "1")
+	config := "[user]\n\tname = Ada Example\n\temail = ada@example.com\n[init]\n\tdefaultBranch = main\n"
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o600)
+}
+
+// makeRepo makes a repository of a directory of the script and goes there.
+func makeRepo(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: repo DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	for _, line := range []string{"init -q", "add -A", "commit -q -m base"} {
+		ts.Check(ts.Exec("git", append([]string{"-C", dir}, strings.Fields(line)...)...))
+	}
+	ts.Check(ts.Chdir(args[0]))
+}
+
+// readDigest puts the digest of the newest change into $DIGEST.
+func readDigest(ts *testscript.TestScript, neg bool, _ []string) {
+	ts.Check(ts.Exec("carrel", "review", "--json"))
+	out := ts.ReadFile("stdout")
+	_, rest, ok := strings.Cut(out, `"digest": "sha256:`)
+	if neg || !ok {
+		ts.Fatalf("no digest in %s", out)
+	}
+	ts.Setenv("DIGEST", rest[:64])
+}
