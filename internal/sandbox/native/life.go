@@ -212,6 +212,8 @@ func (d *Desk) relayTerminal() {
 		if err != nil {
 			d.blame(fmt.Errorf("relaying the terminal: %w", err))
 			_ = d.Kill()
+		} else if !d.over() {
+			_ = d.Signal(syscall.SIGHUP) // the user's terminal went away
 		}
 	}()
 }

@@ -97,6 +97,20 @@ func grace(b *bed) {
 	}
 }
 
+func endStopped(b *bed) {
+	s := b.spec("/bin/sh", "-c", "echo ready; kill -STOP $$; echo on")
+	s.Stdout = b.file("out")
+	d := b.mustStart(s)
+	b.waitFor(func() bool { return strings.Contains(b.text(s.Stdout), "ready") })
+	time.Sleep(50 * time.Millisecond)
+	if err := d.Signal(syscall.SIGTERM); err != nil {
+		b.t.Fatal(err)
+	}
+	if exit, err := d.Wait(); err != nil || exit.Code != 143 {
+		b.t.Errorf("exit %+v, %v", exit, err)
+	}
+}
+
 // background is attack D79: outliving the run.
 func background(b *bed) {
 	mark := fmt.Sprintf("%d.%d", 100000+os.Getpid(), time.Now().UnixNano()%1e6)

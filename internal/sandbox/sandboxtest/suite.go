@@ -62,6 +62,8 @@ var cases = []struct {
 
 	{"TerminalOfItsOwn", terminal},
 	{"StopAndContinue", stopAndContinue},
+	{"TerminalGoesAway", hangUp},
+	{"StoppedProgramsCanBeEnded", endStopped},
 
 	{"MemoryLimit", memoryLimit},
 	{"ProcessLimit", processLimit},

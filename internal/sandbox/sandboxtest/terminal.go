@@ -104,3 +104,14 @@ func stopAndContinue(b *bed) {
 		b.t.Errorf("exit %+v, %v: %q", exit, err, view.text())
 	}
 }
+
+// hangUp: a terminal that goes away ends the run.
+func hangUp(b *bed) {
+	s := b.spec("/bin/sh", "-c", "sleep 30")
+	s.Terminal = hostTerminal(b.t)
+	s.Relay = func(context.Context, sandbox.Pty) error { return nil }
+	d := b.mustStart(s)
+	if exit, err := d.Wait(); err != nil || exit.Signal != syscall.SIGHUP {
+		b.t.Errorf("exit %+v, %v", exit, err)
+	}
+}

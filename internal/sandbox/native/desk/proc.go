@@ -18,7 +18,7 @@ var (
 
 // proc mounts a /proc of the desk's own processes.
 func (r *root) proc() error {
-	fd, err := makeFS("proc", noFlags|unix.MOUNT_ATTR_NOEXEC)
+	fd, err := makeFS("proc", ownFlags|unix.MOUNT_ATTR_NOEXEC)
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("the host's /proc is covered in places, as in a container, so that no other can be mounted: %w", err)
 	}
@@ -62,7 +62,7 @@ func (r *root) cover(target, with string) error {
 	case with == "":
 		tree, err = cloneTree(at, "")
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		tree, err = makeFS("tmpfs", noFlags|unix.MOUNT_ATTR_RDONLY, [2]string{"size", "4096"})
+		tree, err = makeFS("tmpfs", ownFlags|unix.MOUNT_ATTR_RDONLY, [2]string{"size", "4096"})
 	default:
 		tree, err = cloneTree(unix.AT_FDCWD, with)
 	}

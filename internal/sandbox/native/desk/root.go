@@ -26,7 +26,7 @@ const (
 	// An inode takes memory that the size does not count.
 	minInodes     = 1 << 14
 	bytesPerInode = 1 << 11
-	noFlags       = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	ownFlags      = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 )
 
 // newRoot mounts an empty root over the host's. Absolute paths still lead to
@@ -35,7 +35,7 @@ func newRoot(tmpSize int64) (*root, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, failed("leaving the host's mount events", err)
 	}
-	fd, err := makeFS("tmpfs", noFlags, [2]string{"source", "carrel"}, [2]string{"mode", "0755"}, [2]string{"size", strconv.Itoa(rootSize)})
+	fd, err := makeFS("tmpfs", ownFlags, [2]string{"source", "carrel"}, [2]string{"mode", "0755"}, [2]string{"size", strconv.Itoa(rootSize)})
 	if err != nil {
 		return nil, failed("making the root", err)
 	}
@@ -133,7 +133,7 @@ func (r *root) tmpfs(target string, mode uint32, size int64, attrs int) error {
 	if size == 0 {
 		size = r.tmpSize
 	}
-	fd, err := makeFS("tmpfs", attrs|noFlags, [2]string{"source", "carrel"},
+	fd, err := makeFS("tmpfs", attrs|ownFlags, [2]string{"source", "carrel"},
 		[2]string{"mode", "0" + strconv.FormatUint(uint64(mode), 8)}, [2]string{"size", strconv.FormatInt(size, 10)},
 		[2]string{"nr_inodes", strconv.FormatInt(max(minInodes, size/bytesPerInode), 10)})
 	if err != nil {

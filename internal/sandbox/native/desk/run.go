@@ -286,6 +286,9 @@ func (a agent) obey(m Message) {
 	switch m.Kind {
 	case Pass:
 		_ = unix.Kill(-a.pid, unix.Signal(m.Code))
+		if sig := unix.Signal(m.Code); sig == unix.SIGTERM || sig == unix.SIGHUP {
+			_ = unix.Kill(-a.pid, unix.SIGCONT) // a stopped program would not hear it
+		}
 	case Continue:
 		if a.tty >= 0 {
 			_ = unix.IoctlSetPointerInt(a.tty, unix.TIOCSPGRP, a.pid)
