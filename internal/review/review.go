@@ -36,6 +36,10 @@ type Options struct {
 type Conflict struct {
 	Path   carrel.Text
 	Reason string
+	// If ThreeWay, what the base commit has and what the tree has now, with
+	// contents that can be read: the user's own difference is shown.
+	ThreeWay   bool
+	Base, Ours carrel.FileState
 }
 
 // Render writes the change for a terminal. The error is that of the writer:
@@ -47,7 +51,7 @@ func Render(w io.Writer, c *carrel.Change, blobs Blobs, o Options) error {
 		return err
 	}
 	p.withheld(c.Withheld)
-	p.conflicts(o.Conflicts)
+	p.conflicts(o.Conflicts, blobs)
 	files := bySeverity(c.Files)
 	p.files(files)
 	for i := range files {

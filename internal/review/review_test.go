@@ -85,9 +85,9 @@ func TestRenderPutsRiskFirst(t *testing.T) {
 	held := file("secret", carrel.Created, none, s.file("x"))
 	held.Decision = carrel.Decision{Verdict: carrel.Deny, Rules: []string{"user/no-secrets"}, Reason: "secrets stay"}
 	c.Withheld = []carrel.FileChange{held}
-	text := render(t, c, s, Options{State: "pending", Conflicts: []Conflict{{"a.go", "you changed it"}}})
+	text := render(t, c, s, Options{State: "pending", Conflicts: []Conflict{{Path: "a.go", Reason: "you changed it", ThreeWay: true, Base: s.file("one\ntwo\nthree\n"), Ours: s.file("one\nzwei\nthree\n")}}})
 	inOrder(t, text, string(c.ID), "pending", "risk       critical: 3 binary, 1 changes-ci", "files      3: 1 created, 1 modified, 1 deleted; 1 more withheld",
-		"still working", "| Do it", "Withheld", "A secret", "secrets stay", "user/no-secrets", "Conflicts", "a.go", "you changed it",
+		"still working", "| Do it", "Withheld", "A secret", "secrets stay", "user/no-secrets", "Conflicts", "a.go", "you changed it", "yours is:", "-two", "+zwei",
 		"Files, the most severe first", "critical A ci.yml", "changes-ci: CI runs it with secrets", "M a.go", "D gone",
 		"--- /dev/null", "+++ b/ci.yml", "@@ -0,0 +1 @@", "+on: push", "--- a/a.go", "@@ -1,3 +1,3 @@", " one", "-two", "+2", " three", "+++ /dev/null", "-bye")
 	if strings.Contains(text, "\x1b") {
@@ -130,7 +130,7 @@ func TestNothingFromTheDeskIsRaw(t *testing.T) {
 	evil := []string{"\x1b]52;c;ZXZpbA==\x07", "\x1b[2J\x1b[H", "\r", "\x9b31m", "\u202e", "\u2066", "\u200b", "\ufeff", "\b\b\b", "\x1b]8;;http://evil\x07", "\u2028", "\x85", "\xff\xfe", "\U000e0041"}
 	for _, e := range evil {
 		s := contents{}
-		nasty := "x" + e + "y"
+		nasty := "left" + e + "right"
 		f := file("dir/"+nasty, carrel.Modified, s.file("old"+nasty+"\n"), s.file("new"+nasty+"\n"+nasty), carrel.Label{Name: "label" + nasty, Severity: carrel.SeverityHigh, Reason: nasty})
 		f.Decision = carrel.Decision{Verdict: carrel.Ask, Reason: nasty, Rules: []string{nasty}}
 		c := change(f, file(nasty, carrel.Created, none, link(nasty)))
@@ -138,7 +138,7 @@ func TestNothingFromTheDeskIsRaw(t *testing.T) {
 		c.Base.Commit = strings.ToValidUTF8(nasty, "?")
 		c.Risk.Counts = map[string]int{nasty: 1}
 		c.Withheld = []carrel.FileChange{f}
-		o := Options{Conflicts: []Conflict{{carrel.Text(nasty), nasty}}}
+		o := Options{Conflicts: []Conflict{{Path: carrel.Text(nasty), Reason: nasty, ThreeWay: true, Base: s.file(nasty), Ours: s.file(nasty + nasty)}}}
 		text := render(t, c, s, o)
 		if strings.Contains(text, e) {
 			t.Errorf("%q is shown raw in:\n%q", e, text)
@@ -148,7 +148,7 @@ func TestNothingFromTheDeskIsRaw(t *testing.T) {
 				t.Errorf("with %q: %U is shown raw", e, r)
 			}
 		}
-		if strings.Count(text, "xy") > 0 {
+		if strings.Contains(text, "leftright") {
 			t.Errorf("with %q: it vanished", e)
 		}
 		doc, err := JSON(c, "pending")

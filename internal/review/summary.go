@@ -131,13 +131,24 @@ func (p *page) withheld(files []carrel.FileChange) {
 	}
 }
 
-func (p *page) conflicts(conflicts []Conflict) {
+// conflicts lists what stands against the change, and beside it what the user
+// did since, where that is known: the agent's side follows with the files.
+func (p *page) conflicts(conflicts []Conflict, blobs Blobs) {
 	if len(conflicts) == 0 {
 		return
 	}
 	p.text("\n%s\n", p.bold("Conflicts: applying to the tree would refuse all of the change now"))
 	for _, c := range conflicts {
 		p.text("  %s %s\n      %s\n", p.red("!"), name(c.Path), shown(c.Reason))
+		if !c.ThreeWay {
+			continue
+		}
+		p.text("      since the base commit, yours is:\n")
+		yours := carrel.FileChange{Path: c.Path, Change: carrel.Modified, FileState: c.Ours, Before: c.Base}
+		if c.Ours.Kind == carrel.FileNone {
+			yours.Change = carrel.Deleted
+		}
+		p.diff(&yours, blobs)
 	}
 }
 
