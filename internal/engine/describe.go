@@ -12,6 +12,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/view"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
@@ -51,7 +52,8 @@ func (v *visit) describe() error {
 		Profile: v.profile.Name, Command: v.plan.Args, Program: v.plan.Program, Dir: v.plan.Dir,
 		Workspace: v.ws.Root(), Staging: v.seat.Staging(), HomeKept: v.keepsHome(),
 		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Limits: v.limits,
-		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes, Warnings: v.warnings(),
+		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes,
+		Warnings: append(v.warnings(), v.visibleSecrets()...),
 	}
 	for _, r := range v.grants.Rules {
 		d.Egress = append(d.Egress, reach{r.String(), "host level"})
@@ -166,6 +168,26 @@ func (v *visit) handedOver() []string {
 		out = append(out, v.profile.Login)
 	}
 	return out
+}
+
+// nameSecrets says before the run what was handed in that looks like a secret.
+func (v *visit) nameSecrets() {
+	for _, name := range v.plan.Handed {
+		fmt.Fprintf(v.e.host.Stderr, "carrel: %s looks like a secret, and the agent will have it\n", terminal.Escape(name))
+	}
+}
+
+// visibleSecrets names files of the workspace that tend to hold secrets and
+// that the agent can read.
+func (v *visit) visibleSecrets() []string {
+	found, more := view.VisibleSecrets(v.ws.Root(), append(values(v.settings.Hide), v.opts.Hide...))
+	if len(found) == 0 {
+		return nil
+	}
+	if more {
+		found = append(found, "…")
+	}
+	return []string{"the agent can read files that tend to hold secrets: " + strings.Join(found, ", ") + " (--hide PATH makes them empty inside)"}
 }
 
 // warnings are what the user may want to know before and after the run.

@@ -24,6 +24,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	v.result.Ended, v.result.ExitCode = time.Now().UTC(), exit.Code
 	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
 	v.result.Traffic = door.Counts()
+	v.result.Warnings = append(v.result.Warnings, v.visibleSecrets()...)
 	var start *sandbox.StartError
 	if errors.As(cause, &start) {
 		v.result.ExitCode = start.Code
@@ -89,7 +90,7 @@ func (v *visit) info() carrel.RunInfo {
 func (v *visit) closeRecord(ctx context.Context) error {
 	info := v.info()
 	info.ExitCode, info.Enforcement = v.result.ExitCode, v.result.Enforcement
-	info.Lost = v.result.Traffic["lost"]
+	info.Lost = v.result.Traffic["refused_untold"]
 	err := v.log.Append(ctx, carrel.Record{Kind: carrel.KindRunEnd, Run: v.id, RunInfo: &info, Counts: v.result.Traffic})
 	if err != nil {
 		return err

@@ -58,9 +58,7 @@ func (v *visit) request() view.Request {
 		GitName: v.identity.Name, GitEmail: v.identity.Email,
 		Briefing: v.briefing(),
 	}
-	if v.keepsHome() {
-		r.HomeDir = v.seat.Home()
-	}
+	r.HomeDir = v.homeDir()
 	r.Files = v.profileFiles(r.Briefing)
 	return r
 }
@@ -146,12 +144,28 @@ func (v *visit) profileFiles(b view.Briefing) []sandbox.Mount {
 	return out
 }
 
-// fillHome puts settings, never credentials, into a kept home.
+// homeDir is where the desk's home lies on the host: kept at the desk, thrown
+// away with the run, or, where nothing is to be filled in, in memory ("").
+func (v *visit) homeDir() string {
+	switch {
+	case v.keepsHome():
+		return v.seat.Home()
+	case len(v.profile.Home.Fill) > 0:
+		return filepath.Join(v.runDir, "home")
+	}
+	return ""
+}
+
+// fillHome puts settings, never credentials, into the home.
 func (v *visit) fillHome() error {
-	if !v.keepsHome() {
+	home := v.homeDir()
+	if home == "" {
 		return nil
 	}
-	written, err := v.profile.FillHome(v.e.host.Home, v.seat.Home(), v.ws.Root())
+	if err := v.makePrivate(home); err != nil {
+		return err
+	}
+	written, err := v.profile.FillHome(v.e.host.Home, home, v.ws.Root())
 	if err != nil {
 		return fmt.Errorf("filling the desk's home: %w", err)
 	}
@@ -218,6 +232,9 @@ func (v *visit) spec(door *egress.Door) sandbox.Spec {
 		Limits: v.limits, DiskPaths: append(v.seat.DiskPaths(), v.e.state("caches", v.ws.Key())),
 		RuntimeDir: v.runDir, Stdin: h.Stdin, Stdout: h.Stdout, Stderr: h.Stderr,
 		Attach: func(ctx context.Context, s sandbox.Sockets) error { return door.Attach(ctx, egress.Sockets(s)) },
+	}
+	if v.screen != nil {
+		s.Stdout, s.Stderr = v.screen.out, v.screen.err
 	}
 	if v.interactive() {
 		s.Terminal = h.Stdin

@@ -54,6 +54,7 @@ type visit struct {
 	who      native.Identity
 	log      *audit.Log
 	runDir   string
+	screen   *screen // nil: nothing of the desk goes to a terminal unfiltered
 	denials  denials
 	result   RunResult
 }
@@ -274,6 +275,11 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	v.begin()
+	v.nameSecrets()
+	if v.screen, err = v.openScreen(); err != nil {
+		return 125, err
+	}
+	defer v.screen.close()
 	if err := v.e.saveRun(&v.result); err != nil { // so that it can be seen while it goes on
 		return 125, err
 	}
@@ -339,6 +345,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	quiet := v.watchQuiet(ctx, g)
 	exit, err := desk.Wait()
 	quiet()
+	v.screen.close()
 	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
 	return exit, err
 }
