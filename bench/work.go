@@ -198,7 +198,7 @@ func (b *bench) place(job string) (string, error) {
 func (b *bench) onTmpfs(wrap func([]string) once) func([]string) once {
 	return func(args []string) once {
 		o := wrap(args)
-		o.Env = append(o.Env, "XDG_STATE_HOME="+filepath.Join(filepath.Dir(o.Dir), "state"))
+		o.Env = append(o.Env, "XDG_STATE_HOME="+filepath.Join(filepath.Dir(o.Dir), "state"), "XDG_DATA_HOME="+filepath.Join(filepath.Dir(o.Dir), "data"))
 		return o
 	}
 }
