@@ -14,7 +14,7 @@ func (d *Desk) inForce() []carrel.Enforcement {
 	out := []carrel.Enforcement{
 		enforced(carrel.ControlFiles, "a root of its own in a mount namespace; what is shown read-only is mounted so"),
 		d.stagingInForce(),
-		enforced(carrel.ControlProcesses, "pid and ipc namespaces; PID 1 cannot be dumped or traced"),
+		enforced(carrel.ControlProcesses, "pid and ipc namespaces; PID 1, started from "+d.imageFrom+", cannot be dumped or traced"),
 		enforced(carrel.ControlPrivilege, fmt.Sprintf("host user %d, no capability, no_new_privs", d.id.Outside)),
 		enforced(carrel.ControlSyscalls, "seccomp table"),
 		landlockLevel(d.landlock),

@@ -1,11 +1,12 @@
 package native
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,22 +51,24 @@ func aside(f *os.File) (*os.File, error) {
 }
 
 func openImage(installDir string) (*os.File, string, error) {
-	b, err := initbin.ReadFile("initbin/" + desk.Name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := fs.Stat(initbin, embedded); errors.Is(err, fs.ErrNotExist) {
 		f, err := os.Open("/proc/self/exe")
 		return f, "carrel itself, started again (slower; built without make)", err
 	}
+	if installDir != "" {
+		if f, err := installed(installDir); err == nil {
+			return f, "an installed file", nil
+		}
+	}
+	b, err := initbin.ReadFile(embedded)
 	if err != nil {
 		return nil, "", err
 	}
-	if installDir != "" {
-		if f, err := installed(installDir, b); err == nil {
-			return f, "installed program", nil
-		}
-	}
 	f, err := inMemory(b)
-	return f, "program in sealed memory", err
+	return f, "sealed memory", err
 }
+
+const embedded = "initbin/" + desk.Name
 
 // inMemory puts the program in a sealed anonymous file.
 func inMemory(b []byte) (*os.File, error) {
@@ -95,30 +98,31 @@ func seal(f *os.File) error {
 
 // installed returns the program from dir, where it is written first if need
 // be. Hashing it at every start would cost as much as it saves: the digest is
-// checked once, and then the inode and its change time, which nobody but root
-// can set, show that it is still the same file.
-func installed(dir string, b []byte) (*os.File, error) {
-	sum := sha256Of()
-	name := filepath.Join(dir, desk.Name+"-"+sum(b)[:16])
-	if f, err := openStamped(name); err == nil {
+// checked once, and then inodes and change times, which nobody but root can
+// set, show that it and the carrel that wrote it are still the same files.
+func installed(dir string) (*os.File, error) {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer self.Close()
+	writer, err := stamp(self)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, desk.Name)
+	if f, err := openStamped(name, writer); err == nil {
 		return f, nil
 	}
-	return install(dir, name, b, sum(b))
-}
-
-func sha256Of() func([]byte) string {
-	var memo string
-	return func(b []byte) string {
-		if memo == "" {
-			s := sha256.Sum256(b)
-			memo = hex.EncodeToString(s[:])
-		}
-		return memo
+	b, err := initbin.ReadFile(embedded)
+	if err != nil {
+		return nil, err
 	}
+	return install(dir, name, writer, b)
 }
 
 // openStamped opens the program if it is the one that was stamped.
-func openStamped(name string) (*os.File, error) {
+func openStamped(name, writer string) (*os.File, error) {
 	want, err := os.ReadFile(name + ".stamp")
 	if err != nil {
 		return nil, err
@@ -129,13 +133,14 @@ func openStamped(name string) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), name)
 	got, err := stamp(f)
-	if err != nil || got != string(want) {
+	if err != nil || got+writer != string(want) {
 		f.Close()
-		return nil, fmt.Errorf("%s was changed since it was installed", name)
+		return nil, fmt.Errorf("%s is not what was installed", name)
 	}
 	return f, nil
 }
 
+// stamp says which file this is, in which state.
 func stamp(f *os.File) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -144,12 +149,12 @@ func stamp(f *os.File) (string, error) {
 	return fmt.Sprintf("%d %d %d %d.%09d\n", st.Dev, st.Ino, st.Size, st.Ctim.Sec, st.Ctim.Nsec), nil
 }
 
-// install writes the program and stamps it.
-func install(dir, name string, b []byte, sum string) (*os.File, error) {
+// install writes the program, checks what was written and stamps it.
+func install(dir, name, writer string, b []byte) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	tmp, err := os.CreateTemp(dir, desk.Name+"-*")
+	tmp, err := os.CreateTemp(dir, desk.Name+".new-*")
 	if err != nil {
 		return nil, err
 	}
@@ -162,13 +167,12 @@ func install(dir, name string, b []byte, sum string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := verify(f, sum); err != nil {
-		f.Close()
-		return nil, err
-	}
 	s, err := stamp(f)
 	if err == nil {
-		err = os.WriteFile(name+".stamp", []byte(s), 0o600)
+		err = verify(f, sha256.Sum256(b))
+	}
+	if err == nil {
+		err = os.WriteFile(name+".stamp", []byte(s+writer), 0o600)
 	}
 	if err != nil {
 		f.Close()
@@ -177,16 +181,12 @@ func install(dir, name string, b []byte, sum string) (*os.File, error) {
 	return f, nil
 }
 
-func verify(f *os.File, sum string) error {
-	st, err := f.Stat()
-	if err != nil {
+func verify(f *os.File, want [sha256.Size]byte) error {
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<30)); err != nil {
 		return err
 	}
-	b := make([]byte, st.Size())
-	if _, err := f.ReadAt(b, 0); err != nil {
-		return err
-	}
-	if got := sha256.Sum256(b); hex.EncodeToString(got[:]) != sum {
+	if !bytes.Equal(h.Sum(nil), want[:]) {
 		return fmt.Errorf("%s does not have its digest", f.Name())
 	}
 	return nil

@@ -30,6 +30,7 @@ type Desk struct {
 	streams   *streams
 	diagnosis diagnosis
 	watch     *watch
+	imageFrom string // where PID 1's program came from
 	// memoryNote says why memory is watched instead of held, if it is.
 	memoryNote string
 	// cutOff says that the last run with these layers did not end in order.

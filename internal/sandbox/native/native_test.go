@@ -2,6 +2,7 @@ package native_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -27,3 +28,17 @@ func TestMain(m *testing.M) {
 func TestSuite(t *testing.T) { sandboxtest.Run(t, tier()) }
 
 func TestSuiteAsOrdinaryUser(t *testing.T) { sandboxtest.Ordinary(t, "TestSuite") }
+
+// Containers cover parts of /proc; the kernel then allows no other.
+func TestCoveredProcIsRefusedWithTheReason(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can cover a part of /proc to try it")
+	}
+	out := sandboxtest.Probe(t, "unshare", "--mount", "sh", "-c", `mount --bind /dev/null /proc/timer_list && exec "$@"`, "sh")
+	if !strings.HasPrefix(out, "not files: mounting /proc: the host's /proc is covered") || !strings.Contains(out, "systempaths=unconfined") {
+		t.Error(out)
+	}
+	if out := sandboxtest.Probe(t, "unshare", "--mount"); !strings.HasPrefix(out, "enforced files") {
+		t.Errorf("with a whole /proc: %s", out)
+	}
+}

@@ -34,6 +34,7 @@ func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 	if err != nil {
 		return nil, asStartError(err)
 	}
+	d.imageFrom = t.image.how
 	if err := d.begin(ctx); err != nil {
 		d.abort()
 		return nil, asStartError(d.withDiagnosis(err))

@@ -267,6 +267,15 @@ func nestedSandboxes(b *bed) {
 	}
 }
 
+// insideItself is attack D82 too: no desk can be built at a desk, and the
+// refusal says why and what to do.
+func insideItself(b *bed) {
+	out, errs, _ := b.run(b.spec(probePath, "probe", "tier"))
+	if !strings.HasPrefix(out, "not ") || !strings.Contains(out, "user namespaces") || !strings.Contains(out, "fix: ") {
+		b.t.Errorf("got %q %s", out, errs)
+	}
+}
+
 func debuggers(b *bed) {
 	need(b.t, "gdb")
 	out := b.sh(`gdb -q -nx -batch -ex "break *main" -ex run -ex "info registers rip pc" -ex continue --args /probe probe ids 2>&1; exit 0`)

@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,6 +50,30 @@ func (b *bed) controls(list []carrel.Enforcement) {
 	if seen[carrel.ControlMemory].Level == carrel.NotEnforced || seen[carrel.ControlExec].Level != carrel.NotEnforced {
 		b.t.Errorf("memory %+v, exec %+v", seen[carrel.ControlMemory], seen[carrel.ControlExec])
 	}
+}
+
+// probeTier prints what a tier says of the place where it is.
+func probeTier(tier sandbox.Tier) int {
+	for _, e := range tier.Probe(context.Background()) {
+		fmt.Printf("%s %s: %s fix: %s\n", e.Level, e.Control, e.How, e.Fix)
+	}
+	return 0
+}
+
+// Probe runs Main's probe of the tier under a command that changes the
+// machine, such as unshare, and returns what the tier said.
+func Probe(t *testing.T, command ...string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(command[1:], self, "probe", "tier")
+	out, err := exec.Command(command[0], args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
 }
 
 // supervise is a supervisor that waits to be killed.

@@ -54,6 +54,7 @@ var cases = []struct {
 	{"NoCapabilities", capabilities},
 	{"PrivilegeHelpers", privilegeHelpers},
 	{"NestedSandboxes", nestedSandboxes},
+	{"TheProductInsideItself", insideItself},
 	{"DebuggersWork", debuggers},
 
 	{"NetworkIsLoopbackOnly", loopbackOnly},
@@ -93,6 +94,9 @@ func Main(tier func() sandbox.Tier) (code int, done bool) {
 	}
 	switch os.Args[1] {
 	case "probe":
+		if os.Args[2] == "tier" {
+			return probeTier(tier()), true
+		}
 		return probe(os.Args[2], os.Args[3:]), true
 	case "supervise":
 		return supervise(tier(), os.Args[2]), true
