@@ -219,10 +219,17 @@ func TestUserEditsDuringTheApply(t *testing.T) {
 	for name, edit := range map[string]func(b *applyBench){
 		"write":       func(b *applyBench) { b.lay("z", "mine") },
 		"same length": func(b *applyBench) { b.lay("z", "OLD") },
-		"create":      func(b *applyBench) { b.lay("zz", "mine") },
-		"delete":      func(b *applyBench) { _ = os.Remove(filepath.Join(b.root, "z")) },
-		"mkdir":       func(b *applyBench) { _ = os.Remove(filepath.Join(b.root, "z")); b.lay("z/x", "mine") },
-		"fill":        func(b *applyBench) { b.lay("d/x", "mine") },
+		"same length and time": func(b *applyBench) {
+			info, err := os.Stat(filepath.Join(b.root, "z"))
+			b.lay("z", "OLD")
+			if err = errors.Join(err, os.Chtimes(filepath.Join(b.root, "z"), info.ModTime(), info.ModTime())); err != nil {
+				b.t.Error(err)
+			}
+		},
+		"create": func(b *applyBench) { b.lay("zz", "mine") },
+		"delete": func(b *applyBench) { _ = os.Remove(filepath.Join(b.root, "z")) },
+		"mkdir":  func(b *applyBench) { _ = os.Remove(filepath.Join(b.root, "z")); b.lay("z/x", "mine") },
+		"fill":   func(b *applyBench) { b.lay("d/x", "mine") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newApplyBench(t, map[string]string{"a": "old", "z": "old", "d/": ""}).want("a", "new").want("z", "new").want("zz", "new").want("d", "")
