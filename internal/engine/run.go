@@ -341,13 +341,19 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	}
 	stop := v.passSignals(ctx, desk)
 	defer stop()
-	go v.policy.Warm() // for the files of the change, while the agent works
+	defer v.warmLater()()
 	quiet := v.watchQuiet(ctx, g)
 	exit, err := desk.Wait()
 	quiet()
 	v.screen.close()
 	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
 	return exit, err
+}
+
+// warmLater compiles the policy for the files of the change while the agent
+// works, unless the agent is gone before that is worth it.
+func (v *visit) warmLater() (stop func() bool) {
+	return time.AfterFunc(200*time.Millisecond, func() { v.policy.Warm() }).Stop
 }
 
 // interactive reports whether a person is at both ends of the run.

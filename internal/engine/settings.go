@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -63,7 +64,7 @@ func (e *Engine) userSource() config.Source {
 // addRepository adds what the repository's configuration at the base commit
 // narrows, and what it grants if the user has accepted that.
 func (e *Engine) addRepository(ctx context.Context, s *settings, ws *workspace.Workspace, repo *git.Repo) error {
-	file, err := repositoryConfig(ctx, repo)
+	file, err := e.repositoryConfig(ctx, repo)
 	if err != nil || file == nil {
 		return err
 	}
@@ -84,13 +85,21 @@ func (e *Engine) addRepository(ctx context.Context, s *settings, ws *workspace.W
 
 func (e *Engine) trust() *config.Trust { return config.OpenTrust(e.state("trust.json")) }
 
-// repositoryConfig reads .carrel/config.yaml as the base commit has it.
-func repositoryConfig(ctx context.Context, repo *git.Repo) (*config.File, error) {
+// repositoryConfig reads .carrel/config.yaml as the base commit has it. That a
+// commit has none is remembered: a commit's name covers its content, and most
+// have none, so that most runs need no git.
+func (e *Engine) repositoryConfig(ctx context.Context, repo *git.Repo) (*config.File, error) {
 	if repo == nil || repo.Head == "" {
+		return nil, nil
+	}
+	none := e.state("plain-commits", repo.Head)
+	if _, err := os.Lstat(none); err == nil {
 		return nil, nil
 	}
 	raw, err := repo.ReadFile(ctx, repo.Head, config.RepositoryPath)
 	if errors.Is(err, fs.ErrNotExist) {
+		_ = os.MkdirAll(filepath.Dir(none), 0o700) // what is not remembered is looked up again
+		_ = os.WriteFile(none, nil, 0o600)
 		return nil, nil
 	}
 	if err != nil {

@@ -25,7 +25,7 @@ func (e *Engine) Trust(ctx context.Context, opts TrustOptions) error {
 	if err != nil {
 		return err
 	}
-	file, err := repositoryConfig(ctx, repo)
+	file, err := e.repositoryConfig(ctx, repo)
 	if err != nil {
 		return err
 	}
