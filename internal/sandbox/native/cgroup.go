@@ -25,6 +25,7 @@ type place struct {
 
 // newCgroup makes a group that holds memory bytes and puts pid in it.
 func newCgroup(run string, pid int, memory int64) (*cgroup, error) {
+	reapGroups()
 	var problems []error
 	for _, p := range memoryPlaces("/proc/self/cgroup", "/proc/self/mountinfo") {
 		g := &cgroup{dir: filepath.Join(p.dir, groupPrefix+strconv.Itoa(os.Getpid())+"-"+run), v2: p.v2}

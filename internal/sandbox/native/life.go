@@ -3,13 +3,10 @@ package native
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -191,35 +188,6 @@ func (d *Desk) abort() {
 	}
 	d.closeAll()
 }
-
-// takeTerminal accepts the desk's pty and gives it the user's window size.
-func (d *Desk) takeTerminal(fd int) error {
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return err
-	}
-	d.master = os.NewFile(uintptr(fd), "pty")
-	size, err := unix.IoctlGetWinsize(int(d.spec.Terminal.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return nil //nolint:nilerr // not a terminal: the relay knows what to do with it
-	}
-	return wrap("sizing the desk's terminal", unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size))
-}
-
-func (d *Desk) relayTerminal() {
-	d.relayed = make(chan struct{})
-	go func() {
-		defer close(d.relayed)
-		err := d.spec.Relay(d.life, sandbox.Pty{Master: d.master, Stopped: d.stopped, Continue: d.resume})
-		if err != nil {
-			d.blame(fmt.Errorf("relaying the terminal: %w", err))
-			_ = d.Kill()
-		} else if !d.over() {
-			_ = d.Signal(syscall.SIGHUP) // the user's terminal went away
-		}
-	}()
-}
-
-func (d *Desk) resume() error { return d.link.Send(desk.Message{Kind: desk.Continue}) }
 
 // Signal implements sandbox.Desk. After SIGTERM, or SIGHUP, everything is
 // ended when the time of grace is over.

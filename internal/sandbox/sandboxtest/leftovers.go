@@ -117,8 +117,17 @@ func supervisorKilled(b *bed) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	b.waitFor(func() bool { return len(processesWith(mark)) == 0 })
-	if out := b.sh("cat work"); out != "done\n" { // the desk can be used again, with what was done at it
+	// The desk can be used again, with what was done at it, and its next start
+	// removes what was left.
+	next := b.spec("/bin/cat", "work")
+	next.Limits.Memory = 1 << 30
+	if out, _, _ := b.run(next); out != "done\n" {
 		b.t.Errorf("the next run finds %q", out)
+	}
+	for _, depth := range []string{"*", "*/*", "*/*/*", "*/*/*/*"} {
+		if left, _ := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/%s/carrel-%d-*", depth, cmd.Process.Pid)); len(left) > 0 {
+			b.t.Errorf("left over: %v", left)
+		}
 	}
 }
 

@@ -1,0 +1,173 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// begin carries the desk from its first sign of life to the program's start.
+func (d *Desk) begin(ctx context.Context) error {
+	go d.hear()
+	if err := d.prepareWatch(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var pending sync.WaitGroup
+	defer pending.Wait()
+	defer cancel()
+	results := make(chan error, 2) // of what goes on beside: mounts and Attach
+	waiting := 1                   // for Ready, and for each of them
+	beside := func(f func() error) {
+		waiting++
+		pending.Add(1)
+		go func() {
+			defer pending.Done()
+			results <- f()
+		}()
+	}
+	if d.id.Borrowed {
+		beside(d.handMounts)
+	}
+	if d.spec.Attach != nil {
+		waiting++ // until Networked
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-results:
+			if err != nil {
+				return err
+			}
+			waiting--
+		case m, ok := <-d.heard:
+			if !ok {
+				return errors.New("PID 1 of the desk ended before the program started")
+			}
+			began, err := d.building(ctx, m, beside, &waiting)
+			if began || err != nil {
+				return err
+			}
+		}
+		if waiting == 0 {
+			waiting = -1
+			if err := d.goAhead(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// building handles one message of a desk whose program does not run yet.
+func (d *Desk) building(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) (began bool, err error) {
+	switch {
+	case m.Kind == desk.Networked && d.spec.Attach != nil && len(m.Files) >= 4 && !d.networked:
+		d.networked = true
+		sockets := d.sockets(m.Files)
+		beside(func() error { return wrap("attaching the network", d.spec.Attach(ctx, sockets)) })
+		*waiting--
+	case m.Kind == desk.Terminal && d.spec.Terminal != nil && len(m.Files) == 1 && d.master == nil:
+		return false, d.takeTerminal(m.Files[0])
+	case m.Kind == desk.Listening && len(m.Files) <= 1:
+		select {
+		case d.listening <- m:
+		default:
+			desk.CloseAll(m.Files)
+			return false, errUnexpected
+		}
+	case m.Kind == desk.Ready && *waiting > 0 && !d.ready && len(m.Files) == 0:
+		d.ready, d.landlock = true, int(m.Code)
+		*waiting--
+	case m.Kind == desk.Begun && *waiting < 0:
+		return true, nil
+	case m.Kind == desk.Failed:
+		return false, startError(m)
+	default:
+		desk.CloseAll(m.Files)
+		return false, errUnexpected
+	}
+	return false, nil
+}
+
+var errUnexpected = errors.New("unexpected message on the desk's control socket")
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// startError turns PID 1's report into an error with the right exit code.
+func startError(m desk.Message) error {
+	code := int(m.Code)
+	if code != 126 && code != 127 {
+		code = codeOwn
+	}
+	s := &sandbox.StartError{Code: code, Err: errors.New(m.Text)}
+	switch {
+	case appArmorRestricts():
+		s.Fix = "carrel doctor --fix"
+	case strings.Contains(m.Text, "/proc is covered"):
+		s.Fix = "run Carrel on the host, or start the container with --security-opt systempaths=unconfined"
+	}
+	return s
+}
+
+// goAhead starts the relay of the terminal and lets the program start.
+func (d *Desk) goAhead() error {
+	d.closeListening()
+	if d.spec.Terminal != nil {
+		if d.master == nil {
+			return errUnexpected
+		}
+		d.relayTerminal()
+	}
+	d.watch.start()
+	return d.link.Send(desk.Message{Kind: desk.Go})
+}
+
+// sockets wraps what the desk opened.
+func (d *Desk) sockets(fds []int) sandbox.Sockets {
+	files := make([]*os.File, 5)
+	for i, name := range []string{"tcp", "dns", "dns-tcp", "route", "netfilter"} {
+		if i < len(fds) {
+			files[i] = os.NewFile(uintptr(fds[i]), name)
+		}
+	}
+	return sandbox.Sockets{TCP: files[0], DNS: files[1], DNSTCP: files[2], Route: files[3], Netfilter: files[4], Listen: d.listen}
+}
+
+// listen asks PID 1 for one more socket.
+func (d *Desk) listen(addr string) (*os.File, error) {
+	d.asking.Lock()
+	defer d.asking.Unlock()
+	if d.closed {
+		return nil, errors.New("the program has started: no more sockets")
+	}
+	if err := d.link.Send(desk.Message{Kind: desk.Listen, Text: "tcp " + addr}); err != nil {
+		return nil, fmt.Errorf("listening on %s inside: %w", addr, err)
+	}
+	select {
+	case m := <-d.listening:
+		if len(m.Files) == 1 {
+			return os.NewFile(uintptr(m.Files[0]), addr), nil
+		}
+		return nil, errors.New(m.Text)
+	case <-d.process.reaped:
+		return nil, errors.New("the desk is gone")
+	}
+}
+
+func (d *Desk) closeListening() {
+	d.asking.Lock()
+	d.closed = true
+	d.asking.Unlock()
+}
