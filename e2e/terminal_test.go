@@ -1,0 +1,169 @@
+//go:build linux
+
+package e2e
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// screen is a program in a real terminal.
+type screen struct {
+	*host
+	socket string
+}
+
+func (h *host) screen(args ...string) *screen {
+	h.Helper()
+	s := &screen{h, filepath.Join(h.dir, "tmux")}
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+	}
+	script := h.write("screen.sh", strings.Join(quoted, " ")+"\necho \"exit=$?\"\nexec bash --norc\n")
+	r := s.tmux("new-session", "-d", "-x", "120", "-y", "40", "bash "+script)
+	if r.code != 0 {
+		h.Fatalf("tmux: %s", r)
+	}
+	h.Cleanup(func() { s.tmux("kill-server") })
+	return s
+}
+
+func (s *screen) tmux(args ...string) result {
+	s.Helper()
+	return s.start("", "tmux", append([]string{"-S", s.socket, "-f", "/dev/null"}, args...)...)
+}
+
+func (s *screen) keys(keys ...string) {
+	s.Helper()
+	for _, k := range keys {
+		s.tmux("send-keys", k)
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (s *screen) text() string {
+	s.Helper()
+	return s.tmux("capture-pane", "-p", "-S", "-200").out
+}
+
+// await waits until the screen shows every word, or fails with what it shows.
+func (s *screen) await(words ...string) {
+	s.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		text, missing := s.text(), ""
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				missing = w
+			}
+		}
+		if missing == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("the screen lacks %q:\n%s", missing, text)
+		}
+	}
+}
+
+func TestTerminalIsGivenBackAsItWas(t *testing.T) {
+	requireTool(t, "tmux")
+	asEachUser(t, func(h *host) {
+		// The program sets the clipboard, asks the terminal what it is, and
+		// leaves it in the alternate screen with mouse reports on.
+		h.write("repo/evil.sh", `printf '\033]52;c;ZXZpbA==\007\033[c\033]11;?\007\033[6n\033P+q544e\033\\\033[?1049h\033[?1000h\033[?25l'; sleep 0.3; stty size; stty -echo raw; echo shown`)
+		s := h.screen(carrelBin, "run", "--", "bash", "evil.sh")
+		s.await("exit=0")
+		s.keys("echo typed $((40+2))", "Enter")
+		s.await("typed 42")
+		if text := s.text(); strings.Contains(text, "^[[") || strings.Contains(text, ";rgb:") || strings.Contains(text, "command not found") {
+			s.Errorf("answers of the terminal were typed into the shell:\n%s", text)
+		}
+		if r := s.tmux("show-buffer"); strings.Contains(r.out, "evil") {
+			s.Error("the clipboard was set")
+		}
+		for _, flag := range []string{"#{alternate_on}", "#{mouse_any_flag}"} {
+			if r := s.tmux("display-message", "-p", flag); strings.TrimSpace(r.out) != "0" {
+				s.Errorf("%s is left at %s", flag, r.out)
+			}
+		}
+	})
+}
+
+func TestTerminalInsideIsAProperOne(t *testing.T) {
+	requireTool(t, "tmux")
+	asEachUser(t, func(h *host) {
+		s := h.screen(carrelBin, "run", "--", "bash", "--norc")
+		time.Sleep(time.Second)
+		s.keys("tty; stty size; test -t 0 -a -t 1 -a -t 2 && echo all$((1+1))", "Enter")
+		s.await("40 120", "all2", "/dev/pts/")
+		s.keys("sleep 50", "Enter")
+		time.Sleep(300 * time.Millisecond)
+		s.keys("C-c")
+		s.keys("echo after$((2+3))", "Enter")
+		s.await("after5")
+		s.keys("exit 9", "Enter")
+		s.await("exit=9")
+	})
+}
+
+func TestStopAndContinueFromTheTerminal(t *testing.T) {
+	requireTool(t, "tmux")
+	h := asUser(t)
+	s := h.screen("bash", "--norc", "-i")
+	s.keys(carrelBin+" run -- sh -c 'echo started; sleep 3; echo ended'", "Enter")
+	s.await("started")
+	s.keys("C-z")
+	s.keys("echo back$((3+4))", "Enter")
+	s.await("back7")
+	s.keys("fg", "Enter")
+	s.await("\nended")
+}
+
+var shownDigest = regexp.MustCompile(`The digest is ([0-9a-f]{64})`)
+
+// menu ends a run on a terminal with a change, answers the exit menu with
+// apply and returns the digest that it asks for.
+func (h *host) menu() (*screen, string) {
+	h.Helper()
+	s := h.screen(carrelBin, "run", "--", "bash", "-c", "echo made > made")
+	s.await("[a]pply")
+	s.keys("a", "Enter")
+	s.await("type its first")
+	found := shownDigest.FindStringSubmatch(strings.ReplaceAll(s.text(), "\n", ""))
+	if found == nil {
+		h.Fatalf("no digest is shown:\n%s", s.text())
+	}
+	return s, found[1]
+}
+
+func TestExitMenuAppliesWhatItShowed(t *testing.T) {
+	requireTool(t, "tmux")
+	asEachUser(t, func(h *host) {
+		s, digest := h.menu()
+		s.keys(digest[:4], "Enter")
+		s.await("exit=0")
+		if h.read("repo/made") != "made\n" {
+			h.Error("not applied")
+		}
+	})
+}
+
+func TestExitMenuLeavesTheChangeForAWrongDigest(t *testing.T) {
+	requireTool(t, "tmux")
+	h := asUser(t)
+	s, digest := h.menu()
+	wrong := "0000"
+	if digest[:4] == wrong {
+		wrong = "1111"
+	}
+	s.keys(wrong, "Enter")
+	time.Sleep(time.Second)
+	if h.exists("repo/made") {
+		h.Errorf("applied for a wrong digest:\n%s", s.text())
+	}
+	h.must("review", "--stat", "--no-pager") // it is still there
+}
