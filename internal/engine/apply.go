@@ -119,7 +119,7 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 		done, err := workspace.ApplyBranch(ctx, grant, a, workspace.BranchOptions{
 			ApplyOptions: apply, Branch: opts.Branch, Message: opts.Message, Environ: e.host.Environ, Now: time.Now(),
 		})
-		out.Commit, out.Tree, out.Signed, out.Left = done.Name, done.Tree, done.Signed, done.Left
+		out.Commit, out.Tree, out.Signed, out.Files, out.Left = done.Name, done.Tree, done.Signed, done.Files, done.Left
 		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}}, err
 	})
 	if err != nil {

@@ -76,7 +76,7 @@ func (e *Engine) conflicts(ctx context.Context, s selected) ([]review.Conflict, 
 	}
 	var out []review.Conflict
 	for _, c := range found {
-		out = append(out, review.Conflict{Path: c.Path, Reason: c.Reason})
+		out = append(out, review.Conflict{Path: c.Path, Reason: c.Reason, ThreeWay: c.ThreeWay, Base: c.Base, Ours: c.Ours})
 	}
 	return out, nil
 }

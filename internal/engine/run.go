@@ -18,6 +18,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/approval"
 	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/git"
@@ -48,7 +49,7 @@ type visit struct {
 	policy   *policy.Engine
 	extra    []policy.Layer // of --policy
 	seat     *workspace.Seat
-	identity git.Identity
+	identity config.Identity
 	plan     view.Plan
 	tier     *native.Tier
 	who      native.Identity
@@ -192,22 +193,6 @@ func profileRules(p profile.Profile, door bool) []egress.Rule {
 		rules = append(rules, egress.Rule{Host: d.Host, Ports: d.Ports, Protocol: carrel.Protocol(d.Protocol)})
 	}
 	return rules
-}
-
-// gitIdentity is who the user is to git; without a name the agent's commits
-// inside have a plain one, which never leaves the desk.
-func (v *visit) gitIdentity(ctx context.Context) (git.Identity, error) {
-	if set := v.settings.Identity; set.IsSet() {
-		return git.Identity{Name: set.Value.Name, Email: set.Value.Email}, nil
-	}
-	if v.repo == nil {
-		return git.Identity{}, nil
-	}
-	id, err := v.repo.Identity(ctx, v.e.host.Environ)
-	if errors.Is(err, git.ErrNoIdentity) {
-		return git.Identity{}, nil
-	}
-	return id, err
 }
 
 // sit takes a seat at the workspace, with what is there of earlier work.

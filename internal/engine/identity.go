@@ -1,0 +1,74 @@
+//go:build linux
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/git"
+)
+
+// gitIdentity is who the agent's commits inside are by: the user, as the
+// configuration or git knows them. Those commits never leave the desk; an
+// apply asks git anew. Without a name the desk has a plain one.
+func (v *visit) gitIdentity(ctx context.Context) (config.Identity, error) {
+	if set := v.settings.Identity; set.IsSet() {
+		return set.Value, nil
+	}
+	if v.repo == nil {
+		return config.Identity{}, nil
+	}
+	remembered := v.identityFile()
+	if id, ok := recall(remembered); ok {
+		return id, nil
+	}
+	id, err := v.repo.Identity(ctx, v.e.host.Environ)
+	if err != nil && !errors.Is(err, git.ErrNoIdentity) {
+		return config.Identity{}, err
+	}
+	known := config.Identity{Name: id.Name, Email: id.Email}
+	if remembered != "" {
+		_ = os.MkdirAll(filepath.Dir(remembered), 0o700) // what is not remembered is asked again
+		_ = writeJSON(remembered, known)
+	}
+	return known, nil
+}
+
+// identityFile names what git answered for exactly these settings, since
+// asking it takes as long as all the walls of a short run; "" where the
+// settings include others, which only git can follow.
+func (v *visit) identityFile() string {
+	home := v.e.host.Home
+	xdg, ok := v.e.host.lookup("XDG_CONFIG_HOME")
+	if !ok || xdg == "" {
+		xdg = filepath.Join(home, ".config")
+	}
+	var all bytes.Buffer
+	for _, path := range []string{"/etc/gitconfig", "/usr/local/etc/gitconfig", filepath.Join(xdg, "git/config"), filepath.Join(home, ".gitconfig")} {
+		content, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return ""
+		}
+		all.WriteString(path + "\x00")
+		all.Write(content)
+	}
+	if bytes.Contains(bytes.ToLower(all.Bytes()), []byte("[include")) {
+		return ""
+	}
+	return v.e.state("identities", carrel.DigestBytes(all.Bytes()).Hex()+".json")
+}
+
+func recall(path string) (id config.Identity, ok bool) {
+	if path == "" {
+		return id, false
+	}
+	raw, err := os.ReadFile(path)
+	return id, err == nil && json.Unmarshal(raw, &id) == nil
+}
