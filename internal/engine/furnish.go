@@ -118,7 +118,7 @@ func (v *visit) keepsHome() bool {
 }
 
 func (v *visit) briefing() view.Briefing {
-	b := view.Briefing{Overlay: v.seat.Staging() == workspace.StagingOverlay && !v.who.Borrowed, HomeKept: v.keepsHome(), Hidden: append(values(v.settings.Hide), v.opts.Hide...)}
+	b := view.Briefing{Overlay: v.seat.Staging() == workspace.StagingOverlay, HomeKept: v.keepsHome(), Hidden: append(values(v.settings.Hide), v.opts.Hide...)}
 	for _, r := range v.grants.Rules {
 		b.Reach = append(b.Reach, r.String())
 	}

@@ -70,6 +70,9 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	if err := e.recoverApplies(ctx); err != nil {
 		return 125, err
 	}
+	if _, err := native.Reap(e.state("runtime")); err != nil {
+		return 125, fmt.Errorf("removing what a killed run left: %w", err)
+	}
 	err := v.prepare(ctx)
 	defer v.close()
 	switch {
