@@ -47,6 +47,16 @@ func TestDangerousCallsWorkOutside(t *testing.T) {
 	}
 }
 
+func TestForeignSystemCallsAreRefused(t *testing.T) {
+	asEachUser(t, func(h *host) {
+		for _, abi := range []string{"int80", "x32"} {
+			if r := h.probe("foreign", abi); r.code == 0 || strings.Contains(r.out, "worked") {
+				h.Errorf("%s: %s", abi, r)
+			}
+		}
+	})
+}
+
 func TestNoCapabilityAndNoNewPrivileges(t *testing.T) {
 	asEachUser(t, func(h *host) {
 		r := h.inside("cat /proc/self/status; id; " + probeBin + " memfd")

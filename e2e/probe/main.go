@@ -28,6 +28,7 @@ var tries = map[string]func(args []string) error{
 	"resolve":  tryResolve,
 	"alloc":    tryAlloc,
 	"memfd":    tryMemfd,
+	"foreign":  tryForeign,
 }
 
 func main() {
