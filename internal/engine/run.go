@@ -67,6 +67,10 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	if err := opts.check(); err != nil {
 		return 125, err
 	}
+	if !opts.DryRun {
+		v.tier.Prepare() // while everything else is read
+		defer v.tier.Discard()
+	}
 	if err := e.recoverApplies(ctx); err != nil {
 		return 125, err
 	}
@@ -112,9 +116,7 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 	if v.ws, err = v.e.workspaceAt(ctx, v.opts.Workspace); err != nil {
 		return err
 	}
-	if v.repo, err = repository(ctx, v.ws); err != nil {
-		return err
-	}
+	v.repo = v.ws.Repository()
 	if v.settings, err = v.e.userSettings(); err != nil {
 		return err
 	}

@@ -28,11 +28,14 @@ type handed struct {
 }
 
 // openHanded opens the trees while PID 1 is being started.
-func (d *Desk) openHanded(image *os.File) {
+func (d *Desk) openHanded(from *seed) {
 	d.trees = make(chan handed, 1)
 	go func() {
-		owners := owners{image: image, id: d.id, spaces: map[owner]int{}}
+		owners := owners{image: from.image, id: d.id, spaces: map[owner]int{}}
 		defer owners.close()
+		if fd, err := from.space(); err == nil {
+			owners.spaces[owner{}] = fd
+		}
 		d.trees <- owners.openAll(d.spec.Mounts)
 	}()
 }
@@ -133,7 +136,7 @@ func (o *owners) spaceFor(path string) (int, error) {
 	if fd, ok := o.spaces[who]; ok {
 		return fd, nil
 	}
-	fd, err := o.makeSpace(who)
+	fd, err := makeSpace(o.image, o.id, who)
 	if err == nil {
 		o.spaces[who] = fd
 	}
@@ -142,20 +145,20 @@ func (o *owners) spaceFor(path string) (int, error) {
 
 // makeSpace makes a user namespace by starting a process in it, which only
 // waits; its descriptor outlives the process.
-func (o *owners) makeSpace(who owner) (int, error) {
+func makeSpace(image *os.File, id Identity, who owner) (int, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return -1, err
 	}
 	defer r.Close()
 	defer w.Close()
-	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(o.image.Fd())), []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{r.Fd()},
 		Sys: &syscall.SysProcAttr{
 			Cloneflags:                 unix.CLONE_NEWUSER,
-			UidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.uid), HostID: o.id.Outside, Size: 1}},
-			GidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.gid), HostID: o.id.Group, Size: 1}},
+			UidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.uid), HostID: id.Outside, Size: 1}},
+			GidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.gid), HostID: id.Group, Size: 1}},
 			GidMappingsEnableSetgroups: true,
 		},
 	})

@@ -25,7 +25,7 @@ type Desk struct {
 	claim     *os.File    // the lock of the run's directory
 	trees     chan handed // of a desk started by root, until they are handed in
 	streams   *streams
-	diagnosis diagnosis
+	diagnosis *diagnosis
 	watch     *watch
 	imageFrom string // where PID 1's program came from
 	// memoryNote says why memory is watched instead of held, if it is.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"sync"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -34,6 +35,9 @@ type Options struct {
 type Tier struct {
 	options Options
 	image   image
+
+	mu   sync.Mutex   // guards what follows
+	sown []chan *seed // by Prepare, for the next starts
 }
 
 var _ sandbox.Tier = (*Tier)(nil)

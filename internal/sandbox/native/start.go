@@ -25,7 +25,7 @@ func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 		return nil, refusal("opening PID 1's program: %w", err)
 	}
 	s.Mounts = present(s.Mounts)
-	d, err := launch(image, id, &s)
+	d, err := launch(t.seedFor(image, id), id, &s)
 	if err != nil {
 		return nil, asStartError(err)
 	}
@@ -38,14 +38,15 @@ func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 	return d, nil
 }
 
-// launch starts PID 1 with its plan; it builds while the supervisor goes on.
-func launch(image *os.File, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
+// launch tells a PID 1 what to build; it builds while the supervisor goes on.
+func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
+	if from.err != nil {
+		from.discard()
+		return nil, from.err
+	}
 	d := newDesk(s, id)
-	var inside []*os.File // closed here once PID 1 has them
+	d.process, d.link, d.diagnosis = from.process, from.link, from.diagnosis
 	defer func() {
-		for _, f := range inside {
-			f.Close()
-		}
 		if err != nil {
 			d.closeAll()
 		}
@@ -57,50 +58,24 @@ func launch(image *os.File, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 		return nil, err
 	}
 	if id.Borrowed {
-		d.openHanded(image)
+		d.openHanded(from)
 	}
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	inside = append(inside, null)
-	errs, diagnosis, err := pipe(true)
-	if err != nil {
-		return nil, err
-	}
-	inside = append(inside, errs)
-	d.diagnosis.read(diagnosis)
-	control, err := d.openLink()
-	if err != nil {
-		return nil, err
-	}
-	inside = append(inside, control)
 	plan, err := sealedPlan(planOf(s, id))
 	if err != nil {
 		return nil, err
 	}
-	inside = append(inside, plan)
-	files := []*os.File{null, null, errs, control, plan}
+	defer plan.Close()
+	order := desk.Message{Kind: desk.Build, Files: []int{int(plan.Fd())}}
 	if s.Terminal == nil {
 		if d.streams, err = openStreams(s, id); err != nil {
 			return nil, err
 		}
-		files = append(files, d.streams.inside...)
+		defer d.streams.entered()
+		for _, f := range d.streams.inside {
+			order.Files = append(order.Files, int(f.Fd()))
+		}
 	}
-	d.process, err = spawn(image, id, files)
-	if d.streams != nil {
-		d.streams.entered()
-	}
-	return d, err
-}
-
-func (d *Desk) openLink() (*os.File, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	d.link, err = desk.NewLink(pair[0])
-	return os.NewFile(uintptr(pair[1]), "control"), err
+	return d, wrap("telling PID 1 what to build", d.link.Send(order))
 }
 
 // sealedPlan hands the plan over in memory that nobody can change any more.

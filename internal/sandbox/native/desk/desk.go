@@ -27,12 +27,9 @@ const (
 	Look = "look" // looks at a desk from inside and says which walls it misses
 )
 
-// Descriptors that the supervisor hands to PID 1. 0 to 2 are not the agent's.
-const (
-	controlFD = 3
-	planFD    = 4
-	streamFD  = 5 // and 6, 7: the agent's standard streams, unless it gets a pty
-)
+// controlFD is the one descriptor that PID 1 starts with, besides 0 to 2,
+// which are not the agent's.
+const controlFD = 3
 
 // Exit codes of a start that failed.
 const (
@@ -97,7 +94,6 @@ func Main() int {
 		return codeOwn // nobody starts this by hand
 	}
 	unix.CloseOnExec(controlFD)
-	unix.CloseOnExec(planFD)
 	link, err := NewLink(controlFD)
 	if err != nil {
 		return codeOwn

@@ -28,7 +28,8 @@ const (
 
 // From the supervisor to PID 1.
 const (
-	Mounts   Kind = iota + 64 // Files: the next mounts of the plan, opened outside
+	Build    Kind = iota + 64 // Files: the plan, and the agent's standard streams unless it gets a pty
+	Mounts                    // Files: the next mounts of the plan, opened outside
 	Listen                    // Text: "network address" to listen on
 	Go                        // start the program
 	Pass                      // pass signal Code on to the program's process group

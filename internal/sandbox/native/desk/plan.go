@@ -102,8 +102,8 @@ func DecodePlan(b []byte) (*Plan, error) {
 	return p, nil
 }
 
-func readPlan() (*Plan, error) {
-	f := os.NewFile(planFD, "plan")
+func readPlan(fd int) (*Plan, error) {
+	f := os.NewFile(uintptr(fd), "plan")
 	defer f.Close()
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxPlan))
 	if err != nil {

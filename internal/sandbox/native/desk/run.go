@@ -18,7 +18,11 @@ func run(link *Link) (int, error) {
 	if err := settle(); err != nil {
 		return 0, err
 	}
-	plan, err := readPlan()
+	if err := raiseLoopback(); err != nil {
+		return 0, failed("raising the loopback", err)
+	}
+	orders := receive(link)
+	plan, streams, err := told(orders)
 	if err != nil {
 		return 0, err
 	}
@@ -26,7 +30,6 @@ func run(link *Link) (int, error) {
 	go func() { // beside the mounts; the supervisor configures the network meanwhile
 		connected <- failed("opening the desk's sockets", connect(link, plan.Network))
 	}()
-	orders := receive(link)
 	handed, err := await(orders, plan)
 	if err != nil {
 		return 0, err
@@ -38,7 +41,26 @@ func run(link *Link) (int, error) {
 	if err := <-connected; err != nil {
 		return 0, err
 	}
-	return work(link, orders, plan, writable)
+	return work(link, orders, plan, writable, streams)
+}
+
+// told waits for the plan. PID 1 is started before the supervisor knows it,
+// to save the time that its own start takes.
+func told(orders <-chan Message) (p *Plan, streams []int, err error) {
+	m, ok := <-orders
+	if !ok {
+		return nil, nil, errGone
+	}
+	if m.Kind != Build || len(m.Files) == 0 {
+		return nil, nil, errors.New("unexpected order before the plan")
+	}
+	if p, err = readPlan(m.Files[0]); err != nil {
+		return nil, nil, err
+	}
+	if streams = m.Files[1:]; !p.Pty && len(streams) != 3 {
+		return nil, nil, errors.New("the plan came without the agent's streams")
+	}
+	return p, streams, nil
 }
 
 // settle makes PID 1 what it must be before anything else: out of reach of
@@ -61,10 +83,10 @@ func settle() error {
 	return nil
 }
 
-// connect raises the loopback and hands the sockets out.
+// connect hands the sockets out, if anybody wants them.
 func connect(link *Link, wanted bool) error {
-	if err := raiseLoopback(); err != nil || !wanted {
-		return err
+	if !wanted {
+		return nil
 	}
 	fds, err := openSockets()
 	if err != nil {
@@ -179,11 +201,11 @@ func mentions(p *Plan, target string) bool {
 
 // work starts the program when the supervisor says so, and stays until the
 // program or the supervisor is gone.
-func work(link *Link, orders <-chan Message, p *Plan, writable []string) (int, error) {
+func work(link *Link, orders <-chan Message, p *Plan, writable []string, pipes []int) (int, error) {
 	if err := unix.Chdir(p.Dir); err != nil {
 		return 0, failed("entering the working directory "+p.Dir, err)
 	}
-	streams, tty, err := openStreams(link, p.Pty)
+	streams, tty, err := openStreams(link, pipes)
 	if err != nil {
 		return 0, err
 	}
@@ -223,13 +245,9 @@ const shedAfter = 20 * time.Millisecond
 
 // openStreams returns the agent's standard streams: pipes that the supervisor
 // relays, or a terminal of the desk's own, whose master is handed out.
-func openStreams(link *Link, pty bool) (streams [3]int, tty int, err error) {
-	if !pty {
-		for i := range streams {
-			streams[i] = streamFD + i
-			unix.CloseOnExec(streams[i])
-		}
-		return streams, -1, nil
+func openStreams(link *Link, pipes []int) (streams [3]int, tty int, err error) {
+	if len(pipes) == 3 {
+		return [3]int(pipes), -1, nil
 	}
 	master, slave, err := openPty()
 	if err != nil {

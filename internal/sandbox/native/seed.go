@@ -1,0 +1,121 @@
+package native
+
+import (
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
+)
+
+// seed is a desk before it is told what to be: PID 1 in its namespaces, which
+// waits for its plan, and, for a desk started by root, the user namespace that
+// most of what it adopts is shown through.
+type seed struct {
+	process   *process
+	link      *desk.Link
+	diagnosis *diagnosis
+	image     *os.File
+	space     func() (int, error) // of root's files; nil unless the identity is borrowed
+	err       error
+}
+
+// Prepare starts PID 1 of the next desk, so that it is there when Start knows
+// the plan: it holds nothing, sees nothing of anybody and runs no agent. Start
+// uses it, and Discard ends one that no Start came for. An error is Start's to
+// report.
+func (t *Tier) Prepare() {
+	sown := make(chan *seed, 1)
+	go func() { sown <- t.prepare() }()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sown = append(t.sown, sown)
+}
+
+func (t *Tier) prepare() *seed {
+	id, err := Who()
+	if err != nil {
+		return &seed{err: err}
+	}
+	image, err := t.image.open(t.options.InstallDir)
+	if err != nil {
+		return &seed{err: refusal("opening PID 1's program: %w", err)}
+	}
+	return sow(image, id)
+}
+
+// Discard ends what Prepare started and no Start used.
+func (t *Tier) Discard() {
+	t.mu.Lock()
+	sown := t.sown
+	t.sown = nil
+	t.mu.Unlock()
+	for _, s := range sown {
+		(<-s).discard()
+	}
+}
+
+func (s *seed) discard() {
+	if s.link != nil {
+		s.link.Close() // which ends PID 1
+	}
+	if s.process != nil {
+		s.process.release()
+	}
+	if s.space != nil {
+		if fd, err := s.space(); err == nil {
+			unix.Close(fd)
+		}
+	}
+}
+
+// seedFor returns a prepared seed, or a new one.
+func (t *Tier) seedFor(image *os.File, id Identity) *seed {
+	t.mu.Lock()
+	var sown chan *seed
+	if len(t.sown) > 0 {
+		sown, t.sown = t.sown[0], t.sown[1:]
+	}
+	t.mu.Unlock()
+	if sown != nil {
+		return <-sown
+	}
+	return sow(image, id)
+}
+
+// sow starts a PID 1.
+func sow(image *os.File, id Identity) *seed {
+	s := &seed{image: image, diagnosis: &diagnosis{}}
+	if id.Borrowed {
+		s.space = sync.OnceValues(func() (int, error) { return makeSpace(image, id, owner{}) })
+		go func() { _, _ = s.space() }() // its error is kept for whoever needs it
+	}
+	s.err = s.start(image, id)
+	return s
+}
+
+func (s *seed) start(image *os.File, id Identity) error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	errs, diagnosis, err := pipe(true)
+	if err != nil {
+		return err
+	}
+	defer errs.Close()
+	s.diagnosis.read(diagnosis)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	control := os.NewFile(uintptr(pair[1]), "control")
+	defer control.Close()
+	if s.link, err = desk.NewLink(pair[0]); err != nil {
+		return err
+	}
+	s.process, err = spawn(image, id, []*os.File{null, null, errs, control})
+	return err
+}
