@@ -15,7 +15,6 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/approval"
 	"github.com/carrel-dev/carrel/internal/gate"
-	"github.com/carrel-dev/carrel/internal/git"
 	"github.com/carrel-dev/carrel/internal/review"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
@@ -105,12 +104,8 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 	if err != nil {
 		return published{}, err
 	}
-	repo, err := repository(ctx, s.ws)
-	if err != nil {
-		return published{}, err
-	}
 	out := published{Target: target, Branch: opts.Branch, Files: len(s.change.Files)}
-	apply := workspace.ApplyOptions{Change: s.change, Blobs: e.blobs, State: e.host.Paths.State, Repo: repo}
+	apply := workspace.ApplyOptions{Change: s.change, Blobs: e.blobs, State: e.host.Paths.State, Repo: s.ws.Repository()}
 	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
 		if target == carrel.TargetTree {
 			done, err := workspace.Apply(ctx, grant, a, apply)
@@ -144,15 +139,6 @@ func (e *Engine) settle(ctx context.Context, s selected, out published) error {
 	}
 	defer seat.Close()
 	return seat.Settle(ctx, s.change.Files) // does nothing where a run goes on
-}
-
-// repository opens the workspace's repository, or returns nil outside git.
-func repository(ctx context.Context, ws *workspace.Workspace) (*git.Repo, error) {
-	repo, err := git.Open(ctx, ws.Root())
-	if errors.Is(err, git.ErrNotRepository) {
-		return nil, nil
-	}
-	return repo, err
 }
 
 func (e *Engine) applied(s selected, out published, opts ApplyOptions) error {

@@ -66,11 +66,7 @@ func (e *Engine) conflicts(ctx context.Context, s selected) ([]review.Conflict, 
 	if s.entry.State != workspace.ChangePending {
 		return nil, nil
 	}
-	repo, err := repository(ctx, s.ws)
-	if err != nil {
-		return nil, err
-	}
-	found, err := workspace.FindConflicts(ctx, workspace.ApplyOptions{Change: s.change, Blobs: e.blobs, State: e.host.Paths.State, Repo: repo})
+	found, err := workspace.FindConflicts(ctx, workspace.ApplyOptions{Change: s.change, Blobs: e.blobs, State: e.host.Paths.State, Repo: s.ws.Repository()})
 	if err != nil {
 		return nil, fmt.Errorf("comparing with the tree: %w", err)
 	}

@@ -102,11 +102,19 @@ func (o RunOptions) check() error {
 		}
 		return fmt.Errorf("--%s %q: use one of %v", flag, value, allowed)
 	}
+	var caches []error
+	for _, name := range o.Cache {
+		caches = append(caches, oneOf("cache", name, append(view.CacheNames(), "none")...))
+	}
+	if o.JSON && !o.DryRun {
+		return errors.New("--json goes with --dry-run; a run writes its JSON with --result FILE")
+	}
 	return errors.Join(
 		oneOf("home", o.Home, "keep", "discard"),
 		oneOf("staging", o.Staging, "auto", "overlay", "copy"),
 		oneOf("apply", o.Apply, "auto"),
 		oneOf("tier", o.Tier, native.Name),
+		errors.Join(caches...),
 	)
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/carrel-dev/carrel"
-	"github.com/carrel-dev/carrel/internal/git"
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
@@ -22,17 +21,8 @@ func (e *Engine) workspaceAt(ctx context.Context, dir string) (*workspace.Worksp
 		dir = e.host.Cwd
 	}
 	return workspace.Open(ctx, dir, workspace.Options{
-		State: e.host.Paths.State, Home: e.host.Home, Blobs: e.blobs, Head: headOf,
+		State: e.host.Paths.State, Home: e.host.Home, Blobs: e.blobs,
 	})
-}
-
-// headOf asks git where reading its files does not say what is checked out.
-func headOf(ctx context.Context, dir string) (commit, branch string, err error) {
-	repo, err := git.Open(ctx, dir)
-	if err != nil {
-		return "", "", err
-	}
-	return repo.Head, repo.Branch, nil
 }
 
 // selected is a change that a verb acts on.

@@ -21,10 +21,7 @@ func (e *Engine) Trust(ctx context.Context, opts TrustOptions) error {
 	if err != nil {
 		return err
 	}
-	repo, err := repository(ctx, ws)
-	if err != nil {
-		return err
-	}
+	repo := ws.Repository()
 	file, err := e.repositoryConfig(ctx, repo)
 	if err != nil {
 		return err

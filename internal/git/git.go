@@ -113,6 +113,8 @@ func tryTop(top string) (*Repo, error) {
 	switch {
 	case info.IsDir() && isGitDir(dot):
 		return &Repo{Top: top, Dir: dot, Common: dot}, nil
+	case info.IsDir() && hasGitParts(dot):
+		return nil, fmt.Errorf("%w: %s keeps its objects or references behind links", ErrUnproven, dot)
 	case info.IsDir(): // an empty .git is no repository; git goes on looking, too
 		return nil, fs.ErrNotExist
 	case info.Mode().IsRegular():
@@ -160,7 +162,20 @@ func ownerOf(path string) (*syscall.Stat_t, error) {
 // isGitDir reports whether dir has what every git directory has.
 func isGitDir(dir string) bool {
 	head, err := os.Lstat(filepath.Join(dir, "HEAD"))
-	return err == nil && head.Mode().IsRegular() && isDir(filepath.Join(dir, "objects")) && isDir(filepath.Join(dir, "refs"))
+	return err == nil && (head.Mode().IsRegular() || head.Mode().Type() == fs.ModeSymlink) &&
+		isDir(filepath.Join(dir, "objects")) && isDir(filepath.Join(dir, "refs"))
+}
+
+// hasGitParts is git's own, laxer test: what passes only this one git would
+// take for a repository, so it must not count as an ordinary directory.
+func hasGitParts(dir string) bool {
+	for _, name := range []string{"objects", "refs"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	_, err := os.Lstat(filepath.Join(dir, "HEAD"))
+	return err == nil
 }
 
 func isDir(path string) bool {

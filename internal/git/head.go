@@ -39,11 +39,10 @@ func (r *Repo) readState(ctx context.Context) error {
 
 // readHead reads HEAD and the reference it names.
 func (r *Repo) readHead() error {
-	content, err := readSmall(filepath.Join(r.Dir, "HEAD"))
+	value, err := readHeadFile(filepath.Join(r.Dir, "HEAD"))
 	if err != nil {
 		return err
 	}
-	value := strings.TrimSpace(line(content))
 	ref, symbolic := strings.CutPrefix(value, "ref:")
 	if !symbolic {
 		r.Head, err = r.objectName(value)
@@ -79,6 +78,16 @@ func (r *Repo) readHead() error {
 		ref = strings.TrimSpace(next)
 	}
 	return fmt.Errorf("HEAD: too many symbolic references")
+}
+
+// readHeadFile returns what HEAD says. One that is a link names a reference by
+// its target, as core.preferSymlinkRefs makes it; the link is not followed.
+func readHeadFile(path string) (string, error) {
+	if target, err := os.Readlink(path); err == nil {
+		return "ref: " + target, nil
+	}
+	content, err := readSmall(path)
+	return strings.TrimSpace(line(content)), err
 }
 
 // looseRef reads a reference kept as a file. A directory of that name holds

@@ -93,6 +93,13 @@ func TestOpenAgreesWithGit(t *testing.T) {
 			plain(t, dir, "symbolic-ref", "HEAD", "refs/heads/alias")
 			return dir
 		},
+		"HEAD as a link": func(t *testing.T, dir string) string {
+			head := filepath.Join(dir, ".git/HEAD")
+			if err := errors.Join(os.Remove(head), os.Symlink("refs/heads/main", head)); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		},
 		"linked worktree": func(t *testing.T, dir string) string {
 			plain(t, dir, "worktree", "add", "-q", "-b", "side", filepath.Join(dir, "../side"))
 			return second(t, filepath.Join(dir, "../side"))
@@ -173,6 +180,12 @@ func TestPointersMustProveThemselves(t *testing.T) {
 			rel, _ := filepath.Rel(dir, victim)
 			write(t, dir+"/.git", "gitdir: "+rel+"/.git\n")
 		},
+		"objects behind a link": func(t *testing.T, dir string) {
+			plain(t, dir, "init", "-q", ".")
+			if err := errors.Join(os.RemoveAll(dir+"/.git/objects"), os.Symlink(victim+"/.git/objects", dir+"/.git/objects")); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"to nothing": func(t *testing.T, dir string) { write(t, dir+"/.git", "gitdir: /nonexistent\n") },
 		"no pointer": func(t *testing.T, dir string) { write(t, dir+"/.git", "something\n") },
 		"symlink":    func(t *testing.T, dir string) { _ = os.Symlink(victim+"/.git", dir+"/.git") },
@@ -224,6 +237,18 @@ func TestHostileHead(t *testing.T) {
 		write(t, filepath.Join(dir, ".git/HEAD"), head+"\n")
 		if r, err := Open(context.Background(), dir); err == nil {
 			t.Errorf("%q: opened as %+v", head, *r)
+		}
+	}
+	for _, target := range []string{"/etc/passwd", "../../secret", "refs/../../secret", "refs/heads/link"} {
+		dir := sample(t)
+		write(t, filepath.Join(dir, "../secret"), strings.Repeat("a", 40))
+		head := filepath.Join(dir, ".git/HEAD")
+		_ = os.Symlink(filepath.Join(dir, "../secret"), filepath.Join(dir, ".git/refs/heads/link"))
+		if err := errors.Join(os.Remove(head), os.Symlink(target, head)); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Open(context.Background(), dir); err == nil {
+			t.Errorf("HEAD as a link to %s: opened as %+v", target, *r)
 		}
 	}
 }

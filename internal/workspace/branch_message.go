@@ -3,6 +3,7 @@ package workspace
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -32,8 +33,11 @@ const maxSubject = 72
 
 // plainSubject says what a change does, for want of anybody's words.
 func plainSubject(c *carrel.Change) string {
-	if len(c.Files) == 1 {
-		f := c.Files[0]
+	files := slices.DeleteFunc(slices.Clone(c.Files), func(f carrel.FileChange) bool {
+		return f.Kind == carrel.FileDir && f.Before.Kind != carrel.FileRegular && f.Before.Kind != carrel.FileLink
+	})
+	if len(files) == 1 {
+		f := files[0]
 		verb := "Update"
 		switch {
 		case f.Kind == carrel.FileNone:
@@ -47,5 +51,5 @@ func plainSubject(c *carrel.Change) string {
 		}
 		return verb + " one file"
 	}
-	return fmt.Sprintf("Change %d files", len(c.Files))
+	return fmt.Sprintf("Change %d files", len(files))
 }

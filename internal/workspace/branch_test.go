@@ -221,6 +221,26 @@ func TestBranchPathsAreChecked(t *testing.T) {
 	}
 }
 
+// Without anybody's words the subject says what git will show: files.
+func TestPlainSubject(t *testing.T) {
+	file := carrel.FileState{Kind: carrel.FileRegular}
+	none, dir := carrel.FileState{Kind: carrel.FileNone}, carrel.FileState{Kind: carrel.FileDir}
+	change := func(path string, before, after carrel.FileState) carrel.FileChange {
+		return carrel.FileChange{Path: carrel.Text(path), FileState: after, Before: before}
+	}
+	for want, files := range map[string][]carrel.FileChange{
+		"Add d/a":         {change("d", none, dir), change("d/a", none, file)},
+		"Update a":        {change("a", file, file)},
+		"Delete a":        {change("a", file, none)},
+		"Change 2 files":  {change("a", file, dir), change("a/b", none, file)},
+		"Update one file": {change(strings.Repeat("long/", 20), file, file)},
+	} {
+		if got := plainSubject(&carrel.Change{Files: files}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // Root applies to a user's repository: what is new in it is the user's.
 func TestBranchByRootInAUsersRepository(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -352,16 +352,20 @@ func TestFileThatDoesNotHoldStill(t *testing.T) {
 	s := newSite(t, StagingCopy)
 	seat := s.take(SeatOptions{})
 	p := filepath.Join(seat.Layers()[0].Copy, "log")
-	if err := os.WriteFile(p, make([]byte, 4<<20), 0o644); err != nil {
+	f, err := os.Create(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(64 << 20); err != nil {
 		t.Fatal(err)
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for f, _ := os.OpenFile(p, os.O_WRONLY, 0); ; {
+		for {
 			select {
 			case <-stop:
-				f.Close()
 				return
 			default:
 				_, _ = f.WriteAt([]byte(time.Now().String()), 1000)

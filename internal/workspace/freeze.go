@@ -18,6 +18,8 @@ import (
 const (
 	// settleTries bounds how often a file that is being written is read anew.
 	settleTries = 5
+	// ctimeGrain is as long as two writes may carry the same ctime.
+	ctimeGrain = 10 * time.Millisecond
 	// maxBefore bounds the contents of the tree that are kept for diffs and
 	// merges; of larger ones the digest is enough.
 	maxBefore = 1 << 20
@@ -172,13 +174,14 @@ func (z *freezer) content(it *item, f *carrel.FileChange, buf []byte) (risk.Head
 		if err != nil {
 			return risk.Head{}, nil, err
 		}
-		if was.Ctim == now.Ctim && was.Mtim == now.Mtim && was.Size == now.Size && f.Size == now.Size {
+		still := was.Ctim == now.Ctim && was.Mtim == now.Mtim && was.Size == now.Size && f.Size == now.Size
+		if still && (!z.running || time.Since(ctime(&now)) > ctimeGrain) {
 			return risk.Head{Bytes: buf[:head], Whole: int64(head) == f.Size}, nil, nil
 		}
 		if f.Size > z.limits.FileBytes {
 			break
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(ctimeGrain / 2)
 	}
 	return risk.Head{}, &withheld{"unsettled", "it was being written to while it was read"}, nil
 }

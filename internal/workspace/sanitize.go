@@ -18,10 +18,13 @@ import (
 func (s *Seat) sanitize(l *Layer) error {
 	prefix := ""
 	if l.Name == LayerWorkspace {
-		if r := s.ws.repo; r.Top == "" || r.Linked() {
-			return nil
+		if s.ws.linked() {
+			return nil // its layer is cleaned by itself
 		}
-		prefix = ".git"
+		prefix = gitName
+		if s.ws.repo != nil {
+			prefix = strings.TrimPrefix(s.ws.repo.Dir, s.ws.root+"/")
+		}
 	}
 	lower, err := openRoot(l.Lower)
 	if err != nil {
@@ -47,6 +50,9 @@ func (l *Layer) private() string {
 	}
 	return l.Upper
 }
+
+// maxGitConfig bounds a configuration file, which is read whole.
+const maxGitConfig = 1 << 20
 
 // maxConfigs bounds the configuration files of submodules and work trees.
 const maxConfigs = 1000
@@ -141,9 +147,9 @@ func readBeneath(root int, rel string) (text string, mode uint32, err error) {
 	}
 	f := os.NewFile(uintptr(fd), rel)
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxGitFile+1))
-	if err == nil && len(b) > maxGitFile {
-		err = fmt.Errorf("longer than %d bytes: %w", maxGitFile, ErrRefused)
+	b, err := io.ReadAll(io.LimitReader(f, maxGitConfig+1))
+	if err == nil && len(b) > maxGitConfig {
+		err = fmt.Errorf("longer than %d bytes: %w", maxGitConfig, ErrRefused)
 	}
 	return string(b), st.Mode & 0o7777, err
 }

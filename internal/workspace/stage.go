@@ -23,8 +23,9 @@ func (s *Seat) makeLayers(opts SeatOptions) error {
 	}
 	s.meta.Staging = kind
 	s.meta.Layers = []Layer{{Name: LayerWorkspace, Lower: s.ws.root, Targets: []string{Mount, s.ws.root}}}
-	if r := s.ws.repo; r.Linked() {
-		s.meta.Layers = append(s.meta.Layers, Layer{Name: LayerGit, Lower: r.Common, Targets: []string{r.Common}})
+	if s.ws.linked() {
+		common := s.ws.repo.Common
+		s.meta.Layers = append(s.meta.Layers, Layer{Name: LayerGit, Lower: common, Targets: []string{common}})
 	}
 	for i := range s.meta.Layers {
 		if err := s.makeLayer(&s.meta.Layers[i]); err != nil {
@@ -77,7 +78,7 @@ func (s *Seat) chooseStaging(opts SeatOptions) (kind Staging, why string, err er
 		return StagingCopy, "", nil
 	}
 	lowers := []string{s.ws.root}
-	if s.ws.repo.Linked() {
+	if s.ws.linked() {
 		lowers = append(lowers, s.ws.repo.Common)
 	}
 	for _, lower := range lowers {

@@ -218,7 +218,10 @@ func (s *Seat) start(ctx context.Context, opts SeatOptions) error {
 		if err != nil {
 			return err
 		}
-		s.meta.Base = carrel.Base{Commit: s.ws.repo.Commit, Branch: s.ws.repo.Branch, Stamp: stamp}
+		s.meta.Base = carrel.Base{Stamp: stamp}
+		if repo := s.ws.repo; repo != nil {
+			s.meta.Base.Commit, s.meta.Base.Branch = repo.Head, repo.Branch
+		}
 	}
 	for i := range s.meta.Layers {
 		if err := s.fill(ctx, &s.meta.Layers[i], opts); err != nil {

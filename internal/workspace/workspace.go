@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/carrel-dev/carrel/internal/blob"
+	"github.com/carrel-dev/carrel/internal/git"
 )
 
 // Mount is where the agent finds the workspace, besides its own host path.
@@ -35,17 +36,13 @@ type Options struct {
 	State string      // Carrel's state directory, 0700
 	Home  string      // the invoking user's home, "" if unknown
 	Blobs *blob.Store // where frozen content goes
-	// Head answers what reading a repository as data cannot (reference
-	// formats other than files): commit and branch of the work tree at dir.
-	// It may be nil; then such a repository counts as one without a commit.
-	Head func(ctx context.Context, dir string) (commit, branch string, err error)
 }
 
 // Workspace is one directory tree that agents may work on. It is safe for
 // concurrent use.
 type Workspace struct {
 	root string
-	repo Repository
+	repo *git.Repo // nil outside git
 	opts Options
 }
 
@@ -57,23 +54,36 @@ func Open(ctx context.Context, dir string, opts Options) (*Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	repo, err := findRepository(dir)
+	repo, err := openRepository(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	w := &Workspace{root: dir, repo: repo, opts: opts}
-	if repo.Top != "" {
+	if repo != nil {
 		w.root = repo.Top
 	}
 	if err := w.refuse(); err != nil {
 		return nil, err
 	}
-	if repo.Foreign && opts.Head != nil {
-		if w.repo.Commit, w.repo.Branch, err = opts.Head(ctx, w.root); err != nil {
-			return nil, fmt.Errorf("reading HEAD of %s: %w", w.root, err)
-		}
-	}
 	return w, nil
+}
+
+// openRepository opens the repository around dir; nil if there is none. One
+// that does not prove itself is an error rather than none: treating such a
+// tree as plain would stage its git directory as ordinary files.
+func openRepository(ctx context.Context, dir string) (*git.Repo, error) {
+	repo, err := git.Open(ctx, dir)
+	switch {
+	case errors.Is(err, git.ErrNotRepository):
+		return nil, nil
+	case errors.Is(err, git.ErrUnproven):
+		return nil, fmt.Errorf("%w; repair it (git worktree repair) or work elsewhere: %w", err, ErrRefused)
+	case err != nil:
+		return nil, err
+	case repo.Bare:
+		return nil, fmt.Errorf("%s is a bare repository, which has no files to work on; make a work tree (git worktree add): %w", repo.Dir, ErrRefused)
+	}
+	return repo, nil
 }
 
 func realDir(dir string) (string, error) {
@@ -145,9 +155,13 @@ func within(p, dir string) bool {
 // Root is the workspace's absolute path with links resolved.
 func (w *Workspace) Root() string { return w.root }
 
-// Repository is what is known of the git repository; its zero value means
-// that there is none.
-func (w *Workspace) Repository() Repository { return w.repo }
+// Repository is the workspace's git repository; nil outside git.
+func (w *Workspace) Repository() *git.Repo { return w.repo }
+
+// linked reports whether the git directory lies outside the workspace.
+func (w *Workspace) linked() bool {
+	return w.repo != nil && (!within(w.repo.Dir, w.root) || w.repo.Common != w.repo.Dir)
+}
 
 // Key names the workspace in the state directory.
 func (w *Workspace) Key() string {

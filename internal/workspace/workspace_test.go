@@ -65,7 +65,7 @@ func TestRepositoriesReadAsData(t *testing.T) {
 	main := filepath.Join(dir, "main")
 	gitAt(t, dir, "init", "-q", main)
 	w, err := openAt(t, main)
-	if err != nil || w.Repository().Branch != "main" || w.Repository().Commit != "" {
+	if err != nil || w.Repository().Branch != "main" || w.Repository().Head != "" {
 		t.Fatalf("before the first commit: %+v, %v", w, err)
 	}
 	if err := errors.Join(os.MkdirAll(filepath.Join(main, "a/b"), 0o755), os.WriteFile(filepath.Join(main, "a/b/f"), nil, 0o644)); err != nil {
@@ -74,17 +74,16 @@ func TestRepositoriesReadAsData(t *testing.T) {
 	gitAt(t, main, "add", ".")
 	gitAt(t, main, "commit", "-qm", "one")
 	head := gitAt(t, main, "rev-parse", "HEAD")
-	check := func(how, at, top, branch string) Repository {
+	check := func(how, at, top, branch string) *Workspace {
 		t.Helper()
 		w, err := openAt(t, at)
 		if err != nil {
-			t.Errorf("%s: %v", how, err)
-			return Repository{}
+			t.Fatalf("%s: %v", how, err)
 		}
-		if r := w.Repository(); w.Root() != top || r.Commit != head || r.Branch != branch {
+		if r := w.Repository(); w.Root() != top || r.Head != head || r.Branch != branch {
 			t.Errorf("%s: root %s, %+v", how, w.Root(), r)
 		}
-		return w.Repository()
+		return w
 	}
 	check("loose reference, below the top", filepath.Join(main, "a/b"), main, "main")
 	gitAt(t, main, "pack-refs", "--all")
@@ -93,21 +92,16 @@ func TestRepositoriesReadAsData(t *testing.T) {
 	check("detached", main, main, "")
 	tree := filepath.Join(dir, "tree")
 	gitAt(t, main, "worktree", "add", "-q", "-b", "side", tree)
-	if r := check("linked work tree", tree, tree, "side"); !r.Linked() || r.Common != filepath.Join(main, ".git") {
-		t.Errorf("linked work tree: %+v", r)
+	if r := check("linked work tree", tree, tree, "side"); !r.linked() || r.repo.Common != filepath.Join(main, ".git") {
+		t.Errorf("linked work tree: %+v", r.repo)
 	}
 	gitAt(t, dir, "clone", "-q", "--depth=1", "file://"+main, filepath.Join(dir, "shallow"))
-	if r := check("shallow", filepath.Join(dir, "shallow"), filepath.Join(dir, "shallow"), "main"); !r.Shallow {
-		t.Error("a shallow clone is not recognised")
-	}
+	check("shallow", filepath.Join(dir, "shallow"), filepath.Join(dir, "shallow"), "main")
 	super := filepath.Join(dir, "super")
 	gitAt(t, dir, "init", "-q", super)
 	gitAt(t, super, "submodule", "--quiet", "add", main, "mod")
-	if w, err := openAt(t, super); err != nil || !w.Repository().Modules {
-		t.Errorf("with a submodule: %+v, %v", w, err)
-	}
-	if r := check("submodule as workspace", filepath.Join(super, "mod"), filepath.Join(super, "mod"), "main"); !r.Linked() {
-		t.Errorf("submodule: %+v", r)
+	if r := check("submodule as workspace", filepath.Join(super, "mod"), filepath.Join(super, "mod"), "main"); !r.linked() {
+		t.Errorf("submodule: %+v", r.repo)
 	}
 	gitAt(t, dir, "clone", "-q", "--bare", main, filepath.Join(dir, "bare"))
 	if _, err := openAt(t, filepath.Join(dir, "bare/hooks")); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "bare repository") {
@@ -268,23 +262,4 @@ func TestOwnerOfADesk(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A14: what lies about at the usual places is named before the run.
-func TestVisibleSecrets(t *testing.T) {
-	s := newSite(t, StagingOverlay)
-	for _, name := range []string{".env", ".env.local", ".env.example", "server.key", ".idea/workspace.xml", ".main.go.swp", "main.go", "empty.txt"} {
-		s.write(name, "x")
-	}
-	found, err := s.open().VisibleSecrets()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, v := range found {
-		names = append(names, v.Path)
-	}
-	if got := strings.Join(names, " "); got != ".env .idea/workspace.xml .env.local .main.go.swp server.key" {
-		t.Errorf("found %s", got)
-	}
 }
