@@ -155,16 +155,12 @@ func makeSpace(image *os.File, id Identity, who owner) (int, error) {
 	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{r.Fd()},
-		Sys: &syscall.SysProcAttr{
-			Cloneflags:                 unix.CLONE_NEWUSER,
-			UidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.uid), HostID: id.Outside, Size: 1}},
-			GidMappings:                []syscall.SysProcIDMap{{ContainerID: int(who.gid), HostID: id.Group, Size: 1}},
-			GidMappingsEnableSetgroups: true,
-		},
+		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | sharing},
 	})
 	if err != nil {
 		return -1, fmt.Errorf("making a user namespace for the owner %d: %w", who.uid, err)
 	}
+	merr := mapIDs(pid, mapping{int(who.uid), int(who.gid), id.Outside, id.Group, true})
 	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	w.Close()
 	for {
@@ -172,7 +168,10 @@ func makeSpace(image *os.File, id Identity, who owner) (int, error) {
 			break
 		}
 	}
-	if err != nil {
+	if err == nil && merr != nil {
+		unix.Close(fd)
+	}
+	if err := errors.Join(merr, err); err != nil {
 		return -1, fmt.Errorf("opening a user namespace: %w", err)
 	}
 	return fd, nil

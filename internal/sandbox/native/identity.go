@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 )
 
 // Identity is whose rights a desk has.
@@ -66,12 +65,8 @@ func taken(id int) bool {
 	return strings.Contains(string(b), fmt.Sprintf(":x:%d:", id))
 }
 
-func (id Identity) uids() []syscall.SysProcIDMap {
-	return []syscall.SysProcIDMap{{ContainerID: id.Inside, HostID: id.Outside, Size: 1}}
-}
-
-func (id Identity) gids() []syscall.SysProcIDMap {
-	return []syscall.SysProcIDMap{{ContainerID: id.insideGroup(), HostID: id.Group, Size: 1}}
+func (id Identity) mapping() mapping {
+	return mapping{id.Inside, id.insideGroup(), id.Outside, id.Group, id.Borrowed}
 }
 
 func (id Identity) insideGroup() int {

@@ -57,9 +57,12 @@ func tryInside(image *os.File, id Identity, m *sandbox.Mount) error {
 		return err
 	}
 	defer r.Close()
-	attr := attributes(id)
-	attr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
-	attr.Pdeathsig = 0
+	attr := attributes()
+	attr.Cloneflags, attr.Pdeathsig = unix.CLONE_NEWUSER|unix.CLONE_NEWNS, 0
+	// It begins at once, so it must find its users mapped.
+	to := id.mapping()
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: to.uid, HostID: to.hostUID, Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: to.gid, HostID: to.hostGID, Size: 1}}
 	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{desk.Name, desk.Try, m.Lower, m.Upper, m.Work},
 		&syscall.ProcAttr{Env: []string{}, Files: []uintptr{w.Fd(), w.Fd(), w.Fd()}, Sys: attr})
 	w.Close()

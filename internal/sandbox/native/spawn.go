@@ -44,7 +44,7 @@ func spawn(image *os.File, id Identity, files []*os.File) (*process, error) {
 }
 
 func (p *process) fork(image *os.File, id Identity, files []*os.File) error {
-	attr := &syscall.ProcAttr{Env: []string{}, Sys: attributes(id)}
+	attr := &syscall.ProcAttr{Env: []string{}, Sys: attributes()}
 	attr.Sys.PidFD = &p.pidfd
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
@@ -58,20 +58,64 @@ func (p *process) fork(image *os.File, id Identity, files []*os.File) error {
 		return whyNoNamespaces(err)
 	}
 	p.pid = pid
+	if err := mapIDs(pid, id.mapping()); err != nil {
+		_ = p.kill()
+		return whyNoNamespaces(err)
+	}
 	return nil
 }
 
-func attributes(id Identity) *syscall.SysProcAttr {
-	sys := &syscall.SysProcAttr{
-		Cloneflags:                 namespaces,
-		UidMappings:                id.uids(),
-		GidMappings:                id.gids(),
-		GidMappingsEnableSetgroups: id.Borrowed,
-		Setsid:                     true,
-		Pdeathsig:                  syscall.SIGKILL,
+// sharing starts a child in this process's memory until it has executed its
+// program. Without it the kernel copies the page tables of the supervisor, and
+// every page that is written afterwards, which takes longer than all the walls.
+const sharing = unix.CLONE_VM | unix.CLONE_VFORK
+
+// mapping says which user and group of a user namespace are whom outside.
+type mapping struct {
+	uid, gid         int // inside
+	hostUID, hostGID int
+	setgroups        bool // let the namespace change its supplementary groups
+}
+
+// mapIDs writes the mapping of the user namespace that process pid began. It
+// is written after the program was executed; until then the namespace has
+// nobody in it.
+func mapIDs(pid int, m mapping) error {
+	dir := "/proc/" + strconv.Itoa(pid)
+	groups := "deny"
+	if m.setgroups {
+		groups = "allow"
 	}
-	if id.Borrowed {
-		sys.Credential = &syscall.Credential{Uid: uint32(id.Inside), Gid: uint32(id.Inside), Groups: []uint32{}}
+	for _, file := range []struct{ name, text string }{
+		{"setgroups", groups},
+		{"uid_map", fmt.Sprintf("%d %d 1", m.uid, m.hostUID)},
+		{"gid_map", fmt.Sprintf("%d %d 1", m.gid, m.hostGID)},
+	} {
+		if err := writeOnce(dir+"/"+file.name, file.text); err != nil {
+			return fmt.Errorf("mapping users: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeOnce writes with one system call, as these files ask.
+func writeOnce(path, text string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+func attributes() *syscall.SysProcAttr {
+	sys := &syscall.SysProcAttr{
+		Cloneflags: namespaces | sharing,
+		Setsid:     true,
+		Pdeathsig:  syscall.SIGKILL,
 	}
 	// A user other than 0 loses its capabilities at exec unless they are
 	// ambient; PID 1 needs them to build and gives them up afterwards.

@@ -66,6 +66,9 @@ func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 	}
 	defer plan.Close()
 	order := desk.Message{Kind: desk.Build, Files: []int{int(plan.Fd())}}
+	if id.Borrowed {
+		order.Code = int32(id.Inside)
+	}
 	if s.Terminal == nil {
 		if d.streams, err = openStreams(s, id); err != nil {
 			return nil, err

@@ -28,7 +28,7 @@ const (
 
 // From the supervisor to PID 1.
 const (
-	Build    Kind = iota + 64 // Files: the plan, and the agent's standard streams unless it gets a pty
+	Build    Kind = iota + 64 // Files: the plan, and the agent's standard streams unless it gets a pty; Code: the user to become, or 0
 	Mounts                    // Files: the next mounts of the plan, opened outside
 	Listen                    // Text: "network address" to listen on
 	Go                        // start the program

@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"path"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +16,6 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // run builds the desk, starts the program and stays with it to the end.
 func run(link *Link) (int, error) {
-	if err := settle(); err != nil {
-		return 0, err
-	}
 	if err := raiseLoopback(); err != nil {
 		return 0, failed("raising the loopback", err)
 	}
@@ -54,6 +52,14 @@ func told(orders <-chan Message) (p *Plan, streams []int, err error) {
 	if m.Kind != Build || len(m.Files) == 0 {
 		return nil, nil, errors.New("unexpected order before the plan")
 	}
+	// Only now: the mapping of users is there, and who may write it is decided
+	// by who may dump this process.
+	if err := become(int(m.Code)); err != nil {
+		return nil, nil, err
+	}
+	if err := settle(); err != nil {
+		return nil, nil, err
+	}
 	if p, err = readPlan(m.Files[0]); err != nil {
 		return nil, nil, err
 	}
@@ -61,6 +67,21 @@ func told(orders <-chan Message) (p *Plan, streams []int, err error) {
 		return nil, nil, errors.New("the plan came without the agent's streams")
 	}
 	return p, streams, nil
+}
+
+// become makes PID 1 the desk's user where that is not who started it: 0 is
+// nobody to become.
+func become(id int) error {
+	if id == 0 {
+		return nil
+	}
+	if err := syscall.Setgroups(nil); err != nil {
+		return failed("giving up groups", err)
+	}
+	if err := syscall.Setresgid(id, id, id); err != nil {
+		return failed("taking the desk's group", err)
+	}
+	return failed("becoming the desk's user", syscall.Setresuid(id, id, id))
 }
 
 // settle makes PID 1 what it must be before anything else: out of reach of
