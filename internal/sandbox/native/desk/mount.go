@@ -103,15 +103,10 @@ func (r *root) file(m *Mount) error {
 			unix.Close(fd)
 		}
 	}
-	mode := orMode(m.Mode, 0o444)
-	fd, err := unix.Openat(r.fd, staged, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, mode)
-	if err != nil {
+	if made, err := r.plainFile(m); made || err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), staged)
-	_, err = f.WriteString(m.Content)
-	err = errors.Join(err, f.Chmod(fs.FileMode(mode&0o777)), f.Close())
-	if err != nil {
+	if err := writeFile(r.fd, staged, m); err != nil {
 		return err
 	}
 	tree, err := cloneTree(r.fd, staged)
@@ -123,4 +118,36 @@ func (r *root) file(m *Mount) error {
 		return err
 	}
 	return errors.Join(r.place(tree, m.Target), unix.Unlinkat(r.fd, staged, 0))
+}
+
+// plainFile makes a file directly on the desk's root, which is read-only for
+// the agent, if nothing is there yet: most files need no mount of their own.
+func (r *root) plainFile(m *Mount) (made bool, err error) {
+	if fd, err := r.lookup(m.Target); err == nil {
+		unix.Close(fd)
+		return false, nil
+	} else if !errors.Is(err, unix.ENOENT) {
+		return false, nil // the mount says what is wrong
+	}
+	err = r.create(m.Target, func(parent int, name string) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(parent, &st); err != nil || st.Dev != r.number {
+			return err // a tmpfs that the agent may write to: cover it
+		}
+		made = true
+		return writeFile(parent, name, m)
+	})
+	return made, err
+}
+
+// writeFile makes a new file in dir.
+func writeFile(dir int, name string, m *Mount) error {
+	mode := orMode(m.Mode, 0o444)
+	fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.WriteString(m.Content)
+	return errors.Join(err, f.Chmod(fs.FileMode(mode&0o777)), f.Close())
 }

@@ -12,8 +12,9 @@ import (
 
 // root is the desk's new root while it is built.
 type root struct {
-	fd  int
-	own map[uint64]bool // devices of the tmpfs that this desk made
+	fd     int
+	number uint64          // the device of the root itself
+	own    map[uint64]bool // devices of the tmpfs that this desk made
 	// writable are targets below which the agent may write.
 	writable []string
 	tmpSize  int64
@@ -41,18 +42,19 @@ func newRoot(tmpSize int64) (*root, error) {
 		return nil, failed("making the root", err)
 	}
 	r := &root{fd: fd, own: map[uint64]bool{}, tmpSize: tmpSize}
-	return r, failed("making the root", r.adopt(fd))
+	r.number, err = r.adopt(fd)
+	return r, failed("making the root", err)
 }
 
 // adopt notes that the file system of fd is the desk's own, so that mount
-// points may be made on it.
-func (r *root) adopt(fd int) error {
+// points may be made on it, and returns its device.
+func (r *root) adopt(fd int) (dev uint64, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+		return 0, err
 	}
 	r.own[st.Dev] = true
-	return nil
+	return st.Dev, nil
 }
 
 func attach(tree, dir int, target string) error {
@@ -138,7 +140,7 @@ func (r *root) tmpfs(target string, mode uint32, size int64, attrs int) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := r.adopt(fd); err != nil {
+	if _, err := r.adopt(fd); err != nil {
 		return err
 	}
 	return r.place(fd, target)
