@@ -56,6 +56,10 @@ func (s *store) checkpoint(keys keyring) ([]byte, error) {
 	return signed, s.publishCheckpoint(signed)
 }
 
+// Warm prepares for the first signature, whose tables take longer to compute
+// than a signature. It is for the time in which a run has nothing to do.
+func (l *Log) Warm() { _, _ = sign(l.keys, verify.Checkpoint{}) }
+
 // publishCheckpoint puts a checkpoint that the second place has into the log's
 // directory. It does not wait for the disk: mendCheckpoint makes up for a copy
 // that a power cut took.

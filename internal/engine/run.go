@@ -56,6 +56,7 @@ type visit struct {
 	log      *audit.Log
 	runDir   string
 	screen   *screen // nil: nothing of the desk goes to a terminal unfiltered
+	began    bool    // the agent was started
 	denials  denials
 	result   RunResult
 }
@@ -69,6 +70,7 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	}
 	if !opts.DryRun {
 		v.tier.Prepare() // while everything else is read
+		go e.openLog()   // likewise; prepare waits for it
 		defer v.tier.Discard()
 	}
 	if err := e.recoverApplies(ctx); err != nil {
@@ -273,7 +275,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	v.begin()
-	v.nameSecrets()
+	v.tellBefore()
 	if v.screen, err = v.openScreen(); err != nil {
 		return 125, err
 	}
@@ -333,10 +335,12 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	spec := v.spec(door)
 	life, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
+	go v.log.Warm() // while the walls are built
 	desk, err := v.tier.Start(life, grant, exec, spec)
 	if err != nil {
 		return sandbox.Exit{Code: 125}, err
 	}
+	v.began = true
 	stop := v.passSignals(ctx, desk)
 	defer stop()
 	defer v.warmLater()()
@@ -363,6 +367,9 @@ func (v *visit) interactive() bool {
 // close gives back what prepare took.
 func (v *visit) close() {
 	if v.seat != nil {
+		if !v.began {
+			_ = v.seat.Unused() // else a later change may be called a conflict, which is safe
+		}
 		_ = v.seat.Close() // the work is on disk; what fails here is a lock that ends with the process
 	}
 	if v.denials.notices != nil {
