@@ -7,7 +7,8 @@ import (
 )
 
 func (a *app) logCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "log", Short: "Read and check the log"}
+	cmd := &cobra.Command{Use: "log", Short: "Read and check the log", Args: noSuchVerb,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(a.logShowCommand(), a.logVerifyCommand(), a.logRecoverCommand())
 	return cmd
 }

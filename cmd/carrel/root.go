@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +52,7 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       versionText(),
-		Args:          cobra.NoArgs,
+		Args:          noSuchVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + rootExit)
@@ -69,6 +70,19 @@ func (a *app) root() *cobra.Command {
 
 func (a *app) verbs() []*cobra.Command {
 	return append(a.hostVerbs(), a.logCommand())
+}
+
+// noSuchVerb refuses what is left where a verb was expected.
+func noSuchVerb(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		cmd.SuggestionsMinimumDistance = 2
+		hint := "see " + cmd.CommandPath() + " --help"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return &usageError{fmt.Errorf("%s has no verb %q; %s", cmd.CommandPath(), args[0], hint)}
+	}
+	return nil
 }
 
 // atMost turns too many arguments into a usage error.

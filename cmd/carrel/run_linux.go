@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -63,7 +63,7 @@ func (a *app) runCommand() *cobra.Command {
 		Long:  runHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return &usageError{fmt.Errorf("no command: write what to run after --, as in: carrel run -- claude")}
+				return &exitStatus{exitCarrel, errors.New("no command: write what to run after --, as in: carrel run -- claude")}
 			}
 			return nil
 		},
@@ -75,6 +75,8 @@ func (a *app) runCommand() *cobra.Command {
 			return a.run(cmd, opts)
 		},
 	}
+	// 2 could be the agent's own code, so that a wrong flag is Carrel's failure.
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitStatus{exitCarrel, err} })
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&opts.Workspace, "workspace", "", "directory to work in (default: the repository of the current directory, or the directory)")
@@ -96,7 +98,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&opts.Staging, "staging", "", "overlay, or copy where overlay cannot be had (default: overlay, or copy if it must be)")
 	f.StringVar(&opts.Apply, "apply", "", "auto: apply what policy allows without asking")
 	f.StringVar(&opts.Tier, "tier", "", "the kind of walls (default and only: native)")
-	a.jsonFlag(cmd)
+	f.BoolVar(&a.json, "json", false, "with --dry-run: print JSON")
 	return cmd
 }
 

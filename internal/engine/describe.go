@@ -170,10 +170,21 @@ func (v *visit) handedOver() []string {
 	return out
 }
 
-// nameSecrets says before the run what was handed in that looks like a secret.
-func (v *visit) nameSecrets() {
+// tellBefore says before the run what the user may not expect of it: what was
+// handed in that looks like a secret, flags without effect, work that goes on,
+// grants that do not count yet, policy that this tier never asks.
+func (v *visit) tellBefore() {
+	var lines []string
 	for _, name := range v.plan.Handed {
-		fmt.Fprintf(v.e.host.Stderr, "carrel: %s looks like a secret, and the agent will have it\n", terminal.Escape(name))
+		lines = append(lines, name+" looks like a secret, and the agent will have it")
+	}
+	for _, w := range v.plan.Warnings { // those about the PATH are in --dry-run
+		if strings.HasPrefix(w, "--") {
+			lines = append(lines, w)
+		}
+	}
+	for _, line := range slices.Concat(lines, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes()) {
+		fmt.Fprintf(v.e.host.Stderr, "carrel: %s\n", terminal.Escape(line))
 	}
 }
 
@@ -192,9 +203,14 @@ func (v *visit) visibleSecrets() []string {
 
 // warnings are what the user may want to know before and after the run.
 func (v *visit) warnings() []string {
-	out := slices.Concat(v.plan.Warnings, v.seat.Notes, v.policy.Ungated(gatedOperations))
-	if n := len(v.settings.wishes); n > 0 {
-		out = append(out, fmt.Sprintf("the repository asks for %s that you have not accepted; see and accept them with: carrel trust", plural(n, "grant")))
+	return slices.Concat(v.plan.Warnings, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes())
+}
+
+// wishes says that the repository asks for more than it was given.
+func (v *visit) wishes() []string {
+	n := len(v.settings.wishes)
+	if n == 0 {
+		return nil
 	}
-	return out
+	return []string{fmt.Sprintf("the repository asks for %s that you have not accepted; see and accept them with: carrel trust", plural(n, "grant"))}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -29,8 +30,15 @@ func (v *visit) furnish() (err error) {
 	if !v.who.Borrowed {
 		host.GID = v.who.Group
 	}
-	v.plan, err = view.Build(host, v.request())
-	return err
+	if v.plan, err = view.Build(host, v.request()); err != nil {
+		return err
+	}
+	for _, pattern := range v.opts.Hide {
+		if !slices.Contains(v.plan.Hidden, pattern) {
+			v.plan.Warnings = append(v.plan.Warnings, "--hide "+pattern+": nothing of that name is here")
+		}
+	}
+	return nil
 }
 
 // ownDirs are Carrel's own places, which no desk may see.
@@ -229,7 +237,7 @@ func (v *visit) spec(door *egress.Door) sandbox.Spec {
 	h := v.e.host
 	s := sandbox.Spec{
 		Run: v.id, Mounts: v.plan.Mounts, Program: v.plan.Program, Args: v.plan.Args, Env: v.plan.Env, Dir: v.plan.Dir,
-		Limits: v.limits, DiskPaths: append(v.seat.DiskPaths(), v.e.state("caches", v.ws.Key())),
+		Limits: v.limits, DiskPaths: append(v.seat.DiskPaths(), v.plan.MakeDirs...),
 		RuntimeDir: v.runDir, Stdin: h.Stdin, Stdout: h.Stdout, Stderr: h.Stderr,
 		Attach: func(ctx context.Context, s sandbox.Sockets) error { return door.Attach(ctx, egress.Sockets(s)) },
 	}

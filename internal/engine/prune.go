@@ -22,16 +22,17 @@ func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
 	if err != nil {
 		return err
 	}
-	keep := workspace.Retention{Desks: opts.Older, Changes: opts.Older, Trash: time.Second}
+	older := max(opts.Older, 1) // in a retention 0 keeps all
+	keep := workspace.Retention{Desks: older, Changes: older, Trash: time.Second}
 	if opts.Unapplied {
-		keep.Work = opts.Older
+		keep.Work = older
 	}
 	done, err := workspace.Prune(ctx, e.host.Paths.State, e.blobs, keep, inUse)
 	if err != nil {
 		return err
 	}
 	if opts.JSON {
-		return e.printJSON(done)
+		return e.printJSON(map[string]any{"desks": done.Desks, "changes": done.Changes, "contents": done.Contents, "bytes": done.Bytes})
 	}
 	fmt.Fprintf(e.host.Stdout, "removed %s and %s of contents\n", plural(done.Desks, "desk"), bytesText(done.Bytes))
 	return nil

@@ -26,6 +26,9 @@ func (e *Engine) Trust(ctx context.Context, opts TrustOptions) error {
 	if err != nil {
 		return err
 	}
+	if file == nil && opts.JSON {
+		return e.printJSON(map[string]any{"grants": []config.Grant{}, "new": []config.Grant{}})
+	}
 	if file == nil {
 		fmt.Fprintf(e.host.Stdout, "the commit that is checked out has no %s: there is nothing to accept\n", config.RepositoryPath)
 		return nil
@@ -111,6 +114,10 @@ func (e *Engine) changeTrust(ctx context.Context, what string, id config.Reposit
 	})
 	if err != nil {
 		return err
+	}
+	if what == "revoke" {
+		fmt.Fprintln(e.host.Stdout, "revoked: nothing that this repository asks for is accepted")
+		return nil
 	}
 	fmt.Fprintf(e.host.Stdout, "%sed: %s\n", strings.TrimSuffix(what, "e"), plural(len(grants), "grant"))
 	return nil

@@ -76,6 +76,9 @@ type Seat struct {
 	dir  string
 	meta seatMeta
 	lock *os.File
+	// wasOpen says that an earlier run's work was not captured when this one
+	// sat down.
+	wasOpen bool
 	// reset makes a copy what its original is before the run.
 	reset bool
 	// Notes say what a user may want to know about how the seat was taken,
@@ -131,6 +134,16 @@ func (s *Seat) Owner() (uid, gid int) { return s.meta.UID, s.meta.GID }
 
 // DiskPaths are the directories that a run fills.
 func (s *Seat) DiskPaths() []string { return []string{s.dir} }
+
+// Unused takes back that a run began here: it never started, so that what
+// changes in the tree from now on was not changed behind its back.
+func (s *Seat) Unused() error {
+	if s.wasOpen || s.lock == nil {
+		return nil
+	}
+	s.meta.Open = false
+	return s.save()
+}
 
 // Close gives the seat up; the work stays.
 func (s *Seat) Close() error {

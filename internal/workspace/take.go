@@ -228,6 +228,7 @@ func (s *Seat) start(ctx context.Context, opts SeatOptions) error {
 			return err
 		}
 	}
+	s.wasOpen = s.meta.Open
 	s.meta.Open, s.meta.Used = true, time.Now().UTC()
 	return s.save()
 }

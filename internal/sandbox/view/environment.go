@@ -71,7 +71,7 @@ func isPassed(name string) bool {
 }
 
 func checkVariable(name, value string) error {
-	if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+	if name == "" || strings.ContainsAny(name, "= \t\n\x00") || strings.Contains(value, "\x00") {
 		return fmt.Errorf("--env %q: it is no NAME or NAME=VALUE", name)
 	}
 	return nil

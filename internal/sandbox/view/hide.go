@@ -26,6 +26,9 @@ func (b *builder) hide() error {
 		if err != nil {
 			return fmt.Errorf("hide %s: %w", pattern, err)
 		}
+		if len(found) > 0 {
+			b.plan.Hidden = append(b.plan.Hidden, pattern)
+		}
 		for _, rel := range found {
 			if seen[rel] {
 				continue

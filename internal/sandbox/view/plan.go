@@ -71,7 +71,9 @@ type Plan struct {
 	MakeDirs []string
 	// Handed names the variables that look like secrets and were handed in
 	// because the user asked for it.
-	Handed   []string
+	Handed []string
+	// Hidden are the patterns of Request.Hide that something matched.
+	Hidden   []string
 	Warnings []string
 }
 
