@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // maxAnswer bounds an answer's file: a reason is a sentence.
@@ -55,7 +55,7 @@ func (s *Store) read(digest carrel.Digest, granted bool) (p carrel.Approval, fou
 	if err != nil {
 		return p, false, err
 	}
-	raw, err := readPrivate(path)
+	raw, err := private.Read(path, maxAnswer)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, false, nil
 	}
@@ -76,47 +76,6 @@ func (s *Store) read(digest carrel.Digest, granted bool) (p carrel.Approval, fou
 	return p, true, nil
 }
 
-func readPrivate(path string) ([]byte, error) {
-	f, err := openFile(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := private(info, 0, 0o600); err != nil {
-		return nil, fmt.Errorf("%s %w", path, err)
-	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxAnswer+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > maxAnswer {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxAnswer)
-	}
-	return raw, nil
-}
-
-// private checks the type, the mode and the owner.
-func private(info fs.FileInfo, kind fs.FileMode, mode fs.FileMode) error {
-	uid, links, err := ownerOf(info)
-	switch {
-	case err != nil:
-		return err
-	case info.Mode().Type() != kind:
-		return fmt.Errorf("is not a %s", map[bool]string{true: "directory", false: "regular file"}[kind == os.ModeDir])
-	case info.Mode().Perm() != mode:
-		return fmt.Errorf("has mode %04o; it must be %04o (chmod %04o)", info.Mode().Perm(), mode, mode)
-	case uid != os.Geteuid():
-		return fmt.Errorf("belongs to user %d, not to you (%d)", uid, os.Geteuid())
-	case kind == 0 && links != 1:
-		return errors.New("has a second name (hard link)")
-	}
-	return nil
-}
-
 // write makes p durable: after it returned nil, a power cut loses nothing;
 // before, the old answer is whole.
 func (s *Store) write(p carrel.Approval) error {
@@ -129,37 +88,12 @@ func (s *Store) write(p carrel.Approval) error {
 		err = fmt.Errorf("larger than %d bytes; give a shorter reason", maxAnswer)
 	}
 	if err == nil {
-		err = replace(s.dir, path, raw)
+		err = private.Replace(path, raw)
 	}
 	if err != nil {
 		return fmt.Errorf("storing an approval: %w", err)
 	}
 	return nil
-}
-
-func replace(dir, path string, raw []byte) error {
-	f, err := os.CreateTemp(dir, ".answer-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once renamed
-	_, err = f.Write(raw)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (s *Store) remove(p carrel.Approval) error {
@@ -168,23 +102,10 @@ func (s *Store) remove(p carrel.Approval) error {
 		err = os.Remove(path)
 	}
 	if err == nil {
-		err = syncDir(s.dir)
+		err = private.SyncDir(s.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("taking an answer back: %w", err)
 	}
 	return nil
-}
-
-// locked runs f while no other process answers.
-func locked(dir string, f func() error) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close() // and with it the lock
-	if err := lock(d); err != nil {
-		return fmt.Errorf("locking the approvals: %w", err)
-	}
-	return f()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // DefaultLifetime is how long an answer counts.
@@ -52,7 +53,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the approvals: %w", err)
 	}
-	if err := private(info, os.ModeDir, 0o700); err != nil {
+	if err := private.Check(info, os.ModeDir); err != nil {
 		return nil, fmt.Errorf("opening the approvals: %s %w", dir, err)
 	}
 	return &Store{dir: dir, now: time.Now}, nil
@@ -128,7 +129,7 @@ func (s *Store) Answer(_ context.Context, g gate.Grant, a carrel.Action, policy 
 	}
 	p := s.approval(a.SubjectDigest, a.Run, policy)
 	p.Granted, p.Reason = a.Operation == carrel.OpApprove, a.Reason
-	return p, locked(s.dir, func() error { return s.store(p) })
+	return p, private.Locked(s.dir, func() error { return s.store(p) })
 }
 
 // store writes p and takes back a denial that it may take back. The lock on

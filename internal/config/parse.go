@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // maxFile bounds a configuration file; people write a few hundred lines.
@@ -61,7 +63,7 @@ func trustworthy(f *os.File) error {
 	if runtime.GOOS == "windows" { // no mode and no owner to look at
 		return nil
 	}
-	uid, _, err := ownerOf(info)
+	uid, err := private.Owner(info)
 	switch me := os.Geteuid(); {
 	case err != nil:
 		return err

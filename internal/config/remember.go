@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // Document is a configuration file while it is edited; comments and order stay.
@@ -52,7 +54,7 @@ func Remember(s Source, edit func(*Document) error) error {
 	if target, err := filepath.EvalSymlinks(s.Path); err == nil {
 		s.Path = target
 	}
-	err := locked(filepath.Dir(s.Path), func() error {
+	err := private.Locked(filepath.Dir(s.Path), func() error {
 		raw, err := os.ReadFile(s.Path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -61,7 +63,7 @@ func Remember(s Source, edit func(*Document) error) error {
 		if err != nil {
 			return err
 		}
-		return replace(s.Path, edited)
+		return private.Replace(s.Path, edited)
 	})
 	if err != nil {
 		return fmt.Errorf("remembering in %s: %w", s.Path, err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // maxTrust bounds the file of accepted grants.
@@ -101,7 +102,7 @@ func without(list []acceptance, id RepositoryID) []acceptance {
 }
 
 func (t *Trust) edit(change func(*trustFile)) error {
-	return locked(filepath.Dir(t.path), func() error {
+	return private.Locked(filepath.Dir(t.path), func() error {
 		file, err := t.read()
 		if err != nil {
 			return err
@@ -111,14 +112,14 @@ func (t *Trust) edit(change func(*trustFile)) error {
 		if err != nil {
 			return err
 		}
-		return replace(t.path, append(raw, '\n'))
+		return private.Replace(t.path, append(raw, '\n'))
 	})
 }
 
 // read refuses a file that somebody else may have written, or whose digests do
 // not fit: trust in doubt is no trust.
 func (t *Trust) read() (trustFile, error) {
-	raw, err := readPrivate(t.path, maxTrust)
+	raw, err := private.Read(t.path, maxTrust)
 	if errors.Is(err, fs.ErrNotExist) {
 		return trustFile{Version: 1}, nil
 	}

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"bytes"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // copyIndex remembers what a copy was made from, by relative path. It lies
@@ -52,14 +55,10 @@ func (s *Seat) readIndex(l *Layer) (copyIndex, error) {
 }
 
 func (s *Seat) writeIndex(l *Layer, idx copyIndex) error {
-	tmp := s.indexFile(l) + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("writing the index of the copy: %w", err)
-	}
-	err = errors.Join(gob.NewEncoder(f).Encode(idx), f.Close())
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(idx)
 	if err == nil {
-		err = os.Rename(tmp, s.indexFile(l))
+		err = private.ReplaceSoon(s.indexFile(l), b.Bytes())
 	}
 	if err != nil {
 		return fmt.Errorf("writing the index of the copy: %w", err)

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carrel-dev/carrel"
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // Recovered is what became of an apply that had been interrupted.
@@ -166,7 +168,7 @@ func lockApplies(state, workspace string) (*os.File, error) {
 func tryLockApplies(state, workspace string) (*os.File, error) {
 	sum := sha256.Sum256([]byte(workspace))
 	name := filepath.Join(appliesDir(state), hex.EncodeToString(sum[:16])+".lock")
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+	if err := private.MakeDir(appliesDir(state)); err != nil {
 		return nil, fmt.Errorf("locking the workspace: %w", err)
 	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"bytes"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // pendingWork is what the last capture of a finished run found: work that
@@ -50,14 +52,10 @@ func (s *Seat) writePending(p pendingWork) error {
 		}
 		return nil
 	}
-	tmp := s.pendingFile() + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("noting the desk's pending work: %w", err)
-	}
-	err = errors.Join(gob.NewEncoder(f).Encode(p), f.Sync(), f.Close())
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(p)
 	if err == nil {
-		err = os.Rename(tmp, s.pendingFile())
+		err = private.Replace(s.pendingFile(), b.Bytes())
 	}
 	if err != nil {
 		return fmt.Errorf("noting the desk's pending work: %w", err)
