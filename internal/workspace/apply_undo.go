@@ -26,8 +26,10 @@ func (j *applyJournal) undo(t *applyTree, s *applyStep) (left bool, err error) {
 		return j.undoPut(t, s)
 	case s.Kind == stepTake && err == nil:
 		return j.putBack(t, s)
-	case s.Kind == stepSwap && err == nil && inWork.Ino != s.Staged:
-		return j.undoSwap(t, s)
+	case s.Kind == stepSwap && err == nil:
+		return j.undoSwap(t, s, &inWork)
+	case s.Kind == stepPut:
+		return j.returnAltered(t, s)
 	}
 	return false, nil // it was not made
 }
@@ -44,9 +46,20 @@ func (j *applyJournal) putBack(t *applyTree, s *applyStep) (left bool, err error
 	return false, err
 }
 
-// undoSwap exchanges back, and leaves what is not what was put there.
-func (j *applyJournal) undoSwap(t *applyTree, s *applyStep) (left bool, err error) {
+// undoSwap exchanges back, and leaves what is not what was put there. Inode
+// numbers alone do not tell which of the two is where: on an overlay the file of
+// a lower layer may have the number of one above.
+func (j *applyJournal) undoSwap(t *applyTree, s *applyStep, inWork *unix.Stat_t) (left bool, err error) {
+	if s.isStaged(j.work, s.Work) {
+		return false, nil // it was not made
+	}
 	dir, name, err := t.parent(string(s.Path))
+	if err == nil && !s.isStaged(dir, name) {
+		if inWork.Ino != s.Staged || sumIs(j.work, s.Work, inWork, s.Old.Sum) {
+			return true, nil
+		}
+		return j.returnAltered(t, s)
+	}
 	if err == nil {
 		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
 	}
@@ -56,10 +69,29 @@ func (j *applyJournal) undoSwap(t *applyTree, s *applyStep) (left bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if j.isStaged(s) {
+	return j.returnAltered(t, s)
+}
+
+// returnAltered looks at what was staged for s and is in the work directory,
+// because the step was not made or a moment ago, perhaps before a crash, taken
+// back: what somebody altered in the tree goes back there, or, where that
+// cannot be, stays in the work directory, which is then kept.
+func (j *applyJournal) returnAltered(t *applyTree, s *applyStep) (left bool, err error) {
+	if s.isStaged(j.work, s.Work) {
 		return false, nil
 	}
-	return true, unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
+	how := uint(unix.RENAME_NOREPLACE)
+	if s.Kind == stepSwap {
+		how = unix.RENAME_EXCHANGE
+	}
+	dir, name, err := t.parent(string(s.Path))
+	if err == nil {
+		err = unix.Renameat2(j.work, s.Work, dir, name, how)
+	}
+	if _, known := lookupProblem(err); known || err == unix.EEXIST {
+		return true, nil
+	}
+	return true, err
 }
 
 // undoPut takes away what was put, unless it was altered since.
@@ -82,31 +114,28 @@ func (j *applyJournal) undoPut(t *applyTree, s *applyStep) (left bool, err error
 	if err := unix.Renameat2(dir, name, j.work, s.Work, unix.RENAME_NOREPLACE); err != nil {
 		return false, err
 	}
-	if j.isStaged(s) {
-		return false, nil
-	}
-	return true, unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+	return j.returnAltered(t, s)
 }
 
-// isStaged reports whether the work directory holds, for s, what was staged
-// there, unaltered, and nothing more.
-func (j *applyJournal) isStaged(s *applyStep) bool {
+// isStaged reports whether name in dir is what was staged for s, unaltered, and
+// nothing more.
+func (s *applyStep) isStaged(dir int, name string) bool {
 	var st unix.Stat_t
-	if statAt(j.work, s.Work, &st) != nil || st.Ino != s.Staged {
+	if statAt(dir, name, &st) != nil || st.Ino != s.Staged {
 		return false
 	}
 	if kindOf(&st) == carrel.FileDir {
-		return j.insideStaged(s)
+		return s.insideStaged(dir, name)
 	}
-	return sumIs(j.work, s.Work, &st, s.Digest)
+	return sumIs(dir, name, &st, s.Digest)
 }
 
-func (j *applyJournal) insideStaged(s *applyStep) bool {
+func (s *applyStep) insideStaged(dir int, name string) bool {
 	known := make(map[string]insideEntry, len(s.Inside))
 	for _, e := range s.Inside {
 		known[string(e.Path)] = e
 	}
-	fd, err := openBeneath(j.work, s.Work, unix.O_RDONLY|unix.O_DIRECTORY)
+	fd, err := openBeneath(dir, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return false
 	}

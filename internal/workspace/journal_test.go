@@ -188,6 +188,51 @@ func TestRecoveryKeepsWhatTheUserAltered(t *testing.T) {
 	}
 }
 
+// Recovery that dies after it moved the user's work out of the tree does not
+// take that for its own the next time.
+func TestRecoveryKeepsWhatItHadMovedAside(t *testing.T) {
+	lay := func() *applyBench {
+		return newApplyBench(t, map[string]string{"a": "old", "z": "old"}).want("a", "new").want("m", "new").want("z", "new")
+	}
+	b := lay()
+	for n := 0; b.tree()["m"] == ""; n++ { // until everything but z is swapped
+		b = lay()
+		if !b.crash(b.change(), n) {
+			t.Fatal("the apply ended")
+		}
+	}
+	journals, err := readJournals(b.state)
+	if err != nil || len(journals) != 1 {
+		t.Fatal(journals, err)
+	}
+	work := filepath.Join(b.root, journals[0].Work)
+	for i := range journals[0].Steps {
+		s := &journals[0].Steps[i]
+		in, at := filepath.Join(work, s.Work), filepath.Join(b.root, string(s.Path))
+		switch s.Path {
+		case "a":
+			b.lay("a", "mine")
+			err = unix.Renameat2(unix.AT_FDCWD, in, unix.AT_FDCWD, at, unix.RENAME_EXCHANGE)
+		case "m":
+			b.lay("m", "mine")
+			err = os.Rename(at, in)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := RecoverApplies(context.Background(), b.state)
+	var kept *KeptError
+	if err != nil || len(done) != 1 || !errors.As(done[0].Kept, &kept) || len(kept.Paths) != 2 {
+		t.Fatal(done, err)
+	}
+	for name, want := range map[string]string{"a": "mine", "m": "mine", "z": "old"} {
+		if got := b.tree()[name]; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // An error at any point leaves the tree as it was.
 func TestFailedApplyIsRolledBack(t *testing.T) {
 	for n := 0; ; n++ {
