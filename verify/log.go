@@ -78,6 +78,7 @@ type checker struct {
 	expected      []expected // checkpoints that the tree must pass through
 	newest        *Checkpoint
 	hashes, index *sideFile
+	batch         batch
 	stored        []tlog.Hash // scratch
 	ids           recentIDs
 }
@@ -184,27 +185,38 @@ func (c *checker) segment(ctx context.Context, s Segment, last bool) error {
 		return &Fault{name, 0, c.tree.Size(), err.Error()}
 	}
 	lines := NewLines(f, c.offset)
-	for n := 0; ; n++ {
-		if n%1024 == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if c.progress != nil {
-				c.progress(c.done+lines.Offset(), c.total)
-			}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if c.progress != nil {
+			c.progress(c.done+lines.Offset(), c.total)
+		}
+		end := c.batch.read(lines)
+		if err := c.records(name); err != nil {
+			return err
 		}
 		c.offset = lines.Offset()
-		line, err := lines.Next()
-		if err == io.EOF {
+		switch {
+		case end == nil:
+		case end == io.EOF:
 			c.done += lines.Offset()
 			return nil
-		}
-		if last && err != nil && c.isTorn(f) {
+		case last && c.isTorn(f):
 			return nil
+		default:
+			return &Fault{name, c.offset, c.tree.Size(), end.Error()}
 		}
-		if err == nil {
-			err = c.record(line)
-		}
+	}
+}
+
+// records takes the records of a batch into account, one after the other.
+func (c *checker) records(name string) error {
+	c.batch.decode()
+	for i := range c.batch.lines {
+		s := &c.batch.lines[i]
+		c.offset = s.offset
+		err := c.record(s)
 		var fault *Fault
 		if errors.As(err, &fault) {
 			return fault
@@ -213,6 +225,7 @@ func (c *checker) segment(ctx context.Context, s Segment, last bool) error {
 			return &Fault{name, c.offset, c.tree.Size(), err.Error()}
 		}
 	}
+	return nil
 }
 
 // skip finds where the record to begin with lies in its segment.
@@ -246,19 +259,19 @@ func (c *checker) isTorn(f *os.File) bool {
 }
 
 // record takes one more record into account.
-func (c *checker) record(line []byte) error {
-	r, err := Record(line)
-	if err != nil {
-		return err
+func (c *checker) record(s *stored) error {
+	if s.err != nil {
+		return s.err
 	}
+	r := &s.record
 	if c.ids.seen(r.ID) {
 		return fmt.Errorf("record id %s occurs twice", r.ID)
 	}
-	if err := c.runs.add(&r); err != nil {
+	if err := c.runs.add(r); err != nil {
 		return err
 	}
 	n := c.tree.Size()
-	c.stored = c.tree.Append(tlog.RecordHash(line), c.stored[:0])
+	c.stored = c.tree.Append(s.leaf, c.stored[:0])
 	for _, h := range c.stored {
 		if err := c.hashes.match(h[:], n); err != nil {
 			return err

@@ -30,7 +30,6 @@ func (s *runs) add(r *carrel.Record) error {
 			return fmt.Errorf("a second intent of action %s", r.Action.ID)
 		}
 		s.intents[r.Action.ID] = r.ActionDigest
-		return checkDigest(r)
 	case carrel.KindResult:
 		digest, ok := s.intents[r.Action.ID]
 		switch {
@@ -40,8 +39,6 @@ func (s *runs) add(r *carrel.Record) error {
 			return fmt.Errorf("the result of action %s is of another action than its intent", r.Action.ID)
 		}
 		delete(s.intents, r.Action.ID)
-	case carrel.KindRefused:
-		return checkDigest(r)
 	}
 	return nil
 }
