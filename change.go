@@ -5,6 +5,13 @@ import (
 	"time"
 )
 
+// What the inside of every desk looks like, in as far as more than one package
+// must know it.
+const (
+	DeskWorkspace = "/workspace"     // where the workspace is seen, besides its own path
+	MessageFile   = "commit-message" // in the outbox: what the agent proposes to call its change
+)
+
 // FileKind is what a path is.
 type FileKind string
 

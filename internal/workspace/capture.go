@@ -218,7 +218,7 @@ func decide(ctx context.Context, all []frozen, opts CaptureOptions) error {
 // FileAction is the action that one file's alteration is: what Capture asks
 // about, and what may be asked again before an apply.
 func FileAction(run carrel.RunID, f carrel.FileChange) carrel.Action {
-	a := carrel.Action{Run: run, Operation: carrel.OpWrite, Path: policyPath(f.Path), RawPath: Mount + "/" + f.Path, File: &f}
+	a := carrel.Action{Run: run, Operation: carrel.OpWrite, Path: policyPath(f.Path), RawPath: carrel.DeskWorkspace + "/" + f.Path, File: &f}
 	if f.Change == carrel.Deleted {
 		a.Operation = carrel.OpDelete
 	}
@@ -230,7 +230,7 @@ func FileAction(run carrel.RunID, f carrel.FileChange) carrel.Action {
 // of what a rule names.
 func policyPath(rel carrel.Text) string {
 	s := norm.NFC.String(toValid(string(rel)))
-	return path.Join(Mount, s)
+	return path.Join(carrel.DeskWorkspace, s)
 }
 
 // publish makes contents and manifest durable, then lists the change as

@@ -389,14 +389,14 @@ func TestMessage(t *testing.T) {
 	seat := s.take(SeatOptions{})
 	agent(t, seat, `echo x > x`)
 	text := "Add x\r\n\r\nBecause \x1b]52;c;eA==\a\u202Eit\u2066 is\x00 needed\n" + strings.Repeat("long ", 10_000)
-	if err := os.WriteFile(filepath.Join(seat.Outbox(), MessageFile), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(seat.Outbox(), carrel.MessageFile), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c := captureWith(t, seat, CaptureOptions{Decide: allowAll, Running: true})
 	if m := string(c.Message); !strings.HasPrefix(m, "Add x\n\nBecause ]52;c;eA==it is needed\nlong") || len(m) > maxMessage {
 		t.Errorf("message: %.80q, %d bytes", m, len(m))
 	}
-	if err := errors.Join(os.Remove(filepath.Join(seat.Outbox(), MessageFile)), os.Symlink("/etc/passwd", filepath.Join(seat.Outbox(), MessageFile))); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(seat.Outbox(), carrel.MessageFile)), os.Symlink("/etc/passwd", filepath.Join(seat.Outbox(), carrel.MessageFile))); err != nil {
 		t.Fatal(err)
 	}
 	if c := capture(t, seat); c.Message != "" {

@@ -22,10 +22,10 @@ func (s *Seat) message() carrel.Text {
 	}
 	defer unix.Close(dir)
 	var st unix.Stat_t
-	if err := statAt(dir, MessageFile, &st); err != nil {
+	if err := statAt(dir, carrel.MessageFile, &st); err != nil {
 		return ""
 	}
-	f, restore, err := openFile(dir, MessageFile, &st, true)
+	f, restore, err := openFile(dir, carrel.MessageFile, &st, true)
 	if err != nil {
 		return ""
 	}

@@ -17,7 +17,7 @@ import (
 // it is put into the layer.
 func (s *Seat) sanitize(l *Layer) error {
 	prefix := ""
-	if l.Name == LayerWorkspace {
+	if l.Name == layerWorkspace {
 		if s.ws.linked() {
 			return nil // its layer is cleaned by itself
 		}

@@ -58,15 +58,9 @@ type Layer struct {
 
 // Names of layers.
 const (
-	LayerWorkspace = "workspace"
-	LayerGit       = "git"
+	layerWorkspace = "workspace"
+	layerGit       = "git"
 )
-
-// MessageFile is where, in the outbox, an agent proposes a commit message.
-const MessageFile = "commit-message"
-
-// OutboxTarget is where the desk sees its outbox.
-const OutboxTarget = "/run/carrel/outbox"
 
 // Seat is one agent's persistent place at a workspace: layers, home and
 // outbox, kept until the work is applied or discarded. While it is taken no
@@ -126,11 +120,8 @@ func (s *Seat) Layers() []Layer { return s.meta.Layers }
 // Home is the directory for the agent's private home.
 func (s *Seat) Home() string { return filepath.Join(s.dir, "home") }
 
-// Outbox is the directory to mount writable at OutboxTarget.
+// Outbox is the directory that the agent writes carrel.MessageFile in.
 func (s *Seat) Outbox() string { return filepath.Join(s.dir, "outbox") }
-
-// Owner is who the agent is on the host.
-func (s *Seat) Owner() (uid, gid int) { return s.meta.UID, s.meta.GID }
 
 // DiskPaths are the directories that a run fills.
 func (s *Seat) DiskPaths() []string { return []string{s.dir} }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
 )
 
 // makeLayers decides how the trees are staged and makes empty layers, in the
@@ -22,10 +24,10 @@ func (s *Seat) makeLayers(opts SeatOptions) error {
 		s.note("working on a copy: " + why)
 	}
 	s.meta.Staging = kind
-	s.meta.Layers = []Layer{{Name: LayerWorkspace, Lower: s.ws.root, Targets: []string{Mount, s.ws.root}}}
+	s.meta.Layers = []Layer{{Name: layerWorkspace, Lower: s.ws.root, Targets: []string{carrel.DeskWorkspace, s.ws.root}}}
 	if s.ws.linked() {
 		common := s.ws.repo.Common
-		s.meta.Layers = append(s.meta.Layers, Layer{Name: LayerGit, Lower: common, Targets: []string{common}})
+		s.meta.Layers = append(s.meta.Layers, Layer{Name: layerGit, Lower: common, Targets: []string{common}})
 	}
 	for i := range s.meta.Layers {
 		if err := s.makeLayer(&s.meta.Layers[i]); err != nil {

@@ -212,7 +212,7 @@ func (s *Seat) start(ctx context.Context, opts SeatOptions) error {
 			return err
 		}
 	}
-	_ = os.Remove(filepath.Join(s.Outbox(), MessageFile))
+	_ = os.Remove(filepath.Join(s.Outbox(), carrel.MessageFile))
 	if !s.meta.Open {
 		stamp, err := fsTime(s.ws.root, s.dir)
 		if err != nil {

@@ -24,9 +24,6 @@ import (
 	"github.com/carrel-dev/carrel/internal/git"
 )
 
-// Mount is where the agent finds the workspace, besides its own host path.
-const Mount = "/workspace"
-
 // ErrRefused is wrapped by errors about a directory that cannot be a
 // workspace; the text says what to do instead.
 var ErrRefused = errors.New("not usable as a workspace")

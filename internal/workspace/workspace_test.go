@@ -144,7 +144,7 @@ func TestLinkedWorktreeIsStaged(t *testing.T) {
 	gitAt(t, main, "worktree", "add", "-q", tree)
 	s := &site{t: t, root: tree, state: tempDir(t), kind: StagingOverlay}
 	layers := s.take(SeatOptions{}).Layers()
-	if len(layers) != 2 || layers[1].Name != LayerGit || layers[1].Lower != filepath.Join(main, ".git") || layers[1].Targets[0] != layers[1].Lower {
+	if len(layers) != 2 || layers[1].Name != layerGit || layers[1].Lower != filepath.Join(main, ".git") || layers[1].Targets[0] != layers[1].Lower {
 		t.Fatalf("layers: %+v", layers)
 	}
 	b, err := os.ReadFile(filepath.Join(layers[1].Upper, "config"))

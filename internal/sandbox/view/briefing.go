@@ -3,6 +3,8 @@ package view
 import (
 	"fmt"
 	"strings"
+
+	"github.com/carrel-dev/carrel"
 )
 
 // Briefing is what the agent is told about its desk.
@@ -40,7 +42,7 @@ func (b Briefing) Text() string {
 	} else {
 		line("- Your home and /tmp are private and go when you end.")
 	}
-	line("- You may propose a commit message: write it to %s/%s.", OutDir, MessageName)
+	line("- You may propose a commit message: write it to %s/%s.", OutDir, carrel.MessageFile)
 	return out.String()
 }
 

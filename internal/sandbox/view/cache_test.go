@@ -122,7 +122,7 @@ func TestWhatIsMadeHere(t *testing.T) {
 		t.Errorf("%s is missing", target)
 		return ""
 	}
-	if c := content("/etc/gitconfig"); strings.Contains(c, "\n[core]") || !strings.Contains(c, "directory = *") {
+	if c := content("/etc/gitconfig"); strings.Contains(c, "\n[core]pager") || strings.Contains(c, "\npager") || !strings.Contains(c, "directory = *") {
 		t.Errorf("gitconfig: %s", c)
 	}
 	if c := content("/etc/passwd"); !strings.Contains(c, "u:x:1000:1000::/home/desk:") {

@@ -50,7 +50,7 @@ func (b *builder) gitconfig() string {
 	if b.GitName != "" || b.GitEmail != "" {
 		fmt.Fprintf(&s, "[user]\n\tname = %s\n\temail = %s\n", gitQuote(b.GitName), gitQuote(b.GitEmail))
 	}
-	s.WriteString("[safe]\n\tdirectory = *\n[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
+	s.WriteString("[safe]\n\tdirectory = *\n[init]\n\tdefaultBranch = main\n[core]\n\tcheckStat = minimal\n\ttrustctime = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
 	return s.String()
 }
 

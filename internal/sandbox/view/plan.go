@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
@@ -79,11 +80,10 @@ type Plan struct {
 
 // Paths inside the desk.
 const (
-	Workspace    = "/workspace"
+	Workspace    = carrel.DeskWorkspace
 	OutDir       = "/run/carrel/out"
 	NoticesPath  = "/run/carrel/notices"
 	BriefingPath = "/run/carrel/briefing.md"
-	MessageName  = "commit-message" // in OutDir
 )
 
 // ErrNotFound is a command that is nowhere on the PATH inside: exit code 127.

@@ -38,7 +38,7 @@ func byTarget(f File, out *collector) {
 	target := string(f.Target)
 	joined := path.Join(path.Dir(string(f.Path)), target)
 	switch {
-	case path.IsAbs(target) && (target == "/workspace" || strings.HasPrefix(path.Clean(target), "/workspace/")):
+	case path.IsAbs(target) && (target == carrel.DeskWorkspace || strings.HasPrefix(path.Clean(target), carrel.DeskWorkspace+"/")):
 		out.add("link-out", carrel.SeverityMedium, "it is a link into /workspace, which exists only at the desk")
 	case path.IsAbs(target):
 		out.add("link-out", carrel.SeverityHigh, "it is a link to an absolute path outside the tree")
