@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/carrel-dev/carrel"
 )
 
 // Host is what the commands know of the machine and the user. The engine
@@ -64,7 +66,7 @@ func DefaultPaths(home string, lookup func(string) string) (Paths, error) {
 	}
 	return Paths{
 		State:      filepath.Join(state, "carrel"),
-		Second:     filepath.Join(data, "carrel", "checkpoint"),
+		Second:     filepath.Join(data, "carrel", "checkpoint-"+carrel.DigestBytes([]byte(state)).Short()), // one for each log
 		UserConfig: filepath.Join(config, "carrel", "config.yaml"),
 		OrgConfig:  "/etc/carrel/config.yaml",
 	}, nil

@@ -63,6 +63,7 @@ var clone3Args = [11]uint64{0: unix.CLONE_NEWUSER, 4: uint64(unix.SIGCHLD)}
 // calls are attacks D59, D64 and D71, with what must go on working.
 func calls() []call {
 	eperm, enosys := []string{"EPERM"}, []string{"ENOSYS"}
+	noproto := []string{"EPROTONOSUPPORT"}
 	either := []string{"EPERM", "ENOSYS"}
 	family := []string{"EAFNOSUPPORT"}
 	ok := []string{"ok"}
@@ -111,6 +112,10 @@ func calls() []call {
 		{"socket inet", ok, socket(unix.AF_INET, unix.SOCK_STREAM, 0)},
 		{"socket inet6", ok, socket(unix.AF_INET6, unix.SOCK_DGRAM, 0)},
 		{"socket unix", ok, socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)},
+		{"socket tcp", ok, socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP)},
+		{"socket netfilter", noproto, socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)},
+		{"socket diag", noproto, socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_SOCK_DIAG)},
+		{"socket generic", noproto, socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_GENERIC)},
 		{"socket route", ok, socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE)},
 		{"tiocsti", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI, name)},
 		{"tiocsti, high bits set", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI|1<<32, name)},
