@@ -43,15 +43,6 @@ func (r *Reader) From(ctx context.Context, index int64) iter.Seq2[Entry, error] 
 	}
 }
 
-// Tail yields the last n records.
-func (r *Reader) Tail(ctx context.Context, n int64) iter.Seq2[Entry, error] {
-	size, err := r.Size(ctx)
-	if err != nil {
-		return func(yield func(Entry, error) bool) { yield(Entry{}, err) }
-	}
-	return r.From(ctx, max(0, size-n))
-}
-
 // followEvery is how often Follow looks for new records.
 const followEvery = 100 * time.Millisecond
 

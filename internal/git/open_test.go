@@ -312,8 +312,9 @@ func TestSubmodulesAreRecordedNotEntered(t *testing.T) {
 	plain(t, dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", sample(t), "deep/sub")
 	plain(t, dir, "commit", "-qm", "add submodule")
 	r := open(t, dir)
-	if subs, err := r.Submodules(context.Background(), r.Head); err != nil || len(subs) != 1 || subs[0] != "deep/sub" {
-		t.Errorf("got %q, %v", subs, err)
+	all, err := r.All(context.Background(), r.Head)
+	if sub := all["deep/sub"]; err != nil || sub.Mode != ModeSubmodule || len(all) != 4 {
+		t.Errorf("got %v, %v", all, err)
 	}
 }
 

@@ -107,18 +107,6 @@ func (r *Repo) All(ctx context.Context, commit string) (map[string]Entry, error)
 	return entries, parseTree(out, entries)
 }
 
-// Submodules returns the paths of commit that are submodules.
-func (r *Repo) Submodules(ctx context.Context, commit string) ([]string, error) {
-	entries, err := r.All(ctx, commit)
-	var out []string
-	for path, e := range entries {
-		if e.Mode == ModeSubmodule {
-			out = append(out, path)
-		}
-	}
-	return out, err
-}
-
 var errListing = errors.New("git ls-tree: unexpected output")
 
 // parseTree reads lines of the form "MODE TYPE OBJECT\tPATH\0".

@@ -30,9 +30,6 @@ type CaptureOptions struct {
 	// Running says that the agent still works.
 	Running bool
 	Limits  Limits
-	// Ignored reports which of the paths git ignores; it may be nil. It only
-	// adds a label.
-	Ignored func(ctx context.Context, paths []carrel.Text) (map[carrel.Text]bool, error)
 }
 
 // Limits bound a capture. Zero means the default.
@@ -102,9 +99,7 @@ func (s *Seat) read(ctx context.Context, z *freezer, opts CaptureOptions, c *car
 		return err
 	}
 	slices.SortFunc(z.out, func(a, b frozen) int { return cmp.Compare(a.file.Path, b.file.Path) })
-	if err := labelTogether(ctx, z.out, opts); err != nil {
-		return err
-	}
+	labelTogether(z.out)
 	if err := decide(ctx, z.out, opts); err != nil {
 		return err
 	}
@@ -172,7 +167,7 @@ func openLayer(dir string) (int, func(), error) {
 }
 
 // labelTogether adds the labels that need more than one file to see.
-func labelTogether(ctx context.Context, all []frozen, opts CaptureOptions) error {
+func labelTogether(all []frozen) {
 	paths := make([]carrel.Text, len(all))
 	for i := range all {
 		paths[i] = all[i].file.Path
@@ -180,19 +175,6 @@ func labelTogether(ctx context.Context, all []frozen, opts CaptureOptions) error
 	for i, label := range risk.Collisions(paths) {
 		all[i].file.Labels = append(all[i].file.Labels, label)
 	}
-	if opts.Ignored == nil || len(all) == 0 {
-		return nil
-	}
-	ignored, err := opts.Ignored(ctx, paths)
-	if err != nil {
-		return fmt.Errorf("asking what git ignores: %w", err)
-	}
-	for i := range all {
-		if ignored[all[i].file.Path] {
-			all[i].label("ignored", carrel.SeverityLow, "git ignores it, so git does not show it")
-		}
-	}
-	return nil
 }
 
 // decide asks for every file that is not withheld anyway.
