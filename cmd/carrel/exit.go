@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -78,6 +79,10 @@ func hintFor(err error) string {
 		return start.Fix
 	case errors.As(err, &refusal) && len(refusal.Decision.NextSteps) > 0:
 		return refusal.Decision.NextSteps[0]
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room where Carrel keeps its state (carrel runs prune, carrel discard); what is at the desks is not lost"
+	case errors.Is(err, syscall.EROFS):
+		return "Carrel's state must be writable: mount it so, or set XDG_STATE_HOME to another directory"
 	}
 	return ""
 }

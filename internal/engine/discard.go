@@ -4,8 +4,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -24,18 +26,91 @@ func discard(ctx context.Context, op *operator, seat *workspace.Seat) error {
 	return err
 }
 
-// confirmDiscard asks at the terminal; elsewhere --yes must be said.
-func (e *Engine) confirmDiscard(ctx context.Context, s selected) error {
-	if !term.IsTerminal(int(e.host.Stdin.Fd())) {
-		return &hintError{fmt.Errorf("discarding %s throws away %s", s.entry.ID, countFiles(len(s.change.Files))), "say --yes"}
+// discardUntaken throws away, where no change was named or waits, what killed
+// runs left at their desks. It needs no room for a change, so that it helps
+// where the disk is full.
+func (e *Engine) discardUntaken(ctx context.Context, sel Selection, opts DiscardOptions) (done bool, err error) {
+	if sel.ID != "" || sel.Digest != "" {
+		return false, nil
 	}
-	fmt.Fprintf(e.host.Stderr, "Throw away %s of %s in %s? [y/N] ", countFiles(len(s.change.Files)), s.entry.ID, terminal.Escape(s.ws.Root()))
+	ws, err := e.workspaceAt(ctx, sel.Workspace)
+	if err != nil {
+		return false, err
+	}
+	desks, err := ws.Desks()
+	if err != nil {
+		return false, err
+	}
+	for _, d := range desks {
+		one, err := e.emptyDesk(ctx, ws, d.ID, opts)
+		if err != nil {
+			return done, fmt.Errorf("discarding the work at desk %s: %w", d.ID, err)
+		}
+		done = done || one
+	}
+	return done, nil
+}
+
+// emptyDesk empties a desk whose last run was killed before its change was
+// taken, and no other.
+func (e *Engine) emptyDesk(ctx context.Context, ws *workspace.Workspace, id carrel.DeskID, opts DiscardOptions) (bool, error) {
+	seat, err := ws.Desk(id)
+	if err != nil {
+		return false, err
+	}
+	defer seat.Close()
+	if seat.Busy() || !seat.Unfinished() {
+		return false, nil
+	}
+	if err := e.confirmDiscard(ctx, opts, "the work that a killed run left at "+string(id), ws); err != nil {
+		return false, err
+	}
+	op, err := e.operator(ctx, "")
+	if err != nil {
+		return false, err
+	}
+	err = discard(ctx, op, seat)
+	if errors.Is(err, syscall.ENOSPC) { // what it moved to the trash makes room
+		if err = e.emptyTrash(ctx); err == nil {
+			err = discard(ctx, op, seat)
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	if opts.JSON {
+		return true, e.printJSON(map[string]any{"desk": id, "state": workspace.ChangeDiscarded})
+	}
+	fmt.Fprintf(e.host.Stdout, "discarded what a killed run left at desk %s\n", id)
+	return true, nil
+}
+
+// emptyTrash removes what was discarded, of all workspaces.
+func (e *Engine) emptyTrash(ctx context.Context) error {
+	unlock, err := e.lockContents(true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, err = workspace.Prune(ctx, e.host.Paths.State, e.blobs, workspace.Retention{Trash: 1}, func(carrel.Digest) bool { return true })
+	return err
+}
+
+// confirmDiscard asks at the terminal; elsewhere --yes must be said.
+func (e *Engine) confirmDiscard(ctx context.Context, opts DiscardOptions, what string, ws *workspace.Workspace) error {
+	if opts.Yes {
+		return nil
+	}
+	if !term.IsTerminal(int(e.host.Stdin.Fd())) {
+		return &hintError{fmt.Errorf("this throws away %s", what), "say --yes"}
+	}
+	fmt.Fprintf(e.host.Stderr, "Throw away %s in %s? [y/N] ", what, terminal.Escape(ws.Root()))
 	answer, err := e.readLine(ctx)
 	if err != nil {
 		return err
 	}
 	if a := strings.ToLower(answer); a != "y" && a != "yes" {
-		return fmt.Errorf("kept %s", s.entry.ID)
+		return errors.New("nothing was discarded")
 	}
 	return nil
 }

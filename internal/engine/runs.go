@@ -198,15 +198,16 @@ func (e *Engine) Pending(ctx context.Context, asJSON bool) error {
 func (e *Engine) Discard(ctx context.Context, sel Selection, opts DiscardOptions) error {
 	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
 	if err != nil {
+		if done, unseen := e.discardUntaken(ctx, sel, opts); done || unseen != nil {
+			return unseen
+		}
 		return err
 	}
 	if err := s.mustBePending(); err != nil {
 		return err
 	}
-	if !opts.Yes {
-		if err := e.confirmDiscard(ctx, s); err != nil {
-			return err
-		}
+	if err := e.confirmDiscard(ctx, opts, countFiles(len(s.change.Files))+" of "+string(s.entry.ID), s.ws); err != nil {
+		return err
 	}
 	op, err := e.operator(ctx, s.change.Run)
 	if err != nil {
