@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -90,21 +91,20 @@ func TestCheckOfADirectory(t *testing.T) {
 
 func TestLockedIsOneAtATime(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made")
-	inside, most := 0, 0 // the lock guards them
+	var inside, most atomic.Int32
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			_ = Locked(dir, func() error {
-				inside++
-				most = max(most, inside)
+				most.Store(max(most.Load(), inside.Add(1)))
 				time.Sleep(5 * time.Millisecond)
-				inside--
+				inside.Add(-1)
 				return nil
 			})
 		})
 	}
 	wg.Wait()
-	if most != 1 {
-		t.Errorf("%d were inside at once", most)
+	if most.Load() != 1 {
+		t.Errorf("%d were inside at once", most.Load())
 	}
 }
