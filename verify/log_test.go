@@ -203,14 +203,18 @@ func TestEveryByteAndEveryLength(t *testing.T) {
 // so that nothing but the numbers can speak against it.
 func TestRunsWithFaults(t *testing.T) {
 	for name, alter := range map[string]func(r []carrel.Record) []carrel.Record{
-		"a hole":                     func(r []carrel.Record) []carrel.Record { return slices.Delete(r, 4, 5) },
-		"a number twice":             func(r []carrel.Record) []carrel.Record { r[5].RunSeq = 3; return r },
-		"no start":                   func(r []carrel.Record) []carrel.Record { return slices.Delete(r, 1, 2) },
-		"a start that is not first":  func(r []carrel.Record) []carrel.Record { r[1].RunSeq = 2; return r },
-		"a start without a number":   func(r []carrel.Record) []carrel.Record { r[1].RunSeq = 0; return r },
-		"a wrong count":              func(r []carrel.Record) []carrel.Record { r[7].RunInfo.Records = 5; return r },
-		"no count":                   func(r []carrel.Record) []carrel.Record { r[7].RunInfo.Records = 0; return r },
-		"going on after the end":     func(r []carrel.Record) []carrel.Record { r[8].Run, r[8].RunSeq = fixtureRun, 7; return r },
+		"a hole":                    func(r []carrel.Record) []carrel.Record { return slices.Delete(r, 4, 5) },
+		"a number twice":            func(r []carrel.Record) []carrel.Record { r[5].RunSeq = 3; return r },
+		"no start":                  func(r []carrel.Record) []carrel.Record { return slices.Delete(r, 1, 2) },
+		"a start that is not first": func(r []carrel.Record) []carrel.Record { r[1].RunSeq = 2; return r },
+		"a start without a number":  func(r []carrel.Record) []carrel.Record { r[1].RunSeq = 0; return r },
+		"a wrong count":             func(r []carrel.Record) []carrel.Record { r[7].RunInfo.Records = 5; return r },
+		"no count":                  func(r []carrel.Record) []carrel.Record { r[7].RunInfo.Records = 0; return r },
+		"going on after the end":    func(r []carrel.Record) []carrel.Record { r[8].Run, r[8].RunSeq = fixtureRun, 7; return r },
+		"starting again after the end": func(r []carrel.Record) []carrel.Record {
+			r[8].Kind, r[8].Run, r[8].RunSeq, r[8].RunInfo = carrel.KindRunStart, fixtureRun, 1, r[1].RunInfo
+			return r
+		},
 		"a result without an intent": func(r []carrel.Record) []carrel.Record { r[4].Action.ID = "act_01jd3m0000000000000000002g"; return r },
 		"a result of another action": func(r []carrel.Record) []carrel.Record { r[4].ActionDigest = r[5].ActionDigest; return r },
 		"an intent twice": func(r []carrel.Record) []carrel.Record {
@@ -302,6 +306,10 @@ func TestIncrementalCheck(t *testing.T) {
 		if _, err := verifyFixture(t, f, Options{From: &from}); err == nil {
 			t.Errorf("from %d with another root: the log is right", size)
 		}
+	}
+	beyond := Checkpoint{Origin: fixtureOrigin, Size: 9, Root: rootOf(lines)}
+	if _, err := verifyFixture(t, f, Options{From: &beyond}); err == nil {
+		t.Error("the log's own checkpoint is older than where the check began, and was not compared")
 	}
 	altered := f.clone()
 	altered[SegmentName(4)] = bytes.Replace(altered[SegmentName(4)], []byte("not signed yet"), []byte("nor signed yet"), 1)

@@ -204,6 +204,64 @@ func TestRefusalIsRecordedWhenTheCallerHasGone(t *testing.T) {
 	}
 }
 
+// ways is a log that notes which records waited for the disk, and refuses
+// whatever comes with a context that was cancelled.
+type ways struct{ durable, queued []carrel.RecordKind }
+
+func (w *ways) Append(ctx context.Context, r carrel.Record) error {
+	w.durable = append(w.durable, r.Kind)
+	return ctx.Err()
+}
+
+func (w *ways) Enqueue(ctx context.Context, r carrel.Record) error {
+	w.queued = append(w.queued, r.Kind)
+	return ctx.Err()
+}
+
+// The intent is durable before the effect runs, unless it only looks; only a
+// publication waits for its result. A caller who goes away stops no record.
+func TestWhatIsDurableBeforeItsEffect(t *testing.T) {
+	request := func(method string) carrel.Action { return carrel.Action{Operation: carrel.OpRequest, Method: method} }
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, c := range []struct {
+		action          carrel.Action
+		durable, queued int
+	}{
+		{connect, 1, 1},
+		{carrel.Action{Operation: carrel.OpExec}, 1, 1},
+		{carrel.Action{Operation: carrel.OpCredential}, 1, 1},
+		{carrel.Action{Operation: carrel.OpApprove}, 1, 1},
+		{carrel.Action{Operation: carrel.OpPublish}, 2, 0},
+		{request("POST"), 1, 1}, {request("get"), 1, 1}, {request(""), 1, 1},
+		{request("GET"), 0, 2}, {request("HEAD"), 0, 2}, {request("OPTIONS"), 0, 2},
+		{carrel.Action{Operation: carrel.OpRead}, 0, 2},
+		{carrel.Action{Operation: carrel.OpResolve}, 0, 2},
+	} {
+		log := &ways{}
+		_, err := gate.New(always(carrel.Decision{Verdict: carrel.Allow}), gatetest.Nobody{}, log).Do(gone, c.action, func(context.Context, gate.Grant) (carrel.Outcome, error) {
+			if c.durable > 0 && len(log.durable) != 1 || len(log.durable)+len(log.queued) != 1 {
+				t.Errorf("%s %s: at its effect %v were durable, %v queued", c.action.Operation, c.action.Method, log.durable, log.queued)
+			}
+			return carrel.Outcome{}, nil
+		})
+		if err != nil || len(log.durable) != c.durable || len(log.queued) != c.queued {
+			t.Errorf("%s %s: durable %v, queued %v, error %v", c.action.Operation, c.action.Method, log.durable, log.queued, err)
+		}
+	}
+}
+
+func TestUnrecordedRefusalStopsTheGate(t *testing.T) {
+	g, log := gatetest.DenyAll()
+	log.Fail = func(carrel.Record) error { return errors.New("disk full") }
+	if _, err := try(g); !errors.Is(err, gate.ErrDenied) {
+		t.Errorf("a refusal that cannot be recorded: %v", err)
+	}
+	if _, err := try(g); !errors.Is(err, gate.ErrStopped) {
+		t.Errorf("the next action: %v", err)
+	}
+}
+
 // K185: a denied operation in a loop fills neither the disk nor the memory.
 func TestRefusalsInALoopAreCounted(t *testing.T) {
 	g, log := gatetest.DenyAll()
@@ -300,7 +358,7 @@ func TestActionTooLargeToRecordIsRefused(t *testing.T) {
 }
 
 func TestWordyPolicyIsCut(t *testing.T) {
-	d := carrel.Decision{Verdict: carrel.Deny, Reason: strings.Repeat("é", 100_000), Rules: make([]string, 1000)}
+	d := carrel.Decision{Verdict: carrel.Deny, Reason: "x" + strings.Repeat("é", 100_000), Rules: make([]string, 1000)}
 	log := &gatetest.Log{}
 	_, _ = try(gate.New(always(d), gatetest.Nobody{}, log))
 	got := log.Records()[0].Decision
