@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,7 +101,7 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 	if opts.Branch != "" {
 		target = carrel.TargetBranch
 	}
-	a, err := workspace.PublishAction(s.change, target, auto)
+	a, err := workspace.PublishAction(s.change, target, auto && outright(s.change))
 	if err != nil {
 		return published{}, err
 	}
@@ -121,6 +122,12 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 		return published{}, err
 	}
 	return out, e.settle(ctx, s, out)
+}
+
+// outright reports whether policy allows every file of a change without asking.
+// A change of which it asks about one file is for a person, whatever its risk.
+func outright(c *carrel.Change) bool {
+	return !slices.ContainsFunc(c.Files, func(f carrel.FileChange) bool { return f.Decision.Verdict != carrel.Allow })
 }
 
 // settle notes what became of the change and frees the desk of it. The files
