@@ -226,6 +226,24 @@ func TestRepositoryOfAnotherOwner(t *testing.T) {
 	}
 }
 
+// A repository that somebody made further up, whole and theirs, is not the
+// repository of a directory that is not.
+func TestAttackRepositoryPlantedAbove(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make files of another owner")
+	}
+	dir := sample(t)
+	below := filepath.Join(dir, "dir")
+	for owner, want := range map[int]error{12345: nil, 23456: ErrUnproven} {
+		if err := errors.Join(os.Lchown(dir, 12345, 12345), os.Lchown(filepath.Join(dir, ".git"), 12345, 12345), os.Lchown(below, owner, owner)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(context.Background(), below); !errors.Is(err, want) {
+			t.Errorf("from a directory of %d: %v, want %v", owner, err, want)
+		}
+	}
+}
+
 // HEAD is data: it must not make Carrel read files outside the repository.
 func TestHostileHead(t *testing.T) {
 	for _, head := range []string{"ref: ../../../etc/passwd", "ref: refs/../../../secret", "ref: refs/heads/link", "/etc/passwd", "ref: refs/heads/loop", "ref: refs/heads/fifo"} {

@@ -242,6 +242,8 @@ func modeNote(f carrel.FileChange) []string {
 
 func size(n int64) string {
 	switch {
+	case n == 1:
+		return "1 byte"
 	case n < 10_000:
 		return fmt.Sprintf("%d bytes", n)
 	case n < 10<<20:

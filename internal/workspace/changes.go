@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // ChangeState is what became of a change.
@@ -176,12 +177,15 @@ func (w *Workspace) SetChangeState(id carrel.ChangeID, state ChangeState, note s
 }
 
 func (w *Workspace) alterChange(id carrel.ChangeID, alter func(*ChangeEntry)) error {
-	e, err := w.Change(id)
+	err := private.Locked(filepath.Dir(w.changeFile(id)), func() error {
+		e, err := w.Change(id)
+		if err != nil {
+			return err
+		}
+		alter(&e)
+		return writeJSON(w.changeFile(id), e)
+	})
 	if err != nil {
-		return err
-	}
-	alter(&e)
-	if err := writeJSON(w.changeFile(id), e); err != nil {
 		return fmt.Errorf("noting the state of %s: %w", id, err)
 	}
 	return nil

@@ -46,6 +46,23 @@ func (s side) format() uint32      { return s.st.Mode & unix.S_IFMT }
 func (s side) isDir() bool         { return s.there() && s.format() == unix.S_IFDIR }
 func (s side) permissions() uint32 { return s.st.Mode & 0o7777 }
 
+// open opens a directory: of the layer, which is made readable, or of the
+// user's tree, which is left as it is.
+func (s side) open(ours bool) (*dirRef, error) {
+	var fd int
+	var done func()
+	var err error
+	if ours {
+		fd, done, err = openOurDir(s.dir.fd, s.name, &s.st)
+	} else {
+		fd, done, err = openTheirDir(s.dir.fd, s.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newDirRef(fd, done), nil
+}
+
 func (s side) kind() carrel.FileKind {
 	if !s.there() {
 		return carrel.FileNone

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,5 +336,30 @@ func TestPrune(t *testing.T) {
 	}
 	if desks, err := s.ws.Desks(); err != nil || len(desks) != 1 || desks[0].ID != busy.ID() {
 		t.Errorf("desks left: %+v, %v", desks, err)
+	}
+}
+
+// A review in one terminal does not undo what an apply in another noted.
+func TestNotesOnAChangeDoNotOverwriteEachOther(t *testing.T) {
+	s := newSite(t, StagingCopy)
+	seat, c := s.run(`echo x > f`)
+	seat.Close()
+	w := s.open()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 10 {
+				if err := w.MarkShown(c.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	if err := w.SetChangeState(c.ID, ChangeApplied, "tree"); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if e, err := w.Change(c.ID); err != nil || e.State != ChangeApplied || e.Shown.IsZero() {
+		t.Errorf("%+v, %v", e, err)
 	}
 }

@@ -242,57 +242,48 @@ func (w *walk) subdir(v view, after side, marks overlayMarks, rel string, depth 
 
 // descend opens the three directories behind one name.
 func (w *walk) descend(v view, after, before side, marks overlayMarks, rel string) (in view, err error) {
-	var fd int
-	var done func()
-	if after.dir == v.up {
-		fd, done, err = openOurDir(after.dir.fd, after.name, &after.st)
-	} else {
-		fd, done, err = openTheirDir(after.dir.fd, after.name)
-	}
+	opened, err := after.open(after.dir == v.up)
 	if err != nil {
 		return view{}, err
 	}
-	opened := newDirRef(fd, done)
-	defer func() {
-		if err != nil {
-			in.drop()
-		}
-	}()
 	if before.isDir() {
-		fd, done, err := openTheirDir(before.dir.fd, before.name)
-		if err != nil {
+		if in.before, err = before.open(false); err != nil {
 			opened.drop()
 			return view{}, err
 		}
-		in.before = newDirRef(fd, done)
 	}
 	if after.dir != v.up { // the directory shows through itself
 		in.through = opened
 		return in, nil
 	}
 	in.up = opened
+	if in.through, err = w.below(v, in.before, after.name, marks, rel); err != nil {
+		in.drop()
+		return view{}, err
+	}
+	return in, nil
+}
+
+// below opens the directory that shows through the layer's one of that name;
+// nil if none does.
+func (w *walk) below(v view, before *dirRef, name string, marks overlayMarks, rel string) (*dirRef, error) {
 	switch {
 	case w.index != nil || marks.opaque:
+		return nil, nil
 	case marks.redirect != "":
 		fd, err := openBeneath(w.lower, marks.redirected(path.Dir(rel)), unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
-			return in, err
+			return nil, err
 		}
-		in.through = newDirRef(fd, func() { unix.Close(fd) })
+		return newDirRef(fd, func() { unix.Close(fd) }), nil
 	case v.through == v.before:
-		in.through = in.before.hold()
-	case v.through != nil:
-		s, err := lookBefore(v.through, after.name)
-		if err != nil || !s.isDir() {
-			return in, err
-		}
-		fd, done, err := openTheirDir(s.dir.fd, s.name)
-		if err != nil {
-			return in, err
-		}
-		in.through = newDirRef(fd, done)
+		return before.hold(), nil
 	}
-	return in, nil
+	s, err := lookBefore(v.through, name)
+	if err != nil || !s.isDir() {
+		return nil, err
+	}
+	return s.open(false)
 }
 
 // tooDeep reports a path beyond the limits without entering it.
