@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -19,6 +21,8 @@ const (
 	exitPending = 4
 	exitExpired = 5
 	exitCarrel  = 125
+	// exitReaderGone is what shells say of a program that SIGPIPE ended.
+	exitReaderGone = 128 + int(syscall.SIGPIPE)
 )
 
 // exitStatus is an error that only sets the exit code, or sets it for err.
@@ -54,6 +58,8 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &status):
 		return status.code
+	case readerGone(err):
+		return exitReaderGone
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &start):
@@ -66,6 +72,13 @@ func exitCode(err error) int {
 		return exitDenied
 	}
 	return exitError
+}
+
+// readerGone reports that nobody reads our output any more, as in
+// `carrel log show | head`, which is nothing to complain of.
+func readerGone(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && path.Path == os.Stdout.Name() && errors.Is(path, syscall.EPIPE)
 }
 
 func hintFor(err error) string {

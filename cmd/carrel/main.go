@@ -31,6 +31,9 @@ func carrelMain() int {
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Whoever read our output may be gone; the run is brought to its end even
+	// so. Nobody reads the channel: being told is what makes writes fail.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() { // ends with the process
 		s := <-signals
 		signal.Stop(signals)
@@ -56,7 +59,7 @@ func execute(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 // report prints an error and, below it, what to do next.
 func report(w io.Writer, err error) {
 	var silent *exitStatus
-	if errors.As(err, &silent) && silent.err == nil {
+	if errors.As(err, &silent) && silent.err == nil || readerGone(err) {
 		return
 	}
 	fmt.Fprintf(w, "carrel: %s\n", terminal.EscapeText(err.Error()))
