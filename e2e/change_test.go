@@ -253,5 +253,5 @@ func TestBadInputIsNamed(t *testing.T) {
 	h.expect(h.inside("true", "--limit", "memory=lots"), 125, "memory")
 	h.expect(h.inside("true", "--allow", "https://x/y"), 125, "allow")
 	h.expect(h.carrel("review", "--no-such"), 2)
-	h.expect(h.carrel("run"), 2, "no command")
+	h.expect(h.carrel("run"), 125, "no command")
 }

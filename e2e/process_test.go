@@ -171,7 +171,7 @@ func TestExitCodesPassThrough(t *testing.T) {
 		h.expect(h.carrel("run", "--", h.write("repo/plain", "x")), 126)
 		h.expect(h.inside("kill -TERM $$"), 143)
 		h.expect(h.start("hello", carrelBin, "run", "--", "cat"), 0, "hello")
-		h.expect(h.carrel("run", "--no-such-flag", "--", "true"), 2, "--no-such-flag")
+		h.expect(h.carrel("run", "--no-such-flag", "--", "true"), 125, "--no-such-flag")
 	})
 }
 

@@ -152,7 +152,7 @@ func makeSpace(image *os.File, id Identity, who owner) (int, error) {
 	}
 	defer r.Close()
 	defer w.Close()
-	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
+	pid, err := execute(image, []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{r.Fd()},
 		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | sharing},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +62,7 @@ func tryInside(image *os.File, id Identity, m *sandbox.Mount) error {
 	to := id.mapping()
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: to.uid, HostID: to.hostUID, Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: to.gid, HostID: to.hostGID, Size: 1}}
-	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{desk.Name, desk.Try, m.Lower, m.Upper, m.Work},
+	pid, err := execute(image, []string{desk.Name, desk.Try, m.Lower, m.Upper, m.Work},
 		&syscall.ProcAttr{Env: []string{}, Files: []uintptr{w.Fd(), w.Fd(), w.Fd()}, Sys: attr})
 	w.Close()
 	if err != nil {

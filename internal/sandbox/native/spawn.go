@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,7 @@ func (p *process) fork(image *os.File, id Identity, files []*os.File) error {
 	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("closing inherited descriptors: %w", err)
 	}
-	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{desk.Name}, attr)
+	pid, err := execute(image, []string{desk.Name}, attr)
 	if err != nil {
 		return whyNoNamespaces(err)
 	}
@@ -63,6 +64,20 @@ func (p *process) fork(image *os.File, id Identity, files []*os.File) error {
 		return whyNoNamespaces(err)
 	}
 	return nil
+}
+
+// execute starts a child that runs the image. An image that was just installed
+// may still be open for writing in a child of another goroutine that has not
+// executed its own program yet: that takes microseconds.
+func execute(image *os.File, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	for range 100 {
+		pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), argv, attr)
+		if !errors.Is(err, syscall.ETXTBSY) {
+			return pid, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return pid, err
 }
 
 // sharing starts a child in this process's memory until it has executed its
