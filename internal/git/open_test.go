@@ -284,6 +284,15 @@ func TestAlternates(t *testing.T) {
 	if len(r.Alternates) != 1 || r.Alternates[0] != filepath.Join(origin, ".git/objects") || len(r.Unproven) != 2 {
 		t.Errorf("alternates %q, unproven %q", r.Alternates, r.Unproven)
 	}
+	if os.Geteuid() != 0 {
+		return // only root can give the objects to somebody else
+	}
+	if err := os.Lchown(filepath.Join(origin, ".git/objects"), 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if r := open(t, clone); len(r.Alternates) != 0 || len(r.Unproven) != 3 {
+		t.Errorf("of another owner: alternates %q, unproven %q", r.Alternates, r.Unproven)
+	}
 }
 
 func TestReadFile(t *testing.T) {

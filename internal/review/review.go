@@ -67,19 +67,6 @@ func Render(w io.Writer, c *carrel.Change, blobs Blobs, o Options) error {
 	return nil
 }
 
-// Diff writes only the differences, in the order of the change.
-func Diff(w io.Writer, c *carrel.Change, blobs Blobs, o Options) error {
-	out := bufio.NewWriter(w)
-	p := &page{out, style{o.Color}}
-	for i := range c.Files {
-		p.diff(&c.Files[i], blobs)
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("showing change %s: %w", c.ID, err)
-	}
-	return nil
-}
-
 // page writes; its writer keeps the first error.
 type page struct {
 	out *bufio.Writer

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -233,9 +234,10 @@ func TestDiffIsAPatch(t *testing.T) {
 			}
 			s, dir := contents{}, t.TempDir()
 			var b strings.Builder
-			if err := Diff(&b, change(file("f", carrel.Modified, s.file(was), s.file(now))), s, Options{}); err != nil {
-				t.Fatal(err)
-			}
+			f := file("f", carrel.Modified, s.file(was), s.file(now))
+			p := &page{bufio.NewWriter(&b), style{}}
+			p.diff(&f, s)
+			p.out.Flush()
 			patch := regexp.MustCompile(`(?m)^\\ no newline at the end of the file$`).ReplaceAllString(b.String(), `\ No newline at end of file`)
 			path := filepath.Join(dir, "f")
 			if err := os.WriteFile(path, []byte(was), 0o600); err != nil {

@@ -277,17 +277,10 @@ func (p *applyPlan) addSteps(f *carrel.FileChange, old oldState) {
 	p.steps[len(p.steps)-1].Old = oldState{}
 }
 
+// kindOf is the kind of what applyTree.lstat found.
 func kindOf(st *unix.Stat_t) carrel.FileKind {
 	if st.Nlink == 0 {
 		return carrel.FileNone
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return carrel.FileRegular
-	case unix.S_IFLNK:
-		return carrel.FileLink
-	case unix.S_IFDIR:
-		return carrel.FileDir
-	}
-	return carrel.FileSpecial
+	return kindOfMode(st.Mode)
 }

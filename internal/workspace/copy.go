@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/carrel-dev/carrel/internal/blob"
 )
 
 // Defaults of CopyLimits: a copy is a fallback, and must not fill the disk of
@@ -119,24 +115,6 @@ func (c *copier) dir(ctx context.Context, from, to int, rel string, depth int) e
 	return nil
 }
 
-// dropForeign removes what the original does not have.
-func (c *copier) dropForeign(to int, names []string, rel string) error {
-	have, err := readNames(to, 1<<30)
-	if err != nil {
-		return fmt.Errorf("%s: %w", rel, err)
-	}
-	for _, name := range have {
-		if _, ok := slices.BinarySearch(names, name); ok {
-			continue
-		}
-		delete(c.index, path.Join(rel, name))
-		if err := (&remover{top: to}).removeAll(to, name); err != nil {
-			return fmt.Errorf("%s: %w", path.Join(rel, name), err)
-		}
-	}
-	return nil
-}
-
 func (c *copier) entry(ctx context.Context, from, to int, name, rel string, depth int) error {
 	var orig, have unix.Stat_t
 	if err := statAt(from, name, &orig); errors.Is(err, fs.ErrNotExist) {
@@ -203,88 +181,6 @@ func (c *copier) subdir(ctx context.Context, from, to int, name, rel string, ori
 	return c.finish(to, name, rel, orig)
 }
 
-// leaf copies what is no directory. Special files are left out: a copy of a
-// socket or a FIFO connects to nobody.
-func (c *copier) leaf(from, to int, name, rel string, orig *unix.Stat_t) error {
-	if err := c.count(orig, rel); err != nil {
-		return err
-	}
-	switch orig.Mode & unix.S_IFMT {
-	case unix.S_IFLNK:
-		target, err := readlinkAt(from, name)
-		if err == nil {
-			err = unix.Symlinkat(target, to, name)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", rel, err)
-		}
-	case unix.S_IFREG:
-		if err := c.file(from, to, name, orig); err != nil {
-			return fmt.Errorf("%s: %w", rel, err)
-		}
-	default:
-		return nil
-	}
-	return c.finish(to, name, rel, orig)
-}
-
-// file copies content until the original held still meanwhile.
-func (c *copier) file(from, to int, name string, orig *unix.Stat_t) error {
-	for range settleTries {
-		src, done, err := openFile(from, name, orig, false)
-		if errors.Is(err, fs.ErrPermission) {
-			return nil // the agent runs as the same user and could not read it either
-		}
-		if err != nil {
-			return err
-		}
-		fd, err := unix.Openat(to, name, unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		if err == nil {
-			dst := os.NewFile(uintptr(fd), name)
-			err = blob.CopyContent(dst, src)
-			dst.Close()
-		}
-		src.Close()
-		done()
-		var now unix.Stat_t
-		if err == nil {
-			err = statAt(from, name, &now)
-		}
-		if err != nil {
-			return err
-		}
-		if versionOf(&now) == versionOf(orig) {
-			return nil
-		}
-		*orig = now
-	}
-	return fmt.Errorf("%w: it keeps being written to", errMoved)
-}
-
-// finish gives a copy mode, owner and times of the original and notes it.
-func (c *copier) finish(to int, name, rel string, orig *unix.Stat_t) error {
-	uid, gid := c.seat.meta.UID, c.seat.meta.GID
-	var err error
-	if orig.Mode&unix.S_IFMT != unix.S_IFLNK {
-		err = giveTo(to, name, orig.Mode&0o7777, uid, gid)
-	} else if uid != os.Getuid() {
-		err = unix.Fchownat(to, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err == nil {
-		err = unix.UtimesNanoAt(to, name, []unix.Timespec{orig.Atim, orig.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	var st unix.Stat_t
-	if err == nil {
-		err = statAt(to, name, &st)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", rel, err)
-	}
-	c.latest = max(c.latest, st.Ctim.Nano())
-	c.index[rel] = copied{Lower: versionOf(orig), Copy: versionOf(&st), Mode: orig.Mode, Size: orig.Size}
-	return nil
-}
-
 func (c *copier) count(st *unix.Stat_t, rel string) error {
 	c.files++
 	if st.Mode&unix.S_IFMT == unix.S_IFREG {
@@ -302,38 +198,6 @@ func (c *copier) count(st *unix.Stat_t, rel string) error {
 func (c *copier) tooMuch(rel string) error {
 	return fmt.Errorf("at %s the copy exceeds %d files or %d MiB; keep the workspace on a file system that allows overlays (carrel doctor says which): %w",
 		rel, c.limits.Files, c.limits.Bytes>>20, ErrRefused)
-}
-
-// dropVanished removes copies of what the user deleted, if the agent did not
-// touch them.
-func (c *copier) dropVanished(to int) error {
-	for _, rel := range slices.Backward(slices.Sorted(maps.Keys(c.index))) { // children first
-		known := c.index[rel]
-		if rel == "." || c.seen[rel] {
-			continue
-		}
-		var st unix.Stat_t
-		if statBeneath(to, rel, &st) != nil {
-			continue
-		}
-		dir, err := openBeneath(to, path.Dir(rel), unix.O_RDONLY|unix.O_DIRECTORY)
-		if err != nil {
-			continue
-		}
-		switch {
-		case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-			err = unix.Unlinkat(dir, path.Base(rel), unix.AT_REMOVEDIR) // stays while it holds the agent's files
-		case versionOf(&st) == known.Copy:
-			err = unix.Unlinkat(dir, path.Base(rel), 0)
-		default:
-			err = unix.EEXIST
-		}
-		unix.Close(dir)
-		if err == nil {
-			delete(c.index, rel)
-		}
-	}
-	return nil
 }
 
 // waitPast waits until the file system's clock has moved past ctime, so that

@@ -124,7 +124,6 @@ func (z *freezer) after(it *item, f *carrel.FileChange, buf []byte) (risk.Head, 
 	f.Kind, f.Mode = s.kind(), s.permissions()
 	switch f.Kind {
 	case carrel.FileNone, carrel.FileDir:
-		f.Mode = s.permissions()
 		return risk.Head{}, nil, nil
 	case carrel.FileSpecial:
 		return risk.Head{}, &withheld{"special", "it is a FIFO, socket or device; it was not opened"}, nil
@@ -218,7 +217,7 @@ func (z *freezer) rebase(it *item, f *carrel.FileChange) (moved bool) {
 	case pending && known.Before.Kind != "":
 		f.Before = known.Before
 	case it.was != nil:
-		f.Before = carrel.FileState{Kind: side{dir: it.after.dir, st: unix.Stat_t{Mode: it.was.Mode}}.kind(), Mode: it.was.Mode & 0o7777, Size: it.was.Size}
+		f.Before = carrel.FileState{Kind: kindOfMode(it.was.Mode), Mode: it.was.Mode & 0o7777, Size: it.was.Size}
 	default:
 		f.Before.Digest = ""
 	}

@@ -67,7 +67,11 @@ func (s side) kind() carrel.FileKind {
 	if !s.there() {
 		return carrel.FileNone
 	}
-	switch s.format() {
+	return kindOfMode(s.st.Mode)
+}
+
+func kindOfMode(mode uint32) carrel.FileKind {
+	switch mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		return carrel.FileRegular
 	case unix.S_IFLNK:

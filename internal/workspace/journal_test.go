@@ -233,6 +233,29 @@ func TestRecoveryKeepsWhatItHadMovedAside(t *testing.T) {
 	}
 }
 
+// Another directory in the workspace's place is not touched, and the half-made
+// apply is not forgotten over it.
+func TestRecoveryWaitsForItsOwnDirectory(t *testing.T) {
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	if !b.crash(b.change(), 34) {
+		t.Fatal("the apply ended")
+	}
+	away := b.root + ".away"
+	if err := errors.Join(os.Rename(b.root, away), os.Mkdir(b.root, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := RecoverApplies(context.Background(), b.state); err == nil || !strings.Contains(err.Error(), "another directory") {
+		t.Fatal(done, err)
+	}
+	if err := errors.Join(os.Remove(b.root), os.Rename(away, b.root)); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+		t.Fatal(done, err)
+	}
+	b.expect(everyKind)
+}
+
 // An error at any point leaves the tree as it was.
 func TestFailedApplyIsRolledBack(t *testing.T) {
 	for n := 0; ; n++ {

@@ -1,8 +1,6 @@
 package workspace
 
 import (
-	"bytes"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,32 +28,18 @@ func (s *Seat) pendingFile() string { return filepath.Join(s.dir, "pending") }
 
 func (s *Seat) readPending() (pendingWork, error) {
 	p := pendingWork{}
-	f, err := os.Open(s.pendingFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, fmt.Errorf("reading the desk's pending work: %w", err)
-	}
-	defer f.Close()
-	if err := gob.NewDecoder(f).Decode(&p); err != nil {
+	if err := readGob(s.pendingFile(), &p); err != nil {
 		return p, fmt.Errorf("reading the desk's pending work: %w", err)
 	}
 	return p, nil
 }
 
 func (s *Seat) writePending(p pendingWork) error {
-	if len(p.Paths) == 0 {
-		err := os.Remove(s.pendingFile())
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("noting the desk's pending work: %w", err)
-		}
-		return nil
-	}
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(p)
-	if err == nil {
-		err = private.Replace(s.pendingFile(), b.Bytes())
+	var err error
+	if len(p.Paths) > 0 {
+		err = writeGob(s.pendingFile(), p, private.Replace)
+	} else if err = os.Remove(s.pendingFile()); errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	if err != nil {
 		return fmt.Errorf("noting the desk's pending work: %w", err)

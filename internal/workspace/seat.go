@@ -105,9 +105,6 @@ var ErrDeskBusy = errors.New("another run is using this desk")
 // ID is the desk's identifier.
 func (s *Seat) ID() carrel.DeskID { return s.meta.ID }
 
-// Agent is who sits here.
-func (s *Seat) Agent() string { return s.meta.Agent }
-
 // Base is what the agent's work is based on.
 func (s *Seat) Base() carrel.Base { return s.meta.Base }
 

@@ -1,8 +1,13 @@
 package workspace
 
 import (
+	"bytes"
+	"encoding/gob"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/carrel-dev/carrel/internal/private"
 )
@@ -37,4 +42,26 @@ func writeState(path string, v any, replace func(string, []byte) error) error {
 		return fmt.Errorf("writing state: %w", err)
 	}
 	return nil
+}
+
+// readGob reads what is large and read back by this release alone. A file that
+// is not there leaves v as it is.
+func readGob(path string, v any) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return gob.NewDecoder(f).Decode(v)
+}
+
+func writeGob(path string, v any, replace func(string, []byte) error) error {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(v); err != nil {
+		return err
+	}
+	return replace(path, b.Bytes())
 }

@@ -1,12 +1,7 @@
 package workspace
 
 import (
-	"bytes"
-	"encoding/gob"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -39,28 +34,15 @@ func (v version) time() time.Time { return time.Unix(0, v.Ctime).UTC() }
 func (s *Seat) indexFile(l *Layer) string { return filepath.Join(s.dir, l.Name+".index") }
 
 func (s *Seat) readIndex(l *Layer) (copyIndex, error) {
-	f, err := os.Open(s.indexFile(l))
-	if errors.Is(err, fs.ErrNotExist) {
-		return copyIndex{}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the index of the copy: %w", err)
-	}
-	defer f.Close()
 	idx := copyIndex{}
-	if err := gob.NewDecoder(f).Decode(&idx); err != nil {
+	if err := readGob(s.indexFile(l), &idx); err != nil {
 		return nil, fmt.Errorf("reading the index of the copy: %w", err)
 	}
 	return idx, nil
 }
 
 func (s *Seat) writeIndex(l *Layer, idx copyIndex) error {
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(idx)
-	if err == nil {
-		err = private.ReplaceSoon(s.indexFile(l), b.Bytes())
-	}
-	if err != nil {
+	if err := writeGob(s.indexFile(l), idx, private.ReplaceSoon); err != nil {
 		return fmt.Errorf("writing the index of the copy: %w", err)
 	}
 	return nil
