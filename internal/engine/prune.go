@@ -5,6 +5,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -36,6 +38,35 @@ func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
 	}
 	fmt.Fprintf(e.host.Stdout, "removed %s and %s of contents\n", plural(done.Desks, "desk"), bytesText(done.Bytes))
 	return nil
+}
+
+const (
+	// keepFor is how long what nobody needs any more is kept unasked: desks
+	// without work, changes that were applied or discarded.
+	keepFor = 30 * 24 * time.Hour
+	// pruneEvery is how often a run looks for such things when it has ended.
+	pruneEvery = 24 * time.Hour
+)
+
+// pruneNowAndThen bounds what the state takes. Unapplied work is never touched.
+// What fails here is tried again, and `runs prune` says why.
+func (e *Engine) pruneNowAndThen(ctx context.Context) {
+	mark := e.state("pruned")
+	info, err := os.Stat(mark)
+	if err == nil && time.Since(info.ModTime()) < pruneEvery {
+		return
+	}
+	if os.WriteFile(mark, nil, 0o600) != nil || os.Chtimes(mark, time.Time{}, time.Now()) != nil || err != nil {
+		return // a first run has nothing to remove
+	}
+	unlock, err := e.flockContents(syscall.LOCK_EX | syscall.LOCK_NB)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if inUse, err := e.policyInUse(); err == nil {
+		_, _ = workspace.Prune(ctx, e.host.Paths.State, e.blobs, workspace.Retention{Desks: keepFor, Changes: keepFor, Trash: time.Minute}, inUse)
+	}
 }
 
 // policyInUse knows the policies that kept runs were decided by.

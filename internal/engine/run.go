@@ -80,6 +80,7 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 		return 125, fmt.Errorf("removing what a killed run left: %w", err)
 	}
 	err := v.prepare(ctx)
+	defer e.pruneNowAndThen(context.WithoutCancel(ctx)) // after close
 	defer v.close()
 	switch {
 	case errors.Is(err, view.ErrNotFound):

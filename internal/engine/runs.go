@@ -31,8 +31,9 @@ func (e *Engine) Runs(ctx context.Context, opts RunsOptions) error {
 	table := tabwriter.NewWriter(e.host.Stdout, 0, 0, 2, ' ', 0)
 	for _, id := range ids {
 		r, err := e.loadRun(id)
-		if err != nil {
-			return err
+		if err != nil { // one that cannot be read hides no other
+			fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.EscapeText(err.Error()))
+			continue
 		}
 		if root != "" && string(r.Workspace) != root {
 			continue
