@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // secretFiles are names of files that tend to hold secrets or private
@@ -41,15 +42,18 @@ func VisibleSecrets(workspace string, hidden []string) (found []string, more boo
 			continue
 		}
 		for _, e := range list {
-			rel := path.Join(dirs[i], e.Name())
 			if entries++; entries > visibleEntries || len(found) >= visibleFound {
 				return found, true
 			}
-			switch {
+			secret, enter := isSecretFile(e.Name()), e.IsDir() && dirs[i] == "." && !filled[e.Name()]
+			if !secret && !enter {
+				continue
+			}
+			switch rel := path.Join(dirs[i], e.Name()); {
 			case slices.Contains(hidden, rel):
-			case isSecretFile(e.Name()):
+			case secret:
 				found = append(found, rel)
-			case e.IsDir() && dirs[i] == "." && !filled[e.Name()]:
+			default:
 				dirs = append(dirs, rel)
 			}
 		}
@@ -57,13 +61,39 @@ func VisibleSecrets(workspace string, hidden []string) (found []string, more boo
 	return found, false
 }
 
-func isSecretFile(name string) bool {
-	lower := strings.ToLower(name)
-	if slices.Contains(harmless, lower) {
-		return false
+// secretForms sorts the patterns by how fast they are tried: thousands of
+// names are looked at while a run starts.
+var secretForms = sync.OnceValue(func() (f struct {
+	names  map[string]bool
+	ends   []string
+	others []string
+}) {
+	f.names = map[string]bool{}
+	for _, pattern := range secretFiles {
+		end, starred := strings.CutPrefix(pattern, "*")
+		switch {
+		case !strings.Contains(pattern, "*"):
+			f.names[pattern] = true
+		case starred && !strings.Contains(end, "*"):
+			f.ends = append(f.ends, end)
+		default:
+			f.others = append(f.others, pattern)
+		}
 	}
-	return slices.ContainsFunc(secretFiles, func(pattern string) bool {
-		ok, _ := path.Match(pattern, lower)
-		return ok
-	})
+	return f
+})
+
+func isSecretFile(name string) bool {
+	lower, forms := strings.ToLower(name), secretForms()
+	hit := forms.names[lower] ||
+		slices.ContainsFunc(forms.ends, func(end string) bool { return strings.HasSuffix(lower, end) }) ||
+		slices.ContainsFunc(forms.others, func(pattern string) bool {
+			fixed, _, _ := strings.Cut(pattern, "*")
+			if !strings.HasPrefix(lower, fixed) {
+				return false
+			}
+			ok, _ := path.Match(pattern, lower)
+			return ok
+		})
+	return hit && !slices.Contains(harmless, lower)
 }
