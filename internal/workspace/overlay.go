@@ -1,22 +1,33 @@
 package workspace
 
 import (
+	"os"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// overlayMarks is what overlayfs wrote about an entry of an upper layer. The
-// marks of both kinds of mount are read, with privilege (trusted.) and
-// without (user.); programs inside can set neither on a mounted overlay:
-// theirs arrive escaped, as "…overlay.overlay.…".
+// overlayMarks is what overlayfs wrote about an entry of an upper layer.
 type overlayMarks struct {
 	whiteout bool
 	opaque   bool
 	redirect string // where the lower directory really is; "" if in place
 	metacopy bool   // only metadata was copied up, the content is below
 	foreign  []string
+}
+
+// markPrefix begins the attributes that overlayfs writes into the layers of
+// this user's desks. Programs inside cannot set these: trusted. needs
+// privilege, and on a mount without privilege what they set as user. arrives
+// escaped, as "user.overlay.overlay.…". The respective other kind means
+// nothing: on a privileged mount user. is the agent's to write, and could
+// point a file at whatever the tree holds.
+func markPrefix() string {
+	if os.Geteuid() == 0 {
+		return "trusted.overlay."
+	}
+	return "user.overlay."
 }
 
 func readMarks(dir int, name string, st *unix.Stat_t) (overlayMarks, error) {
@@ -30,10 +41,7 @@ func readMarks(dir int, name string, st *unix.Stat_t) (overlayMarks, error) {
 		return m, err
 	}
 	for _, full := range names {
-		attr, ours := strings.CutPrefix(full, "trusted.overlay.")
-		if !ours {
-			attr, ours = strings.CutPrefix(full, "user.overlay.")
-		}
+		attr, ours := strings.CutPrefix(full, markPrefix())
 		if !ours || strings.HasPrefix(attr, "overlay.") {
 			m.foreign = append(m.foreign, full)
 			continue
