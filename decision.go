@@ -21,7 +21,7 @@ type Decision struct {
 	NextSteps []string `json:"next_steps,omitempty"` // the narrowest change that would decide otherwise
 	Policy    Digest   `json:"policy,omitempty"`     // of every layer that was in force
 	Input     Digest   `json:"input,omitempty"`      // of what the policy saw
-	// Address narrows a network decision to the addresses a rule names; empty
+	// Addresses narrow a network decision to those that a rule names; empty
 	// means public addresses only.
 	Addresses []string `json:"addresses,omitempty"`
 }

@@ -233,6 +233,35 @@ func TestRecoveryKeepsWhatItHadMovedAside(t *testing.T) {
 	}
 }
 
+// A work directory that somebody else made in place of ours is not believed.
+func TestAttackPlantedWorkDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make files of another owner")
+	}
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	if !b.crash(b.change(), 34) {
+		t.Fatal("the apply ended")
+	}
+	journals, err := readJournals(b.state)
+	if err != nil || len(journals) != 1 {
+		t.Fatal(journals, err)
+	}
+	work := filepath.Join(b.root, journals[0].Work)
+	if err := os.Chown(work, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := RecoverApplies(context.Background(), b.state); err == nil || !strings.Contains(err.Error(), "not the directory that was made") {
+		t.Fatal(done, err)
+	}
+	if err := os.Chown(work, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+		t.Fatal(done, err)
+	}
+	b.expect(everyKind)
+}
+
 // Another directory in the workspace's place is not touched, and the half-made
 // apply is not forgotten over it.
 func TestRecoveryWaitsForItsOwnDirectory(t *testing.T) {

@@ -339,6 +339,40 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// Work of a run that was killed before it could be captured is work.
+func TestPruneKeepsWhatWasNotCaptured(t *testing.T) {
+	s := newSite(t, StagingOverlay)
+	seat := s.take(SeatOptions{})
+	agent(t, seat, `echo x > x`)
+	seat.Close()
+	time.Sleep(20 * time.Millisecond)
+	if p, err := Prune(context.Background(), s.state, s.ws.opts.Blobs, Retention{Desks: time.Millisecond}, nil); err != nil || p.Desks != 0 {
+		t.Errorf("pruned: %+v, %v", p, err)
+	}
+	if p, err := Prune(context.Background(), s.state, s.ws.opts.Blobs, Retention{Work: time.Millisecond}, nil); err != nil || p.Desks != 1 {
+		t.Errorf("when its time has come: %+v, %v", p, err)
+	}
+}
+
+// A desk belongs to one workspace: its layers are nowhere else's change.
+func TestDeskOfAnotherWorkspace(t *testing.T) {
+	s := newSite(t, StagingOverlay)
+	seat := s.take(SeatOptions{})
+	seat.Close()
+	if again, err := s.ws.Desk(seat.ID()); err != nil {
+		t.Error(err)
+	} else {
+		again.Close()
+	}
+	other, err := Open(context.Background(), tempDir(t), s.ws.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Desk(seat.ID()); err == nil || !strings.Contains(err.Error(), "another workspace") {
+		t.Errorf("opened from another workspace: %v", err)
+	}
+}
+
 // A review in one terminal does not undo what an apply in another noted.
 func TestNotesOnAChangeDoNotOverwriteEachOther(t *testing.T) {
 	s := newSite(t, StagingCopy)

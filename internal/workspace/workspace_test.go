@@ -181,6 +181,19 @@ func TestCredentialsLeaveTheGitConfiguration(t *testing.T) {
 	}
 }
 
+// A git directory of another name is cleaned of credentials like any other.
+func TestCredentialsLeaveAGitDirectoryInsideTheTree(t *testing.T) {
+	s := newSite(t, StagingOverlay)
+	gitAt(t, s.root, "init", "-q", "--separate-git-dir", filepath.Join(s.root, "meta"))
+	gitAt(t, s.root, "config", "core.worktree", s.root)
+	gitAt(t, s.root, "config", "remote.origin.url", "https://u:hunter2@example.com/x")
+	l := s.take(SeatOptions{}).Layers()
+	b, err := os.ReadFile(filepath.Join(l[0].Upper, "meta/config"))
+	if err != nil || len(l) != 1 || strings.Contains(string(b), "hunter2") || !strings.Contains(string(b), "https://example.com/x") {
+		t.Errorf("%d layers; the desk's git configuration: %s (%v)", len(l), b, err)
+	}
+}
+
 // What the agent left at its desk does not lead writes of the next start out
 // of it.
 func TestAttackLinkInTheLayer(t *testing.T) {
