@@ -266,6 +266,19 @@ func TestAttackTooManyFiles(t *testing.T) {
 	}
 }
 
+func TestAttackTooMuchContent(t *testing.T) {
+	s := newSite(t, StagingOverlay)
+	seat := s.take(SeatOptions{})
+	agent(t, seat, `for i in 1 2 3; do head -c 400000 /dev/zero > f$i; done`)
+	_, err := seat.Capture(context.Background(), CaptureOptions{Decide: allowAll, Limits: Limits{Bytes: 1 << 20}})
+	if !errors.Is(err, errTooMany) || !strings.Contains(err.Error(), "more than 1 MiB") {
+		t.Errorf("error: %v", err)
+	}
+	if c := captureWith(t, seat, CaptureOptions{Decide: allowAll, Limits: Limits{Bytes: 2 << 20}}); len(c.Files) != 3 {
+		t.Errorf("%d files", len(c.Files))
+	}
+}
+
 func TestAttackDeepTree(t *testing.T) {
 	eachStaging(t, func(t *testing.T, s *site) {
 		seat, c := s.run(`

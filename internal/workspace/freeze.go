@@ -105,7 +105,7 @@ func (z *freezer) keep(f frozen) error {
 		z.bytes += f.file.Size
 	}
 	if z.bytes > z.limits.Bytes {
-		return fmt.Errorf("the change holds more than %d MiB; discard it, or raise the limit: %w", z.limits.Bytes>>20, errTooMany)
+		return fmt.Errorf("the change holds more than %d MiB; carrel discard throws it away, or let the agent put what it builds outside the workspace: %w", z.limits.Bytes>>20, errTooMany)
 	}
 	z.out = append(z.out, f)
 	return nil

@@ -38,7 +38,7 @@ type walk struct {
 func (w *walk) put(it *item) error {
 	w.count++
 	if w.count > w.limits.Files {
-		return fmt.Errorf("the change has more than %d paths; discard it, or raise the limit: %w", w.limits.Files, errTooMany)
+		return fmt.Errorf("the change has more than %d paths; carrel discard throws it away, or let the agent put what it builds outside the workspace: %w", w.limits.Files, errTooMany)
 	}
 	if err := w.ctx.Err(); err != nil {
 		return err
