@@ -155,7 +155,7 @@ func (g *Gate) answer(ctx context.Context, a carrel.Action, digest carrel.Digest
 		d.Reason = fmt.Sprintf("asking failed: %v", err)
 		return nil, &Refusal{a, digest, d, ErrDenied}
 	}
-	if cause, why := checkApproval(approval, a, digest, d); cause != nil {
+	if why, cause := checkApproval(approval, a, digest, d); cause != nil {
 		d.Reason = why
 		return nil, &Refusal{a, digest, d, cause}
 	}
@@ -163,22 +163,22 @@ func (g *Gate) answer(ctx context.Context, a carrel.Action, digest carrel.Digest
 }
 
 // checkApproval refuses an answer to any other question.
-func checkApproval(p carrel.Approval, a carrel.Action, digest carrel.Digest, d carrel.Decision) (cause error, why string) {
+func checkApproval(p carrel.Approval, a carrel.Action, digest carrel.Digest, d carrel.Decision) (why string, cause error) {
 	switch now := time.Now(); {
 	case !p.Action.Equal(digest):
-		return ErrDenied, "the approval is for another action"
+		return "the approval is for another action", ErrDenied
 	case p.Run != a.Run:
-		return ErrDenied, "the approval is for another run"
+		return "the approval is for another run", ErrDenied
 	case p.Policy != d.Policy:
-		return ErrDenied, "the approval was given under another policy; approve again"
+		return "the approval was given under another policy; approve again", ErrDenied
 	case !p.Granted:
-		return ErrDenied, fmt.Sprintf("%s said no: %s", p.By, p.Reason)
+		return fmt.Sprintf("%s said no: %s", p.By, p.Reason), ErrDenied
 	case p.Time.After(now.Add(time.Minute)):
-		return ErrDenied, "the approval lies in the future; check the clock"
+		return "the approval lies in the future; check the clock", ErrDenied
 	case !now.Before(p.Expires):
-		return ErrExpired, "the approval has expired; approve again"
+		return "the approval has expired; approve again", ErrExpired
 	}
-	return nil, ""
+	return "", nil
 }
 
 // record appends durably what must be durable before its effect, and leaves
