@@ -51,7 +51,7 @@ func (v *visit) identityFile() string {
 		xdg = filepath.Join(home, ".config")
 	}
 	var all bytes.Buffer
-	for _, path := range []string{"/etc/gitconfig", "/usr/local/etc/gitconfig", filepath.Join(xdg, "git/config"), filepath.Join(home, ".gitconfig")} {
+	for _, path := range []string{"/etc/gitconfig", "/usr/local/etc/gitconfig", filepath.Join(xdg, "git/config"), filepath.Join(home, ".gitconfig"), filepath.Join(v.repo.Common, "config")} {
 		content, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return ""
