@@ -27,7 +27,7 @@ var userEnv = map[string]bool{
 }
 
 // ErrNoIdentity says that the user never told git who they are.
-var ErrNoIdentity = errors.New("git does not know your name and e-mail; run: git config --global user.name '…' and git config --global user.email '…'")
+var ErrNoIdentity = errors.New("your own git settings hold no name and e-mail, and a repository's do not count; run: git config --global user.name '…' and git config --global user.email '…'")
 
 // Identity reads who commits. environ is the host user's environment, as
 // os.Environ has it. Conditional includes of the user's settings see this
