@@ -1,7 +1,6 @@
 package native
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
 // inside returns the processes of a desk, PID 1 first, by following children:
@@ -50,22 +51,36 @@ func canWatchMemory(pid int) error {
 }
 
 // memoryInside adds up what the desk's processes hold that is not a file's,
-// and what lies in its file systems in memory.
-func memoryInside(pid1 int) (int64, error) {
-	var sum int64
-	for _, pid := range inside(pid1) {
+// and what lies in its file systems in memory, which are at dirs. What is both
+// mapped and a file in memory counts once.
+func memoryInside(pid1 int, dirs []string) (int64, error) {
+	pids := inside(pid1)
+	var sum, files int64
+	for _, pid := range pids {
 		sum += held(pid)
 	}
-	for _, dir := range []string{"tmp", "dev/shm"} {
+	for _, dir := range dirs {
 		var st unix.Statfs_t
 		if unix.Statfs(fmt.Sprintf("/proc/%d/root/%s", pid1, dir), &st) == nil && st.Type == unix.TMPFS_MAGIC {
-			sum += int64(st.Blocks-st.Bfree) * st.Bsize
+			files += int64(st.Blocks-st.Bfree) * st.Bsize
 		}
 	}
 	if sum == 0 {
 		return 0, errors.New("the desk is gone")
 	}
-	return sum, nil
+	mapped, anonymous := sharedInside(pids)
+	return sum + max(mapped, files+anonymous), nil
+}
+
+// placesInMemory are the places of a desk's file systems in memory.
+func placesInMemory(mounts []sandbox.Mount) []string {
+	dirs := []string{"/tmp", "/dev/shm"}
+	for i := range mounts {
+		if m := &mounts[i]; m.Kind == sandbox.MountTmpfs && m.Target != "/tmp" {
+			dirs = append(dirs, m.Target)
+		}
+	}
+	return dirs
 }
 
 // held reads a process's own pages. One that has ended holds none.
@@ -74,13 +89,7 @@ func held(pid int) int64 {
 	if err != nil {
 		return 0
 	}
-	_, rest, ok := bytes.Cut(b, []byte("RssAnon:"))
-	if !ok {
-		return 0
-	}
-	line, _, _ := bytes.Cut(rest, []byte("kB"))
-	kib, _ := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
-	return kib << 10
+	return kibibytes(b, "RssAnon:")
 }
 
 // diskGuard watches what a run writes to the host's disks.

@@ -104,7 +104,7 @@ func (w *watch) every(pause time.Duration, look func()) {
 }
 
 func (w *watch) memory() {
-	used, err := memoryInside(w.desk.process.pid)
+	used, err := memoryInside(w.desk.process.pid, placesInMemory(w.desk.spec.Mounts))
 	if err != nil {
 		return // it is about to end
 	}

@@ -10,14 +10,16 @@ import (
 
 // memoryLimit is attack K184.
 func memoryLimit(b *bed) {
-	s := b.spec(probePath, "probe", "eat")
-	s.Limits = sandbox.Limits{Memory: 200 << 20}
-	if out, _, exit := b.run(s); exit.Cause != "memory" || exit.Code != 137 {
-		b.t.Errorf("exit %+v: %s", exit, out)
-	} else if exit.PeakMemory < 100<<20 {
-		b.t.Errorf("peak memory %d", exit.PeakMemory)
+	for _, how := range []string{"eat", "eat-shared"} {
+		s := b.spec(probePath, "probe", how)
+		s.Limits = sandbox.Limits{Memory: 200 << 20}
+		if out, _, exit := b.run(s); exit.Cause != "memory" || exit.Code != 137 {
+			b.t.Errorf("%s: exit %+v: %s", how, exit, out)
+		} else if exit.PeakMemory < 100<<20 {
+			b.t.Errorf("%s: peak memory %d", how, exit.PeakMemory)
+		}
 	}
-	s = b.spec("/bin/sh", "-c", "echo fine")
+	s := b.spec("/bin/sh", "-c", "echo fine")
 	s.Limits = sandbox.Limits{Memory: 200 << 20}
 	if out, _, exit := b.run(s); exit.Cause != "" || out != "fine\n" {
 		b.t.Errorf("exit %+v: %s", exit, out)

@@ -40,7 +40,15 @@ func probe(name string, args []string) int {
 			fmt.Println(to, probeDial(to))
 		}
 	case "eat":
-		return probeEat()
+		return probeEat(func(n int) []byte { return make([]byte, n) })
+	case "eat-shared":
+		return probeEat(func(n int) []byte {
+			b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+			if err != nil {
+				fmt.Println(err)
+			}
+			return b
+		})
 	case "fork":
 		return probeFork()
 	case "sleep":
@@ -175,10 +183,10 @@ func probeDial(to string) string {
 }
 
 // probeEat takes memory until it is stopped.
-func probeEat() int {
+func probeEat(take func(int) []byte) int {
 	var kept [][]byte
 	for range 400 {
-		b := make([]byte, 8<<20)
+		b := take(8 << 20)
 		for i := 0; i < len(b); i += 4096 {
 			b[i] = 1
 		}
