@@ -63,7 +63,32 @@ func newModelDoor(d *Door) *modelDoor {
 }
 
 // ServeHTTP implements http.Handler.
-func (m *modelDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.proxy.ServeHTTP(w, r) }
+func (m *modelDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if climbs(r.URL.Path) {
+		a := m.action(carrel.OpRequest)
+		b := &Breach{Action: a, Rule: "egress/path", Reason: "the path climbs out of the model endpoint"}
+		_, _ = m.door.breach(a, b) // reports it
+		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
+		return
+	}
+	m.proxy.ServeHTTP(w, r)
+}
+
+// climbs reports whether a path, its escapes already undone, has a segment
+// that a server may take for the directory above, and so for a place outside
+// the endpoint that the key is meant for.
+func climbs(path string) bool {
+	for _, segment := range strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' }) {
+		name, _, _ := strings.Cut(segment, ";") // parameters, which some servers drop first
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain // escaped twice
+		}
+		if name == ".." {
+			return true
+		}
+	}
+	return false
+}
 
 func (m *modelDoor) close() {
 	if m != nil {

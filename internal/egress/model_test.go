@@ -206,3 +206,36 @@ func TestModelDoorLeadsNowhereElse(t *testing.T) {
 		t.Errorf("without an endpoint model.desk is %s", addr)
 	}
 }
+
+// A key that is meant for /base must not work beside it, however the way up
+// is spelt.
+func TestAttackModelDoorClimbsOutOfTheEndpoint(t *testing.T) {
+	e := &endpoint{}
+	srv := httptest.NewServer(e)
+	defer srv.Close()
+	d := modelDesk(t, srv, Config{}, nil)
+	for _, path := range []string{"/../admin", "/v1/../../admin", "/%2e%2e/admin", "/%2E./admin", "/..%2fadmin", "/..%5cadmin", "/%252e%252e/admin", "/..;x=1/admin", "/.."} {
+		got, err := d.exchange("model.desk", "80", "GET "+path+" HTTP/1.1\r\nHost: model.desk\r\nConnection: close\r\n\r\n")
+		if err != nil || !strings.Contains(got, " 403 ") {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	e.mu.Lock()
+	reached := len(e.seen)
+	e.mu.Unlock()
+	if reached != 0 {
+		t.Errorf("%d requests reached the endpoint", reached)
+	}
+	for _, path := range []string{"/v1/files/a..b", "/v1/...", "/v1/models/x%2Fy?up=../.."} {
+		got, err := d.exchange("model.desk", "80", "GET "+path+" HTTP/1.1\r\nHost: model.desk\r\nConnection: close\r\n\r\n")
+		if err != nil || !strings.Contains(got, " 200 ") {
+			t.Errorf("%s: %q, %v", path, got, err)
+			continue
+		}
+		e.mu.Lock()
+		if last := e.seen[len(e.seen)-1].RequestURI; last != "/base"+path {
+			t.Errorf("%s arrived as %s", path, last)
+		}
+		e.mu.Unlock()
+	}
+}
