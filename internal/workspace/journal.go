@@ -157,13 +157,13 @@ func (j *applyJournal) rollBack(t *applyTree) error {
 // altered meanwhile.
 type KeptError struct {
 	Change carrel.ChangeID
-	Dir    string // holds the earlier content of the paths
+	Dir    string // holds the other content of the paths
 	Paths  []carrel.Text
 }
 
-// Error names the paths and where their earlier content is.
+// Error names the paths and where their other content is.
 func (e *KeptError) Error() string {
-	return fmt.Sprintf("the half-made apply of %s was taken back, except for %d paths that were altered meanwhile (%q); what they replaced is kept in %s", e.Change, len(e.Paths), e.Paths[:min(len(e.Paths), maxNamed)], e.Dir)
+	return fmt.Sprintf("the half-made apply of %s was taken back, except for %d of its paths, which were altered meanwhile (%q); their other content is kept in %s: compare, then delete it", e.Change, len(e.Paths), e.Paths[:min(len(e.Paths), maxNamed)], e.Dir)
 }
 
 func (j *applyJournal) undoAll(t *applyTree) (kept []carrel.Text, err error) {
