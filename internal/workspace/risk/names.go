@@ -2,6 +2,7 @@ package risk
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,6 +29,23 @@ func MeansGit(name string) bool {
 	}
 	short, number, ok := strings.Cut(s, "~")
 	return ok && short == "git" && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+// bare recognises what makes git take a directory of any name for a
+// repository: a HEAD. Whoever runs git in there runs what its config names.
+func bare(f File, out *collector) {
+	if f.gone() || path.Base(f.lower()) != "head" {
+		return
+	}
+	head := strings.TrimSpace(string(f.Now.Bytes[:min(len(f.Now.Bytes), 256)]))
+	if f.Kind == carrel.FileLink {
+		head = "ref: " + string(f.Target)
+	}
+	to, symbolic := strings.CutPrefix(head, "ref:")
+	digest := (len(head) == 40 || len(head) == 64) && strings.Trim(strings.ToLower(head), "0123456789abcdef") == ""
+	if digest || symbolic && strings.HasPrefix(strings.TrimSpace(to), "refs/") {
+		out.add("bare-repository", carrel.SeverityHigh, "with it git takes its directory for a repository, whose settings and hooks run programs")
+	}
 }
 
 func ignoredByHFS(r rune) bool {

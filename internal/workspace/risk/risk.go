@@ -36,7 +36,7 @@ func Assess(f File) []carrel.Label {
 
 // looks is every detector, in the order in which labels are listed.
 var looks = []func(File, *collector){
-	byPath, byName, byKind, byMode, byManifest, byContent, bySecret,
+	byPath, byName, bare, byKind, byMode, byManifest, byContent, bySecret,
 }
 
 // collector keeps the gravest label of each name.
