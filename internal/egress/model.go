@@ -195,11 +195,9 @@ func (m *modelDoor) sendWith(r *http.Request, g gate.Grant, a carrel.Action, aga
 		return nil, fmt.Errorf("the model key cannot be had outside the desk: %w", err)
 	}
 	out := r.Clone(r.Context())
-	for _, name := range credentialHeaders {
-		out.Header.Del(name)
-	}
-	dropParameters(out)
 	header := m.door.cfg.KeyHeader
+	dropCredentials(out, header)
+	dropParameters(out)
 	if header == "" || strings.EqualFold(header, "Authorization") {
 		out.Header.Set("Authorization", "Bearer "+key)
 	} else {
@@ -210,6 +208,21 @@ func (m *modelDoor) sendWith(r *http.Request, g gate.Grant, a carrel.Action, aga
 		scrub(resp.Header, key)
 	}
 	return resp, err
+}
+
+// dropCredentials removes every header that could say whose account is used:
+// also spelt with underscores, which some servers take for hyphens, and in
+// trailers, which some join with the header.
+func dropCredentials(r *http.Request, header string) {
+	r.Trailer = nil
+	for name := range r.Header {
+		plain := strings.ReplaceAll(name, "_", "-")
+		for _, c := range append([]string{header}, credentialHeaders...) {
+			if strings.EqualFold(plain, c) {
+				delete(r.Header, name)
+			}
+		}
+	}
 }
 
 // dropParameters removes credentials from the query and leaves the rest byte

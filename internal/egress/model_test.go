@@ -239,3 +239,25 @@ func TestAttackModelDoorClimbsOutOfTheEndpoint(t *testing.T) {
 		e.mu.Unlock()
 	}
 }
+
+// The desk has no say in whose account is used, however it spells it.
+func TestAttackOwnCredentialInOtherSpellings(t *testing.T) {
+	e := &endpoint{}
+	srv := httptest.NewServer(e)
+	defer srv.Close()
+	d := modelDesk(t, srv, Config{}, nil)
+	got, err := d.exchange("model.desk", "80", "POST /v1 HTTP/1.1\r\nHost: model.desk\r\nX_Api_Key: mine\r\nX_api-KEY: mine\r\nX_Request_Id: twin\r\n"+
+		"Transfer-Encoding: chunked\r\nTrailer: X-Api-Key\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\nX-Api-Key: mine\r\n\r\n")
+	if err != nil || !strings.Contains(got, " 200 ") {
+		t.Fatalf("%q, %v", got, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.seen[0]
+	if e.body[0] != "hi" || r.Header.Get("X_Request_Id") != "twin" || r.Header.Get("X-Api-Key") != realKey {
+		t.Errorf("body %q, header %v", e.body[0], r.Header)
+	}
+	if s := fmt.Sprint(r.Header, r.Trailer); strings.Contains(s, "mine") {
+		t.Errorf("the desk's own credential arrived: %s", s)
+	}
+}
