@@ -145,10 +145,17 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 		v.extra = append(v.extra, layer)
 	}
 	group, gctx := errgroup.WithContext(ctx)
+	if !v.opts.DryRun {
+		group.Go(func() (err error) { v.log, err = v.e.openLog(); return err })
+	}
+	// The settings are complete before anything else reads them: what the
+	// repository narrows counts for the seat as well.
+	if err := v.e.addRepository(ctx, v.settings, v.ws, v.repo); err != nil {
+		return errors.Join(err, group.Wait())
+	}
 	group.Go(func() error { return v.grant(gctx) })
 	if !v.opts.DryRun {
 		group.Go(func() error { return v.sit(gctx) })
-		group.Go(func() (err error) { v.log, err = v.e.openLog(); return err })
 	}
 	group.Go(func() (err error) { v.identity, err = v.gitIdentity(gctx); return err })
 	if err := group.Wait(); err != nil {
@@ -165,9 +172,6 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 // grant joins what configuration, repository, profile and flags give the desk,
 // and compiles the policy that decides about it.
 func (v *visit) grant(ctx context.Context) (err error) {
-	if err := v.e.addRepository(ctx, v.settings, v.ws, v.repo); err != nil {
-		return err
-	}
 	if v.limits, err = v.settings.limits(v.opts); err != nil {
 		return err
 	}
@@ -276,6 +280,9 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	v.begin()
+	if v.result.PolicyFiles, err = v.e.keepLayers(v.extra); err != nil {
+		return 125, err
+	}
 	v.tellBefore()
 	if v.screen, err = v.openScreen(); err != nil {
 		return 125, err
