@@ -16,6 +16,10 @@ import (
 // defaultGrace is the time a program has to end after SIGTERM.
 const defaultGrace = 10 * time.Second
 
+// linger is how long PID 1 may live after it said that the program ended: it
+// has nothing left to do, and one that stays is not what was started.
+const linger = 5 * time.Second
+
 // Desk is one started run.
 type Desk struct {
 	spec      *sandbox.Spec
@@ -109,6 +113,10 @@ func (d *Desk) running(m desk.Message) error {
 		}
 		d.mu.Lock()
 		d.status = &status
+		if d.grace != nil {
+			d.grace.Stop()
+		}
+		d.grace = time.AfterFunc(linger, func() { _ = d.Kill() })
 		d.mu.Unlock()
 	default:
 		return errUnexpected
