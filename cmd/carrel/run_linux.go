@@ -52,7 +52,7 @@ change for you to review; the next run of the same agent here goes on with it.
 
     carrel run -- claude
     carrel run -- claude -p "write tests for parser.go"
-    carrel run --allow registry.npmjs.org -- npm test
+    carrel run --allow api.example.com -- npm test
     carrel run --limit memory=4G,wall=30m --result result.json -- ./agent.sh`
 
 func (a *app) runCommand() *cobra.Command {
