@@ -88,6 +88,10 @@ func (d *Desk) attend() {
 			d.blame(err)
 			_ = d.Kill()
 		}
+		if d.ended() != nil {
+			late := time.AfterFunc(linger, func() { _ = d.Kill() })
+			defer late.Stop()
+		}
 	}
 	if d.ended() == nil {
 		_ = d.process.kill() // the control socket closed before the program ended
@@ -113,10 +117,6 @@ func (d *Desk) running(m desk.Message) error {
 		}
 		d.mu.Lock()
 		d.status = &status
-		if d.grace != nil {
-			d.grace.Stop()
-		}
-		d.grace = time.AfterFunc(linger, func() { _ = d.Kill() })
 		d.mu.Unlock()
 	default:
 		return errUnexpected
