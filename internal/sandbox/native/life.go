@@ -82,21 +82,24 @@ func (d *Desk) hear() {
 // attend follows a desk whose program runs, to the end.
 func (d *Desk) attend() {
 	defer close(d.attended)
+	var late *time.Timer // ends a PID 1 that stays after its program
 	for m := range d.heard {
 		if err := d.running(m); err != nil {
 			desk.CloseAll(m.Files)
 			d.blame(err)
 			_ = d.Kill()
 		}
-		if d.ended() != nil {
-			late := time.AfterFunc(linger, func() { _ = d.Kill() })
-			defer late.Stop()
+		if late == nil && d.ended() != nil {
+			late = time.AfterFunc(linger, func() { _ = d.Kill() })
 		}
 	}
 	if d.ended() == nil {
 		_ = d.process.kill() // the control socket closed before the program ended
 	}
 	<-d.process.reaped
+	if late != nil {
+		late.Stop()
+	}
 	d.finish()
 }
 
