@@ -73,7 +73,7 @@ func newHost(t *testing.T, uid, gid int) *host {
 	for _, d := range []string{"repo", "home", "config/carrel", "state", "cache", "data", "runtime", "tmp"} {
 		h.mkdir(filepath.Join(dir, d))
 	}
-	h.write("home/.gitconfig", "[user]\n\tname = Ada Example\n\temail = ada@example.com\n")
+	h.write("home/.gitconfig", "[user]\n\tname = Example User\n\temail = user@example.com\n")
 	h.write("repo/README.md", "sample\n")
 	h.write("repo/main.sh", "echo main\n")
 	h.git("init", "-q", "-b", "main")

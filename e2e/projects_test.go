@@ -143,7 +143,7 @@ class Test(unittest.TestCase):
 func TestGitWorksInside(t *testing.T) {
 	asEachUser(t, func(h *host) {
 		r := h.inside("echo x > f && git status --short && git add f && git diff --cached --stat && git commit -q -m made && git log --format='%s %an' -1 && git stash list && git branch b && git checkout -q b && git mv main.sh moved.sh && git commit -q -am moved && git log --oneline | wc -l")
-		h.expect(r, 0, "?? f", "made Ada Example", "3")
+		h.expect(r, 0, "?? f", "made Example User", "3")
 		if strings.Contains(r.err, "dubious") {
 			h.Errorf("safe.directory is missing\n%s", r)
 		}

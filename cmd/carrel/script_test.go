@@ -44,7 +44,7 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("XDG_DATA_HOME", filepath.Join(home, ".local/share"))
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
 	env.Setenv("NO_COLOR", "1")
-	config := "[user]\n\tname = Ada Example\n\temail = ada@example.com\n[init]\n\tdefaultBranch = main\n"
+	config := "[user]\n\tname = Example User\n\temail = user@example.com\n[init]\n\tdefaultBranch = main\n"
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ deny contains "continuous integration is changed by people" if {
 	startswith(input.path, "/workspace/.github/")
 }
 `,
-	"home/.gitconfig": "[user]\n\tname = Ada Example\n\temail = ada@example.com\n",
+	"home/.gitconfig": "[user]\n\tname = Example User\n\temail = user@example.com\n",
 }
 
 // prepare makes the sample: a repository, a home with a private key, a
