@@ -34,7 +34,7 @@ func (b *bench) peers(ws string) []peer {
 
 func (b *bench) carrel(ws string, flags ...string) func([]string) once {
 	return func(args []string) once {
-		all := append([]string{b.bin, "run", "--fresh"}, flags...)
+		all := append([]string{b.bin, "run"}, flags...)
 		return once{Args: append(append(all, "--"), args...), Dir: ws, Env: []string{
 			"XDG_STATE_HOME=" + b.path("state"), "XDG_DATA_HOME=" + b.path("data"), "XDG_CONFIG_HOME=" + b.path("config"), "XDG_RUNTIME_DIR=" + b.path("runtime"),
 		}}
