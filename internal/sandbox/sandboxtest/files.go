@@ -54,6 +54,21 @@ func sameTwice(b *bed) {
 	}
 }
 
+// coverLoop: what an earlier run left in the place of a file to cover must not
+// make the cover fall away. Its twin, a file that is not there, starts.
+func coverLoop(b *bed) {
+	cover := func(name string) sandbox.Spec {
+		s := b.spec("/bin/true")
+		s.Mounts = append(s.Mounts, sandbox.Mount{Kind: sandbox.MountFile, Target: "/workspace/" + name, Optional: true})
+		return s
+	}
+	if _, errs, exit := b.run(cover("absent")); exit.Code != 0 {
+		b.t.Errorf("an absent file: %+v %s", exit, errs)
+	}
+	b.sh("ln -s loop loop")
+	b.mustNotStart(cover("loop"), 125)
+}
+
 func coverFiles(b *bed) {
 	b.write("ws/.env", "SECRET=1", 0o644)
 	s := b.spec("/bin/sh", "-c", "cat .env; echo x > .env; rm -f .env; cat /etc/thing /made/here; ls -A; readlink /link; stat -c %a /made/here")

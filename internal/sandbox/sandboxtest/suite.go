@@ -29,6 +29,7 @@ var cases = []struct {
 	{"OverlayKeepsTheTreeUntouched", overlay},
 	{"OverlayOfOddNames", oddNames},
 	{"OneTreeAtTwoPaths", sameTwice},
+	{"AnOptionalCoverIsNotLeftOutForALoop", coverLoop},
 	{"MountsCoverFiles", coverFiles},
 	{"MountPointsAreNotMadeOnTheHost", noHostMountPoints},
 	{"MissingSourceIsNamed", missingSource},

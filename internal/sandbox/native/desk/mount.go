@@ -97,11 +97,14 @@ const staged = ".carrel-file"
 // already. It is a read-only mount of its own: nobody inside can replace it.
 func (r *root) file(m *Mount) error {
 	if m.Optional {
-		if fd, err := r.lookup(m.Target); err != nil {
-			return nil //nolint:nilerr // what does not exist needs no cover
-		} else {
-			unix.Close(fd)
+		fd, err := r.lookup(m.Target)
+		switch {
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+			return nil // what does not exist needs no cover
+		case err != nil:
+			return err // and what cannot be looked at must not go without
 		}
+		unix.Close(fd)
 	}
 	if made, err := r.plainFile(m); made || err != nil {
 		return err
