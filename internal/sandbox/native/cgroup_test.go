@@ -53,7 +53,7 @@ func TestAppArmorProfileNamesOnlyThisProgram(t *testing.T) {
 
 func TestDiskGuardEndsRunsThatFillTheDisk(t *testing.T) {
 	dir := t.TempDir()
-	g, err := newDiskGuard([]string{dir}, 0)
+	g, err := newDiskGuard([]string{dir}, nil, 0)
 	if err != nil || g.exceeded() {
 		t.Fatalf("%v, exceeded at once", err)
 	}

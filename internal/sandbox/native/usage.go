@@ -95,9 +95,12 @@ func held(pid int) int64 {
 // diskGuard watches what a run writes to the host's disks.
 type diskGuard struct {
 	paths []string
-	limit int64 // bytes the run may add; 0: no limit
-	base  int64
-	floor map[string]space
+	// kernels are directories inside paths that only the kernel writes: an
+	// overlay's own, which nobody may read.
+	kernels map[string]bool
+	limit   int64 // bytes the run may add; 0: no limit
+	base    int64
+	floor   map[string]space
 }
 
 // space is what must stay free on one file system.
@@ -114,14 +117,14 @@ const (
 
 // newDiskGuard measures where the run begins. nil means that there is nothing
 // to watch.
-func newDiskGuard(paths []string, limit int64) (*diskGuard, error) {
+func newDiskGuard(paths []string, kernels map[string]bool, limit int64) (*diskGuard, error) {
 	if len(paths) == 0 {
 		if limit > 0 {
 			return nil, errors.New("nothing says where the run writes")
 		}
 		return nil, nil
 	}
-	g := &diskGuard{paths: paths, limit: limit, floor: map[string]space{}}
+	g := &diskGuard{paths: paths, kernels: kernels, limit: limit, floor: map[string]space{}}
 	for _, p := range paths {
 		var st unix.Statfs_t
 		if err := unix.Statfs(p, &st); err != nil {
@@ -131,7 +134,10 @@ func newDiskGuard(paths []string, limit int64) (*diskGuard, error) {
 		g.floor[p] = space{min(keepFree, free(&st)/2), min(keepInodes, st.Ffree/2)}
 	}
 	if limit > 0 {
-		g.base = g.used()
+		var err error
+		if g.base, err = g.used(); err != nil {
+			return nil, err
+		}
 	}
 	return g, nil
 }
@@ -149,15 +155,26 @@ func (g *diskGuard) exceeded() bool {
 			return true
 		}
 	}
-	return g.limit > 0 && g.used()-g.base > g.limit
+	if g.limit == 0 {
+		return false
+	}
+	used, err := g.used()
+	return err != nil || used-g.base > g.limit
 }
 
 // used adds up the files below the run's directories, as the disk holds them.
-func (g *diskGuard) used() (sum int64) {
+// A directory that cannot be read is an error: what an agent closes to its
+// measurer cannot be held to a limit.
+func (g *diskGuard) used() (sum int64, err error) {
 	for _, p := range g.paths {
-		_ = filepath.WalkDir(p, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return nil //nolint:nilerr // a directory that went away, or that the agent closed
+		werr := filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case g.kernels[path]:
+				return fs.SkipDir
+			case errors.Is(err, fs.ErrPermission):
+				return fmt.Errorf("measuring the disk: %w", err)
+			case err != nil:
+				return nil //nolint:nilerr // a directory that went away
 			}
 			if info, err := d.Info(); err == nil {
 				if st, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -166,6 +183,18 @@ func (g *diskGuard) used() (sum int64) {
 			}
 			return nil
 		})
+		err = errors.Join(err, werr)
 	}
-	return sum
+	return sum, err
+}
+
+// kernelDirs are the directories of a desk's overlays that the kernel keeps.
+func kernelDirs(mounts []sandbox.Mount) map[string]bool {
+	out := map[string]bool{}
+	for i := range mounts {
+		if work := mounts[i].Work; work != "" {
+			out[filepath.Join(work, "work")], out[filepath.Join(work, "index")] = true, true
+		}
+	}
+	return out
 }

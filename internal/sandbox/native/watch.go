@@ -49,7 +49,7 @@ func (d *Desk) prepareWatch() error {
 			}
 		}
 	}
-	guard, err := newDiskGuard(d.spec.DiskPaths, l.Disk)
+	guard, err := newDiskGuard(d.spec.DiskPaths, kernelDirs(d.spec.Mounts), l.Disk)
 	if err != nil && l.Disk > 0 && !l.BestEffort {
 		return limitRefusal("disk", err)
 	}
