@@ -1,6 +1,7 @@
 package sandboxtest
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -60,6 +61,16 @@ func diskLimit(b *bed) {
 	}
 	s.DiskPaths = nil
 	b.mustNotStart(s, 125)
+	// A directory closed to whoever measures is no way around the limit.
+	s = b.spec("/bin/sh", "-c", "mkdir d && exec 3>d/f && chmod 000 d && dd if=/dev/zero bs=1M count=64 >&3 2>/dev/null; sleep 20; echo done")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "disk" {
+		b.t.Errorf("a closed directory: exit %+v: %s", exit, out)
+	}
+	if err := os.Chmod(filepath.Join(b.dir, "layer", "upper", "d"), 0o700); err != nil { // so that it can be removed
+		b.t.Error(err)
+	}
 }
 
 func wallLimit(b *bed) {
