@@ -59,7 +59,7 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	_, unwanted := os.LookupEnv("NO_COLOR")
 	a.noColor = unwanted || os.Getenv("TERM") == "dumb"
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{wrongFlag(cmd, err)} })
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "never use colours")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	for _, verb := range a.verbs() {
@@ -70,6 +70,11 @@ func (a *app) root() *cobra.Command {
 
 func (a *app) verbs() []*cobra.Command {
 	return append(a.hostVerbs(), a.logCommand())
+}
+
+// wrongFlag says where the right flags are.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 }
 
 // noSuchVerb refuses what is left where a verb was expected.

@@ -76,7 +76,9 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	// 2 could be the agent's own code, so that a wrong flag is Carrel's failure.
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitStatus{exitCarrel, err} })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitStatus{exitCarrel, wrongFlag(cmd, err)}
+	})
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&opts.Workspace, "workspace", "", "directory to work in (default: the repository of the current directory, or the directory)")

@@ -22,15 +22,7 @@ import (
 // furnish plans what the desk sees.
 func (v *visit) furnish() (err error) {
 	v.runDir = v.e.state("runtime", string(v.id))
-	host := view.Host{
-		Home: v.e.host.Home, Cwd: v.e.host.Cwd, Environ: v.e.host.Environ,
-		State:    v.ownDirs(),
-		UserName: v.userName(), UID: v.who.Inside, GID: v.who.Inside,
-	}
-	if !v.who.Borrowed {
-		host.GID = v.who.Group
-	}
-	if v.plan, err = view.Build(host, v.request()); err != nil {
+	if v.plan, err = view.Build(v.viewHost(), v.request()); err != nil {
 		return err
 	}
 	for _, pattern := range v.opts.Hide {
@@ -39,6 +31,18 @@ func (v *visit) furnish() (err error) {
 		}
 	}
 	return nil
+}
+
+func (v *visit) viewHost() view.Host {
+	host := view.Host{
+		Home: v.e.host.Home, Cwd: v.e.host.Cwd, Environ: v.e.host.Environ,
+		State:    v.ownDirs(),
+		UserName: v.userName(), UID: v.who.Inside, GID: v.who.Inside,
+	}
+	if !v.who.Borrowed {
+		host.GID = v.who.Group
+	}
+	return host
 }
 
 // ownDirs are Carrel's own places, which no desk may see.

@@ -127,6 +127,9 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 	if v.ws, err = v.e.workspaceAt(ctx, v.opts.Workspace); err != nil {
 		return err
 	}
+	if err := view.Check(v.viewHost(), v.ws.Root(), v.opts.Env); err != nil {
+		return err
+	}
 	v.repo = v.ws.Repository()
 	if v.settings, err = v.e.userSettings(); err != nil {
 		return err

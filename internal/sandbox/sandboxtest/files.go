@@ -248,6 +248,18 @@ func kernelSettings(b *bed) {
 	}
 }
 
+// hostNotWatched: what /proc says of the whole machine is what programs size
+// themselves by, and no more.
+func hostNotWatched(b *bed) {
+	out := b.sh(`cd /proc; for f in pressure/cpu pressure/memory diskstats interrupts softirqs config.gz cmdline partitions swaps locks modules zoneinfo buddyinfo schedstat; do
+		test -n "$(head -c 1 $f 2>/dev/null | tr -d '\0')" && echo "$f says something"; done
+		for f in cpuinfo meminfo stat loadavg uptime version cgroups filesystems self/mountinfo; do test -s $f || test -n "$(head -c 1 $f)" || echo "$f is empty"; done
+		nproc >/dev/null && echo twin`)
+	if out != "twin\n" {
+		b.t.Errorf("got %q", out)
+	}
+}
+
 func closedRoot(b *bed) {
 	out := b.sh(`for d in / /dev /usr /proc /home; do touch $d/x 2>/dev/null && echo wrote $d; done; for d in /tmp /dev/shm /home/agent /workspace; do touch $d/x || echo cannot write $d; done; rm /home/agent/x`)
 	if out != "" {

@@ -44,6 +44,7 @@ var cases = []struct {
 	{"HostFileAsStdoutReopened", reopenStdout},
 	{"HostRootStaysOut", hostRoot},
 	{"KernelSettings", kernelSettings},
+	{"HostIsNotWatched", hostNotWatched},
 	{"RootAndDevAreClosed", closedRoot},
 
 	{"ForbiddenCalls", forbiddenCalls},

@@ -18,10 +18,10 @@ func Build(h Host, r Request) (Plan, error) {
 	if len(r.Argv) == 0 || r.Argv[0] == "" {
 		return Plan{}, errors.New("no command")
 	}
-	b := newBuilder(h, r)
-	if err := b.refuseWorkspace(); err != nil {
-		return Plan{}, fmt.Errorf("workspace %s: %w", r.Workspace, err)
+	if err := Check(h, r.Workspace, r.Env); err != nil {
+		return Plan{}, err
 	}
+	b := newBuilder(h, r)
 	b.system()
 	b.etc()
 	b.private()
@@ -40,9 +40,7 @@ func Build(h Host, r Request) (Plan, error) {
 		return Plan{}, err
 	}
 	b.told()
-	if err := b.environment(); err != nil {
-		return Plan{}, err
-	}
+	b.environment()
 	b.plan.Mounts = append(b.mounts, r.Files...)
 	b.plan.Args = slices.Clone(r.Argv)
 	b.plan.Dir = r.Workspace
@@ -50,6 +48,21 @@ func Build(h Host, r Request) (Plan, error) {
 		b.plan.Dir = h.Cwd
 	}
 	return b.plan, nil
+}
+
+// Check refuses, before anything is read or copied, a workspace that must not
+// be worked in and variables that cannot be one.
+func Check(h Host, workspace string, env []string) error {
+	if err := newBuilder(h, Request{Workspace: workspace}).refuseWorkspace(); err != nil {
+		return fmt.Errorf("workspace %s: %w", workspace, err)
+	}
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		if name == "" || strings.ContainsAny(name, " \t\n\x00") || strings.Contains(value, "\x00") {
+			return fmt.Errorf("--env %q: it is no NAME or NAME=VALUE", kv)
+		}
+	}
+	return nil
 }
 
 // builder collects the plan. Mounts are carried out in the order in which
@@ -177,12 +190,12 @@ func (b *builder) private() {
 
 // told adds what the agent is told and where it can answer.
 func (b *builder) told() {
-	b.file(BriefingPath, b.Briefing.Text(), "what the agent is told")
+	b.file(briefingPath, b.Briefing.Text(), "what the agent is told")
 	if b.Notices != "" {
-		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.Notices, Target: NoticesPath, Why: "what was refused in this run"})
+		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.Notices, Target: noticesPath, Why: "what was refused in this run"})
 	}
 	if b.OutDir != "" {
-		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.OutDir, Target: OutDir, Writable: true, NoExec: true, Adopt: true, Why: "the agent's proposal for a commit message"})
+		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.OutDir, Target: outDir, Writable: true, NoExec: true, Adopt: true, Why: "the agent's proposal for a commit message"})
 	}
 }
 

@@ -255,11 +255,17 @@ func TestCommandsThatCannotStart(t *testing.T) {
 
 func TestWorkspacesThatAreNoProject(t *testing.T) {
 	h := home(t, secrets)
-	for _, ws := range []string{"/", h.Home, filepath.Dir(h.Home), "relative", "", h.Home + "/.local", h.Home + "/.local/state/carrel/x", h.Home + "/.config", h.Home + "/.ssh/x"} {
+	for _, ws := range []string{"/", h.Home, filepath.Dir(h.Home), "relative", "", h.Home + "/.local", h.Home + "/.local/state/carrel/x", h.Home + "/.config", h.Home + "/.ssh/x",
+		"/proc", "/sys/kernel", "/dev", "/etc", "/root", "/home", "/etc/ssh/x", "/var"} {
 		r := h.request("true")
 		r.Workspace = ws
 		if _, err := Build(h, r); err == nil {
 			t.Errorf("workspace %q is accepted", ws)
+		}
+	}
+	for _, ws := range []string{"/srv/project", "/root/project", "/dev/shm/project", "/run/user/1000/project"} {
+		if err := Check(h, ws, nil); err != nil {
+			t.Errorf("workspace %q: %v", ws, err)
 		}
 	}
 }

@@ -131,7 +131,7 @@ func TestWhatIsMadeHere(t *testing.T) {
 	if c := content("/etc/resolv.conf"); !strings.HasPrefix(c, "nameserver 127.0.0.1\n") {
 		t.Errorf("resolv.conf: %s", c)
 	}
-	if c := content(BriefingPath); !strings.Contains(c, "api.test:443") || !strings.Contains(c, "EXDEV") || !strings.Contains(c, OutDir+"/commit-message") || len(c) > 3000 {
+	if c := content(briefingPath); !strings.Contains(c, "api.test:443") || !strings.Contains(c, "EXDEV") || !strings.Contains(c, outDir+"/commit-message") || len(c) > 3000 {
 		t.Errorf("briefing (%d): %s", len(c), c)
 	}
 	if m := p.mount("/home/desk"); m == nil || m.Source != "/state/home" || !m.Writable || !m.Adopt {

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,7 +24,7 @@ var passed = []string{
 // environment computes the variables: what the host has of the table above,
 // what this package sets, what the profile sets, what the user gave; each
 // later one wins.
-func (b *builder) environment() error {
+func (b *builder) environment() {
 	vars := map[string]string{}
 	for name, value := range b.env {
 		if !isPassed(name) {
@@ -45,9 +44,6 @@ func (b *builder) environment() error {
 		}
 	}
 	for name, value := range b.asked {
-		if err := checkVariable(name, value); err != nil {
-			return err
-		}
 		if name == "PATH" {
 			continue
 		}
@@ -60,7 +56,6 @@ func (b *builder) environment() error {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		b.plan.Env = append(b.plan.Env, name+"="+vars[name])
 	}
-	return nil
 }
 
 func isPassed(name string) bool {
@@ -70,13 +65,6 @@ func isPassed(name string) bool {
 	})
 }
 
-func checkVariable(name, value string) error {
-	if name == "" || strings.ContainsAny(name, "= \t\n\x00") || strings.Contains(value, "\x00") {
-		return fmt.Errorf("--env %q: it is no NAME or NAME=VALUE", name)
-	}
-	return nil
-}
-
 func (b *builder) ownVariables() map[string]string {
 	shell := "/bin/sh"
 	if exists("/bin/bash") {
@@ -84,13 +72,13 @@ func (b *builder) ownVariables() map[string]string {
 	}
 	vars := map[string]string{
 		"PATH": strings.Join(b.path, ":"), "HOME": b.plan.Home, "USER": b.userName(), "LOGNAME": b.userName(),
-		"SHELL": shell, "TMPDIR": "/tmp", "CARREL": "1", "CARREL_BRIEFING": BriefingPath,
+		"SHELL": shell, "TMPDIR": "/tmp", "CARREL": "1", "CARREL_BRIEFING": briefingPath,
 	}
 	if _, ok := b.env["LANG"]; !ok {
 		vars["LANG"] = "C.UTF-8"
 	}
 	if b.Notices != "" {
-		vars["CARREL_NOTICES"] = NoticesPath
+		vars["CARREL_NOTICES"] = noticesPath
 	}
 	return vars
 }

@@ -36,7 +36,7 @@ type Request struct {
 	// HomeDir is a private host directory that becomes the home; "" gives a
 	// home in memory that goes with the run.
 	HomeDir string
-	// OutDir is a private host directory, writable inside at OutDir, where the
+	// OutDir is a private host directory, writable inside, where the
 	// agent leaves its proposal for a commit message; "" for none.
 	OutDir  string
 	Notices string // host file with the run's notices, read-only inside; "" for none
@@ -81,9 +81,9 @@ type Plan struct {
 // Paths inside the desk.
 const (
 	Workspace    = carrel.DeskWorkspace
-	OutDir       = "/run/carrel/out"
-	NoticesPath  = "/run/carrel/notices"
-	BriefingPath = "/run/carrel/briefing.md"
+	outDir       = "/run/carrel/out"
+	noticesPath  = "/run/carrel/notices"
+	briefingPath = "/run/carrel/briefing.md"
 )
 
 // ErrNotFound is a command that is nowhere on the PATH inside: exit code 127.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // stores are places in a home where programs keep credentials, mail,
@@ -32,6 +33,10 @@ var systemStores = []string{
 	"/etc/docker", "/etc/wireguard", "/etc/NetworkManager", "/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/sss",
 	"/var/log", "/var/spool", "/var/mail", "/var/backups", "/lost+found",
 }
+
+// mayHoldProjects are those of systemStores in which a project can lie: the
+// home of root, and what is made anew at every start.
+var mayHoldProjects = []string{"/root", "/run", "/var/run"}
 
 // refuse says why a host path must not be shown: it is or holds the home, a
 // credential store or Carrel's own state, or is no plain file or directory.
@@ -81,12 +86,17 @@ func socketIn(dir string) string {
 // agent would read.
 func (b *builder) refuseWorkspace() error {
 	ws := b.Workspace
-	if !filepath.IsAbs(ws) || ws == "/" || b.Home != "" && within(b.Home, ws) {
+	if !filepath.IsAbs(ws) || ws == "/" || ws == "/home" || b.Home != "" && within(b.Home, ws) {
 		return fmt.Errorf("it must be the directory of a project, not the home or what holds it")
 	}
 	for _, dir := range b.State {
 		if within(ws, dir) || within(dir, ws) {
 			return fmt.Errorf("it is or holds Carrel's own %s", dir)
+		}
+	}
+	for _, s := range systemStores {
+		if within(s, ws) && exists(s) || within(ws, s) && !slices.Contains(mayHoldProjects, s) && !within(ws, "/dev/shm") {
+			return fmt.Errorf("it is or holds the system's %s; work in the directory of a project", s)
 		}
 	}
 	for _, store := range b.stores {

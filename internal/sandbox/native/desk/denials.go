@@ -75,8 +75,8 @@ var denials = []denial{
 
 	// Sockets: local, the captured internet, and routes, which resolvers read.
 	{call: unix.SYS_SOCKET, errno: unix.EAFNOSUPPORT, when: other(0, unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)},
-	// Of netlink that leaves the routes (0) and what bears the number of an
-	// internet protocol, none of which is a netlink family with any reach.
+	{call: unix.SYS_SOCKETPAIR, errno: unix.EAFNOSUPPORT, when: other(0, unix.AF_UNIX)},
+	{call: unix.SYS_SOCKET, errno: unix.EPROTONOSUPPORT, when: both(value(0, unix.AF_NETLINK), other(2, unix.NETLINK_ROUTE))},
 	{call: unix.SYS_SOCKET, errno: unix.EPROTONOSUPPORT, when: other(2, 0, unix.IPPROTO_ICMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6, unix.IPPROTO_MPTCP)},
 
 	// Typing into a terminal on somebody's behalf.

@@ -12,32 +12,31 @@ import (
 type denial struct {
 	call  uint32
 	errno unix.Errno
-	when  condition
+	when  []condition // all of them; none: always
 }
 
-// condition looks at one argument. The zero value always holds.
+// condition looks at one argument.
 type condition struct {
-	arg  int    // 0 to 5
-	any  uint32 // holds if any of these low bits is set …
-	is   uint32 // … or, with test, if the argument is this
-	not  []uint32
+	arg  int // 0 to 5
 	kind test
+	is   []uint32 // the mask of anyBit, the value of equal, the values of notIn
 }
 
 type test byte
 
 const (
-	always test = iota
-	anyBit
-	equal
-	notIn
+	anyBit test = iota // any of these low bits is set
+	equal              // the argument is this
+	notIn              // the argument is none of these
 )
 
-func bits(arg int, mask uint32) condition { return condition{arg: arg, any: mask, kind: anyBit} }
+func bits(arg int, mask uint32) []condition { return []condition{{arg, anyBit, []uint32{mask}}} }
 
-func value(arg int, v uint32) condition { return condition{arg: arg, is: v, kind: equal} }
+func value(arg int, v uint32) []condition { return []condition{{arg, equal, []uint32{v}}} }
 
-func other(arg int, v ...uint32) condition { return condition{arg: arg, not: v, kind: notIn} }
+func other(arg int, v ...uint32) []condition { return []condition{{arg, notIn, v}} }
+
+func both(a, b []condition) []condition { return append(append([]condition{}, a...), b...) }
 
 // Offsets in struct seccomp_data. The arguments looked at are flags, families
 // and commands, of which the kernel takes the low 32 bits; both machines
@@ -64,30 +63,40 @@ func program(arch, newest uint32, table []denial) []unix.SockFilter {
 		ret(refuse(unix.ENOSYS)),
 	}
 	for _, d := range table {
-		body := d.when.code(refuse(d.errno))
+		body := d.code()
 		p = append(p, jump(unix.BPF_JEQ, d.call, 0, uint8(len(body))))
 		p = append(p, body...)
 	}
 	return append(p, ret(unix.SECCOMP_RET_ALLOW))
 }
 
-// code returns the instructions that refuse if c holds, and else leave the
-// call's number loaded.
-func (c condition) code(verdict uint32) []unix.SockFilter {
-	arg := load(offArgs + 8*uint32(c.arg))
+// code returns the instructions that refuse if every condition holds, and else
+// leave the call's number loaded.
+func (d *denial) code() []unix.SockFilter {
+	out := []unix.SockFilter{ret(refuse(d.errno))}
+	if len(d.when) == 0 {
+		return out
+	}
+	for i := len(d.when) - 1; i >= 0; i-- {
+		out = append(d.when[i].code(uint8(len(out))), out...)
+	}
+	return append(out, load(offCall))
+}
+
+// code returns the instructions that go on if c holds, and else skip as many
+// as follow.
+func (c *condition) code(skip uint8) []unix.SockFilter {
+	out := []unix.SockFilter{load(offArgs + 8*uint32(c.arg))}
 	switch c.kind {
-	case always:
-		return []unix.SockFilter{ret(verdict)}
 	case anyBit:
-		return []unix.SockFilter{arg, jump(unix.BPF_JSET, c.any, 0, 1), ret(verdict), load(offCall)}
+		return append(out, jump(unix.BPF_JSET, c.is[0], 0, skip))
 	case equal:
-		return []unix.SockFilter{arg, jump(unix.BPF_JEQ, c.is, 0, 1), ret(verdict), load(offCall)}
+		return append(out, jump(unix.BPF_JEQ, c.is[0], 0, skip))
 	}
-	out := []unix.SockFilter{arg}
-	for i, v := range c.not {
-		out = append(out, jump(unix.BPF_JEQ, v, uint8(len(c.not)-i), 0))
+	for i, v := range c.is {
+		out = append(out, jump(unix.BPF_JEQ, v, uint8(len(c.is)-1-i)+skip, 0))
 	}
-	return append(out, ret(verdict), load(offCall))
+	return out
 }
 
 func load(offset uint32) unix.SockFilter {

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -11,8 +12,19 @@ import (
 // evaluate runs the compiled table on one call, as the kernel would.
 func evaluate(t *testing.T, arch uint32, call uint32, args ...uint64) uint32 {
 	t.Helper()
+	return interpret(t, program(auditArch, newestCall, table()), arch, call, args)
+}
+
+// evaluateRow does so with a table of one row.
+func evaluateRow(t *testing.T, d denial, args []uint64) uint32 {
+	t.Helper()
+	return interpret(t, program(auditArch, newestCall, []denial{d}), auditArch, d.call, args)
+}
+
+func interpret(t *testing.T, p []unix.SockFilter, arch, call uint32, args []uint64) uint32 {
+	t.Helper()
 	var raw []bpf.RawInstruction
-	for _, f := range program(auditArch, newestCall, append(append([]denial{}, denials...), machineDenials...)) {
+	for _, f := range p {
 		raw = append(raw, bpf.RawInstruction{Op: f.Code, Jt: f.Jt, Jf: f.Jf, K: f.K})
 	}
 	code, whole := bpf.Disassemble(raw)
@@ -37,35 +49,63 @@ func evaluate(t *testing.T, arch uint32, call uint32, args ...uint64) uint32 {
 	return uint32(verdict)
 }
 
+func table() []denial { return append(append([]denial{}, denials...), machineDenials...) }
+
+// holding returns arguments for which every condition holds, and for each
+// condition arguments for which it alone does not.
+func holding(conditions []condition) (all []uint64, butOne [][]uint64) {
+	all = make([]uint64, 6)
+	for _, c := range conditions {
+		all[c.arg] = uint64(c.is[0])
+		if c.kind == notIn {
+			all[c.arg] = unix.AF_ALG
+		}
+	}
+	for _, c := range conditions {
+		args := append([]uint64{}, all...)
+		args[c.arg] = 0 // no flag, AF_UNSPEC, no command
+		if c.kind == notIn {
+			args[c.arg] = uint64(c.is[0])
+		}
+		butOne = append(butOne, args)
+	}
+	return all, butOne
+}
+
 func TestEveryRowOfTheTableRefuses(t *testing.T) {
-	table := append(append([]denial{}, denials...), machineDenials...)
-	for _, d := range table {
-		args := make([]uint64, 6)
-		for _, e := range table { // what no other row of this call refuses
-			if e.call == d.call && e.when.kind == notIn {
-				args[e.when.arg] = uint64(e.when.not[0])
-			}
-		}
-		switch d.when.kind {
-		case anyBit:
-			args[d.when.arg] = uint64(d.when.any)
-		case equal:
-			args[d.when.arg] = uint64(d.when.is)
-		case notIn:
-			args[d.when.arg] = unix.AF_ALG
-		}
-		if got, want := evaluate(t, auditArch, d.call, args...), refuse(d.errno); got != want {
+	for _, d := range table() {
+		all, butOne := holding(d.when)
+		if got, want := evaluateRow(t, d, all), refuse(d.errno); got != want {
 			t.Errorf("call %d: %#x, want %#x", d.call, got, want)
 		}
-		if d.when.kind == always {
-			continue
+		if got := evaluate(t, auditArch, d.call, all...); got == unix.SECCOMP_RET_ALLOW {
+			t.Errorf("call %d is allowed by the whole table", d.call)
 		}
-		args[d.when.arg] = 0 // no flag, AF_UNSPEC, no command
-		if d.when.kind == notIn {
-			args[d.when.arg] = uint64(d.when.not[0])
+		for _, args := range butOne {
+			if got := evaluateRow(t, d, args); got != unix.SECCOMP_RET_ALLOW {
+				t.Errorf("call %d with other arguments: %#x", d.call, got)
+			}
 		}
-		if got := evaluate(t, auditArch, d.call, args...); got != unix.SECCOMP_RET_ALLOW {
-			t.Errorf("call %d with other arguments: %#x", d.call, got)
+	}
+}
+
+// Of netlink only the routes are left, whatever number an internet protocol
+// shares with a netlink family; and of those protocols, all that are used.
+func TestSockets(t *testing.T) {
+	refused := refuse(unix.EPROTONOSUPPORT)
+	const allowed = unix.SECCOMP_RET_ALLOW
+	for _, c := range []struct {
+		family, protocol uint64
+		want             uint32
+	}{
+		{unix.AF_NETLINK, unix.NETLINK_ROUTE, allowed}, {unix.AF_NETLINK, unix.NETLINK_XFRM, refused},
+		{unix.AF_NETLINK, 1, refused}, {unix.AF_NETLINK, unix.IPPROTO_UDP, refused},
+		{unix.AF_NETLINK, unix.NETLINK_GENERIC, refused}, {unix.AF_NETLINK, unix.NETLINK_KOBJECT_UEVENT, refused},
+		{unix.AF_INET, unix.IPPROTO_TCP, allowed}, {unix.AF_INET6, unix.IPPROTO_UDP, allowed}, {unix.AF_INET, unix.IPPROTO_SCTP, refused},
+		{unix.AF_UNIX, 0, allowed}, {unix.AF_ALG, 0, refuse(unix.EAFNOSUPPORT)},
+	} {
+		if got := evaluate(t, auditArch, unix.SYS_SOCKET, c.family, unix.SOCK_RAW, c.protocol); got != c.want {
+			t.Errorf("socket(%d, raw, %d): %#x, want %#x", c.family, c.protocol, got, c.want)
 		}
 	}
 }
@@ -91,17 +131,12 @@ func TestForeignAndFutureCallsAreRefused(t *testing.T) {
 }
 
 func TestTableHasNoRowTwice(t *testing.T) {
-	type row struct {
-		call uint32
-		arg  int
-		is   uint32
-	}
-	seen := map[row]bool{}
-	for _, d := range append(append([]denial{}, denials...), machineDenials...) {
-		r := row{d.call, d.when.arg, d.when.is}
-		if seen[r] {
+	seen := map[string]bool{}
+	for _, d := range table() {
+		row := fmt.Sprint(d.call, d.when)
+		if seen[row] {
 			t.Errorf("call %d twice", d.call)
 		}
-		seen[r] = true
+		seen[row] = true
 	}
 }

@@ -13,6 +13,11 @@ var (
 	procMasked   = []string{
 		"acpi", "asound", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount",
 		"kpageflags", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats", "vmallocinfo",
+		// What identifies the host, or lets its other work be watched. Programs
+		// size themselves by cpuinfo, meminfo, stat, loadavg and cgroups.
+		"bootconfig", "buddyinfo", "cmdline", "config.gz", "consoles", "diskstats", "driver", "dynamic_debug", "interrupts",
+		"iomem", "ioports", "locks", "mdstat", "modules", "mtrr", "pagetypeinfo", "partitions", "pressure",
+		"schedstat", "slabinfo", "softirqs", "swaps", "zoneinfo",
 	}
 )
 
