@@ -25,6 +25,7 @@ const (
 	OpFreeze  Operation = "freeze"
 	OpRevoke  Operation = "revoke"
 	OpPolicy  Operation = "policy"
+	OpAttest  Operation = "attest"
 )
 
 // AgentOperations lists the operations an agent can want, in a fixed order.
@@ -34,7 +35,7 @@ var AgentOperations = []Operation{
 }
 
 // OperatorOperations lists the operators' own operations, in a fixed order.
-var OperatorOperations = []Operation{OpApprove, OpDeny, OpFreeze, OpRevoke, OpPolicy}
+var OperatorOperations = []Operation{OpApprove, OpDeny, OpFreeze, OpRevoke, OpPolicy, OpAttest}
 
 // Protocol is what a network rule says is spoken.
 type Protocol string
@@ -79,7 +80,10 @@ type Action struct {
 	// publish
 	Publication *Publication `json:"publication,omitempty"`
 
-	// approve, deny, freeze, revoke, policy: what it is about, and why.
+	// attest
+	Attestation *Attestation `json:"attestation,omitempty"`
+
+	// approve, deny, freeze, revoke, policy, attest: what it is about, and why.
 	Subject       string `json:"subject,omitempty"` // an id
 	SubjectDigest Digest `json:"subject_digest,omitempty"`
 	Reason        Text   `json:"reason,omitempty"`
@@ -94,6 +98,20 @@ type Publication struct {
 	Files    int      `json:"files"`    // count of files that would be applied
 	Withheld int      `json:"withheld"` // count of files kept back
 	Risk     Risk     `json:"risk"`
+}
+
+// Attestation is what is about to be signed: the digests of the statements,
+// and the key.
+type Attestation struct {
+	Key        Digest      `json:"key"` // of the public key in DER
+	Statements []Statement `json:"statements"`
+}
+
+// Statement names one statement by its predicate type and the digest of its
+// bytes.
+type Statement struct {
+	Type   string `json:"type"`
+	Digest Digest `json:"digest"`
 }
 
 // Publication targets.
@@ -124,6 +142,11 @@ func (a Action) Clone() Action {
 		p := *a.Publication
 		p.Risk = p.Risk.clone()
 		a.Publication = &p
+	}
+	if a.Attestation != nil {
+		t := *a.Attestation
+		t.Statements = append([]Statement(nil), t.Statements...)
+		a.Attestation = &t
 	}
 	return a
 }

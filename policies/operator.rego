@@ -2,7 +2,7 @@
 # so that no policy can lock its owner out.
 package carrel.builtin.operator
 
-governs := {"approve", "deny", "freeze", "revoke", "policy"}
+governs := {"approve", "deny", "freeze", "revoke", "policy", "attest"}
 
 default allow := false
 
@@ -11,6 +11,6 @@ allow if {
 }
 
 allow if {
-	input.operation in {"approve", "deny", "revoke"}
+	input.operation in {"approve", "deny", "revoke", "attest"}
 	count(input.subject) > 0
 }

@@ -228,7 +228,11 @@ func TestLeasesAreDeniedUntilGranted(t *testing.T) {
 func TestOperatorsAreNotLockedOut(t *testing.T) {
 	e := engine(t, user("package cowork.access\nimport rego.v1\ndeny := true\n"))
 	for _, op := range carrel.OperatorOperations {
-		wantVerdict(t, e, carrel.Action{Operation: op, Subject: "x", SubjectDigest: someDigest}, carrel.Allow, "builtin/allow")
+		a := carrel.Action{Operation: op, Subject: "x", SubjectDigest: someDigest}
+		if op == carrel.OpAttest {
+			a.Attestation = &carrel.Attestation{Key: someDigest, Statements: []carrel.Statement{{Type: "https://example.test/v1", Digest: someDigest}}}
+		}
+		wantVerdict(t, e, a, carrel.Allow, "builtin/allow")
 	}
 	locked := "package cowork.access\nimport rego.v1\ngoverns := {\"approve\"}\ndeny := true\n"
 	if _, err := New(context.Background(), user(locked)); err == nil || !strings.Contains(err.Error(), "only the organisation") {
@@ -237,4 +241,26 @@ func TestOperatorsAreNotLockedOut(t *testing.T) {
 	org := user(locked)
 	org.Name, org.Kind = "organisation", Organisation
 	wantVerdict(t, engine(t, org), approveAction, carrel.Deny, "organisation/deny")
+}
+
+// What would be signed is named whole, or not decided at all.
+func TestAttestNamesWhatIsSigned(t *testing.T) {
+	e := engine(t)
+	good := carrel.Attestation{Key: someDigest, Statements: []carrel.Statement{{Type: "https://example.test/v1", Digest: someDigest}}}
+	for name, alter := range map[string]func(*carrel.Attestation){
+		"no statements":       func(t *carrel.Attestation) { t.Statements = nil },
+		"too many statements": func(t *carrel.Attestation) { t.Statements = make([]carrel.Statement, maxStatements+1) },
+		"no key":              func(t *carrel.Attestation) { t.Key = "" },
+		"no digest":           func(t *carrel.Attestation) { t.Statements[0].Digest = "" },
+		"no type":             func(t *carrel.Attestation) { t.Statements[0].Type = "" },
+		"a type with spaces":  func(t *carrel.Attestation) { t.Statements[0].Type = "a b" },
+	} {
+		bad := good
+		bad.Statements = append([]carrel.Statement(nil), good.Statements...)
+		alter(&bad)
+		d := e.Decide(context.Background(), carrel.Action{Operation: carrel.OpAttest, Subject: "chg_x", Attestation: &bad})
+		if d.Verdict != carrel.Deny {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
 }

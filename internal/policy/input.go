@@ -41,6 +41,9 @@ func newInput(a carrel.Action) (input, error) {
 	case carrel.OpPublish:
 		doc.publication(*a.Publication)
 	}
+	if t := a.Attestation; t != nil {
+		doc.attestation(*t)
+	}
 	if a.Subject != "" {
 		doc.text("subject", a.Subject)
 	}
@@ -122,6 +125,20 @@ func (o *object) publication(p carrel.Publication) {
 	pub.number("withheld", int64(p.Withheld))
 	pub.member("risk", ast.NewObject(risk...))
 	o.member("publication", ast.NewObject(pub...))
+}
+
+func (o *object) attestation(t carrel.Attestation) {
+	statements := make([]*ast.Term, len(t.Statements))
+	for i, s := range t.Statements {
+		var statement object
+		statement.text("type", s.Type)
+		statement.text("digest", string(s.Digest))
+		statements[i] = ast.NewTerm(ast.NewObject(statement...))
+	}
+	var attestation object
+	attestation.text("key", string(t.Key))
+	attestation.member("statements", ast.NewArray(statements...))
+	o.member("attestation", ast.NewObject(attestation...))
 }
 
 // String is the input as a policy sees it, as canonical JSON.

@@ -43,6 +43,8 @@ func checkAction(a carrel.Action) error {
 		return checkPublication(a.Publication)
 	case carrel.OpApprove, carrel.OpDeny:
 		return checkAnswer(a)
+	case carrel.OpAttest:
+		return checkAttestation(a)
 	case carrel.OpFreeze, carrel.OpPolicy:
 		return checkReason(a)
 	}
@@ -171,6 +173,28 @@ func checkReason(a carrel.Action) error {
 func checkAnswer(a carrel.Action) error {
 	if _, err := carrel.ParseDigest(string(a.SubjectDigest)); err != nil {
 		return &badInput{"subject_digest", "is not a digest: an answer is bound to exactly one action"}
+	}
+	return checkSubject(a)
+}
+
+// maxStatements is more than one attestation of a change holds.
+const maxStatements = 16
+
+func checkAttestation(a carrel.Action) error {
+	t := a.Attestation
+	if t == nil || len(t.Statements) == 0 || len(t.Statements) > maxStatements {
+		return &badInput{"attestation", fmt.Sprintf("does not name between 1 and %d statements", maxStatements)}
+	}
+	if _, err := carrel.ParseDigest(string(t.Key)); err != nil {
+		return &badInput{"attestation.key", "is not the digest of a key"}
+	}
+	for _, s := range t.Statements {
+		if _, err := carrel.ParseDigest(string(s.Digest)); err != nil {
+			return &badInput{"attestation.statements", "names one that is not a digest"}
+		}
+		if s.Type == "" || len(s.Type) > maxPath || strings.ContainsFunc(s.Type, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return &badInput{"attestation.statements", "names a type that is not a URI"}
+		}
 	}
 	return checkSubject(a)
 }
