@@ -1,10 +1,10 @@
 package policy
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -21,14 +21,14 @@ type finding struct {
 // interpret reads the three answers of a Rego entry, each an array that is
 // empty when the rule is undefined. What is neither clearly "no" nor clearly
 // "nothing" counts as "no".
-func interpret(allow, deny, ask any) Answer {
+func interpret(allow, deny, ask ast.Value) Answer {
 	if found := findings("deny", deny); len(found) > 0 {
 		return answerOf(carrel.Deny, found)
 	}
 	if found := findings("ask", ask); len(found) > 0 {
 		return answerOf(carrel.Ask, found)
 	}
-	if values, ok := allow.([]any); ok && len(values) == 1 && values[0] == true {
+	if values, ok := allow.(*ast.Array); ok && values.Len() == 1 && values.Elem(0).Value == ast.Boolean(true) {
 		return Answer{Verdict: carrel.Allow, Rules: []string{"allow"}}
 	}
 	return Answer{Verdict: carrel.Deny, Rules: []string{"not-allowed"}}
@@ -51,69 +51,84 @@ func answerOf(verdict carrel.Verdict, found []finding) Answer {
 
 // findings understands a boolean, a string, one object with msg, an object of
 // findings by name, an array and a set; empty and false are none.
-func findings(kind string, answer any) []finding {
-	values, ok := answer.([]any)
+func findings(kind string, answer ast.Value) []finding {
+	values, ok := answer.(*ast.Array)
 	if !ok {
 		return []finding{plainFinding(kind)}
 	}
-	if len(values) == 0 {
+	if values.Len() == 0 {
 		return nil
 	}
-	switch v := values[0].(type) {
-	case bool:
+	switch v := values.Elem(0).Value.(type) {
+	case ast.Boolean:
 		if !v {
 			return nil
 		}
-	case []any:
-		return each(kind, v)
-	case map[string]any:
+		return []finding{plainFinding(kind)}
+	case *ast.Array:
+		return each(kind, v.Foreach)
+	case ast.Set:
+		return each(kind, v.Foreach)
+	case ast.Object:
 		return ofObject(kind, v)
+	default:
+		return []finding{one(kind, v)}
 	}
-	return []finding{one(kind, values[0])}
 }
 
-func each(kind string, values []any) []finding {
+func each(kind string, values func(func(*ast.Term))) []finding {
 	var out []finding
-	for _, v := range values {
-		out = append(out, one(kind, v))
-	}
+	values(func(t *ast.Term) { out = append(out, one(kind, t.Value)) })
 	return out
 }
 
 // ofObject tells one finding with msg from findings by name.
-func ofObject(kind string, v map[string]any) []finding {
-	if _, ok := v["msg"]; ok {
+func ofObject(kind string, v ast.Object) []finding {
+	if v.Get(msgKey) != nil {
 		return []finding{one(kind, v)}
 	}
 	var out []finding
-	for _, name := range sortedKeys(v) {
-		f := one(kind, v[name])
-		if m, ok := v[name].(map[string]any); v[name] == true || ok && m["msg"] == nil {
-			f.msg = name
+	v.Foreach(func(name, t *ast.Term) {
+		f := one(kind, t.Value)
+		if o, ok := t.Value.(ast.Object); t.Value == ast.Boolean(true) || ok && o.Get(msgKey) == nil {
+			f.msg = cut(textOr(name, name.String()), maxMessage)
 		}
 		out = append(out, f)
-	}
+	})
 	return out
 }
 
-func one(kind string, v any) finding {
+var (
+	msgKey  = ast.StringTerm("msg")
+	ruleKey = ast.StringTerm("rule")
+	nextKey = ast.StringTerm("next")
+)
+
+const (
+	maxMessage  = 1000 // bytes of a reason
+	maxRuleName = 100
+)
+
+func one(kind string, v ast.Value) finding {
 	f := plainFinding(kind)
 	switch v := v.(type) {
-	case string:
-		f.msg = firstText(v, f.msg)
-	case map[string]any:
-		f.msg = firstText(v["msg"], f.msg)
-		f.rule = firstText(v["rule"], f.rule)
-		f.next = texts(v["next"])
-	case bool:
+	case ast.String:
+		f.msg = firstText(string(v), f.msg)
+	case ast.Object:
+		f.msg = textOr(v.Get(msgKey), f.msg)
+		f.rule = textOr(v.Get(ruleKey), f.rule)
+		f.next = texts(v.Get(nextKey))
+	case ast.Boolean:
 	default:
-		if b, err := json.Marshal(v); err == nil {
-			f.msg = string(b)
-		}
+		f.msg = v.String()
 	}
-	f.msg = strings.ToValidUTF8(f.msg[:min(len(f.msg), 1000)], "\ufffd")
-	f.rule = strings.ToValidUTF8(f.rule[:min(len(f.rule), 100)], "\ufffd")
+	f.msg, f.rule = cut(f.msg, maxMessage), cut(f.rule, maxRuleName)
 	return f
+}
+
+// cut bounds a text and keeps it whole characters.
+func cut(s string, limit int) string {
+	return strings.ToValidUTF8(s[:min(len(s), limit)], "\ufffd")
 }
 
 func plainFinding(kind string) finding {
@@ -123,32 +138,40 @@ func plainFinding(kind string) finding {
 	return finding{rule: kind, msg: "the policy denies it"}
 }
 
-func firstText(v any, otherwise string) string {
-	if s, ok := v.(string); ok && s != "" {
+func firstText(s, otherwise string) string {
+	if s != "" {
 		return s
 	}
 	return otherwise
 }
 
-func texts(v any) []string {
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case []any:
-		var out []string
-		for _, e := range v[:min(len(v), maxFindings)] {
-			out = append(out, fmt.Sprint(e))
+// textOr is the text of t, or otherwise where it is none.
+func textOr(t *ast.Term, otherwise string) string {
+	if t != nil {
+		if s, ok := t.Value.(ast.String); ok {
+			return firstText(string(s), otherwise)
 		}
-		return out
 	}
-	return nil
+	return otherwise
 }
 
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+func texts(t *ast.Term) []string {
+	if t == nil {
+		return nil
 	}
-	slices.Sort(keys)
-	return keys
+	var out []string
+	add := func(t *ast.Term) {
+		if len(out) < maxFindings {
+			out = append(out, cut(textOr(t, t.String()), maxMessage))
+		}
+	}
+	switch v := t.Value.(type) {
+	case ast.String:
+		add(t)
+	case *ast.Array:
+		v.Foreach(add)
+	case ast.Set:
+		v.Foreach(add)
+	}
+	return out
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/policies"
@@ -45,20 +45,30 @@ func builtinEntries() ([]*entry, []File, error) {
 		if b.ceilings {
 			e.ceiling = b.governs
 		}
-		e.prepare = sync.OnceValues(func() (rego.PreparedEvalQuery, error) { return prepareBuiltin(f, e.pkg) })
+		e.prepare = sync.OnceValues(func() (*question, error) { return prepareBuiltin(f) })
 		entries, files = append(entries, e), append(files, f)
 	}
 	return entries, files, nil
 }
 
-func prepareBuiltin(f File, pkg string) (rego.PreparedEvalQuery, error) {
-	parsed, err := parseModule(f)
+func prepareBuiltin(f File) (*question, error) {
+	m, err := ast.ParseModuleWithOpts(f.Name, string(f.Source), ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: builtinCapabilities()})
 	if err != nil {
-		return rego.PreparedEvalQuery{}, err
+		return nil, err
 	}
-	c, err := compile([]module{parsed})
-	if err != nil {
-		return rego.PreparedEvalQuery{}, err
+	c := ast.NewCompiler().WithCapabilities(builtinCapabilities()).WithSkipStages(checkedByTests...)
+	if c.Compile(map[string]*ast.Module{f.Name: m}); c.Failed() {
+		return nil, c.Errors
 	}
-	return prepareQuery(c, pkg)
+	return newQuestion(c, m.Package.Path), nil
+}
+
+// checkedByTests are the compiler's checks that nothing at run time depends
+// on. The built-in files never change after a build, whose tests compile them
+// with every check, so a run does not pay for these again.
+var checkedByTests = []ast.StageID{
+	ast.StageCheckUnusedImports, ast.StageCheckKeywordOverrides, ast.StageCheckDuplicateImports,
+	ast.StageCheckVoidCalls, ast.StageParseMetadataBlocks, ast.StageSetAnnotationSet,
+	ast.StageCheckRuleConflicts, ast.StageCheckUndefinedFuncs, ast.StageCheckRecursion, ast.StageCheckTypes,
+	ast.StageCheckUnsafeBuiltins, ast.StageCheckDeprecatedBuiltins, ast.StageBuildRequiredCapabilities,
 }

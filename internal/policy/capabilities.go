@@ -55,6 +55,24 @@ var capabilities = sync.OnceValue(func() *ast.Capabilities {
 	return c
 })
 
+// usedByBuiltin are the functions that the built-in files call. Compiling
+// costs by how many functions there are, and most runs compile only these.
+var usedByBuiltin = []string{
+	"eq", "equal", "gt", "lt", "count", "object.filter", "startswith", "endswith", "regex.match",
+	"split", "sprintf", "trim_suffix", "net.cidr_contains", "internal.member_2",
+}
+
+// builtinCapabilities are what the built-in files are compiled with.
+var builtinCapabilities = sync.OnceValue(func() *ast.Capabilities {
+	c := &ast.Capabilities{Features: allowedFeatures, AllowNet: []string{}}
+	for _, b := range ast.Builtins {
+		if slices.Contains(usedByBuiltin, b.Name) {
+			c.Builtins = append(c.Builtins, b)
+		}
+	}
+	return c
+})
+
 func allowedBuiltin(name string) bool {
 	return slices.ContainsFunc(allowedBuiltins, func(allowed string) bool {
 		return name == allowed || strings.HasSuffix(allowed, ".") && strings.HasPrefix(name, allowed)

@@ -1,16 +1,11 @@
 package policy
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/metrics"
-	"github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -20,11 +15,6 @@ const DefaultEntry = "data.cowork.access"
 
 // fileOperations is what a policy without a declaration governs.
 var fileOperations = []carrel.Operation{carrel.OpRead, carrel.OpWrite, carrel.OpDelete}
-
-// deadline bounds the evaluation of one entry. Deciding takes microseconds, so
-// a policy that needs longer is broken or hostile; but it is wall time, and a
-// machine that the agent's build keeps busy must not turn into denials.
-const deadline = 2 * time.Second
 
 // entry is one voice: a package of a layer, or a Go function. Its namespace is
 // its own: it shares no compiler and no data with any other layer.
@@ -37,8 +27,8 @@ type entry struct {
 	ceiling []carrel.Operation // governed, and its allow is no grant
 
 	fn      func(carrel.Action) Answer
-	prepare func() (rego.PreparedEvalQuery, error) // once, safe for concurrent use
-	modules []module                               // nil for a built-in entry
+	prepare func() (*question, error) // once, safe for concurrent use
+	modules []module                  // nil for a built-in entry
 	memory  memory
 }
 
@@ -57,14 +47,11 @@ func newEntry(l Layer, pkg string, modules []module, c *ast.Compiler) (*entry, e
 			return nil, err
 		}
 	}
-	if err := e.check(c); err != nil {
+	q, err := e.question(c)
+	if err != nil {
 		return nil, err
 	}
-	prepared, err := prepareQuery(c, pkg)
-	if err != nil {
-		return nil, fmt.Errorf("%s: preparing %s: %w", e.where, pkg, err)
-	}
-	e.prepare = func() (rego.PreparedEvalQuery, error) { return prepared, nil }
+	e.prepare = func() (*question, error) { return q, nil }
 	return e, nil
 }
 
@@ -94,19 +81,19 @@ func (e *entry) declare(m module, said *bool) error {
 	return err
 }
 
-// check refuses an entry that could never answer, or whose denials would
-// never be seen.
-func (e *entry) check(c *ast.Compiler) error {
+// question makes the query of an entry. It refuses an entry that could never
+// answer, or whose denials would never be seen.
+func (e *entry) question(c *ast.Compiler) (*question, error) {
 	ref, err := ast.ParseRef(e.pkg)
 	if err != nil {
-		return fmt.Errorf("entry point %q: %w", e.pkg, err)
+		return nil, fmt.Errorf("entry point %q: %w", e.pkg, err)
 	}
 	answers := 0
-	for _, name := range []string{"allow", "deny", "ask"} {
+	for _, name := range answerNames {
 		for _, r := range c.GetRulesExact(ref.Append(ast.StringTerm(name))) {
 			answers++
 			if len(r.Head.Args) > 0 {
-				return fmt.Errorf("%s: `%s` is a function; it must be a rule", r.Location, name)
+				return nil, fmt.Errorf("%s: `%s` is a function; it must be a rule", r.Location, name)
 			}
 		}
 		if rules := c.GetRulesWithPrefix(ref.Append(ast.StringTerm(name))); len(rules) > 0 {
@@ -114,21 +101,9 @@ func (e *entry) check(c *ast.Compiler) error {
 		}
 	}
 	if answers == 0 {
-		return fmt.Errorf("no rule `allow`, `deny` or `ask` in %s", e.pkg)
+		return nil, fmt.Errorf("no rule `allow`, `deny` or `ask` in %s", e.pkg)
 	}
-	return nil
-}
-
-// prepareQuery asks for all three answers at once. A comprehension turns what
-// is undefined into an empty array, so that one missing rule hides no other.
-func prepareQuery(c *ast.Compiler, pkg string) (rego.PreparedEvalQuery, error) {
-	const query = "[x | x := %[1]s.allow]; [x | x := %[1]s.deny]; [x | x := %[1]s.ask]"
-	return rego.New(
-		rego.Query(fmt.Sprintf(query, pkg)),
-		rego.Compiler(c),
-		rego.Capabilities(capabilities()),
-		rego.StrictBuiltinErrors(true),
-	).PrepareForEval(context.Background())
+	return newQuestion(c, ref), nil
 }
 
 // ask returns the entry's answer to a, whose checked input is in.
@@ -144,36 +119,15 @@ func (e *entry) ask(a carrel.Action, in input) (answer Answer) {
 	if answer, ok := e.memory.get(in.digest); ok {
 		return answer
 	}
-	prepared, err := e.prepare()
+	q, err := e.prepare()
 	if err != nil {
 		return fault("not-prepared", err.Error())
 	}
-	answer, ok := e.eval(prepared, in)
+	answer, ok := q.answer(in.value)
 	if ok {
 		e.memory.put(in.digest, answer)
 	}
 	return answer
-}
-
-// eval asks the policy. ok says that it answered, rather than failed.
-func (e *entry) eval(prepared rego.PreparedEvalQuery, in input) (answer Answer, ok bool) {
-	cancel := topdown.NewCancel()
-	defer time.AfterFunc(deadline, cancel.Cancel).Stop()
-	results, err := prepared.Eval(context.Background(), rego.EvalParsedInput(in.value.Value), rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
-	switch {
-	case topdown.IsCancel(err):
-		return fault("time-out", fmt.Sprintf("the policy did not answer within %v", deadline)), false
-	case err != nil:
-		return fault("error", "the policy failed: "+oneLine(err.Error())), false
-	case len(results) != 1 || len(results[0].Expressions) != 3:
-		return fault("undefined", "the policy gave no answer"), false
-	}
-	values := results[0].Expressions
-	return interpret(values[0].Value, values[1].Value, values[2].Value), true
-}
-
-func fault(rule, reason string) Answer {
-	return Answer{Verdict: carrel.Deny, Rules: []string{rule}, Reason: reason}
 }
 
 func oneLine(s string) string {

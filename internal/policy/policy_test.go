@@ -75,15 +75,14 @@ func BenchmarkNew(b *testing.B) {
 }
 
 func BenchmarkPrepare(b *testing.B) {
-	entries, _, err := builtinEntries()
+	_, files, err := builtinEntries()
 	if err != nil {
 		b.Fatal(err)
 	}
-	_, files, _ := builtinEntries()
-	for i, f := range files {
+	for _, f := range files {
 		b.Run(f.Name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := prepareBuiltin(f, entries[i].pkg); err != nil {
+				if _, err := prepareBuiltin(f); err != nil {
 					b.Fatal(err)
 				}
 			}
