@@ -27,6 +27,10 @@ type Config struct {
 	// it as a bearer token. "" means Authorization.
 	KeyHeader string
 
+	// Secrets puts credentials in on the way out and takes them out on the way
+	// in, for requests that the door inspects; nil has none.
+	Secrets Secrets
+
 	// Proxy is the host's own way out: http or https URL, with user and
 	// password where the proxy asks for them; "" dials directly. NoProxy
 	// lists what is dialled directly all the same, as NO_PROXY does.

@@ -154,6 +154,44 @@ func TestNamesKeepTheirAddresses(t *testing.T) {
 	}
 }
 
+// A program that asks before every connection is answered from what was
+// decided, for as long as that stands.
+func TestRepeatedQuestionsAreDecidedOnce(t *testing.T) {
+	d := newDesk(t, setup{grants: Grants{Rules: []Rule{{Host: "ok.test"}}}})
+	decided := func() (n int) {
+		for _, r := range d.log.Records() {
+			if r.Kind == carrel.KindIntent && r.Action.Operation == carrel.OpResolve {
+				n++
+			}
+		}
+		return n
+	}
+	ask := func() {
+		t.Helper()
+		if _, err := d.lookup("ok.test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		ask()
+	}
+	if n := decided(); n != 1 || d.door.Counts()["names_repeated"] < 4 {
+		t.Errorf("decided %d times, counted %v", n, d.door.Counts())
+	}
+	d.door.names.forget() // as a change of the rules does
+	ask()
+	if n := decided(); n != 2 {
+		t.Errorf("decided %d times after the answer fell", n)
+	}
+	d.door.names.mu.Lock()
+	d.door.names.now = func() time.Time { return time.Now().Add(answerTTL * time.Second) }
+	d.door.names.mu.Unlock()
+	ask()
+	if n := decided(); n != 3 {
+		t.Errorf("decided %d times after the answer's time", n)
+	}
+}
+
 // 185: many names and many connections at once stay apart.
 func TestManyAtOnce(t *testing.T) {
 	d := newDesk(t, setup{

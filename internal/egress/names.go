@@ -36,10 +36,11 @@ type names struct {
 }
 
 type entry struct {
-	name string
-	addr netip.Addr
-	live int // connections
-	used time.Time
+	name    string
+	addr    netip.Addr
+	live    int // connections
+	used    time.Time
+	decided time.Time // when the desk was last granted to know it
 }
 
 func newNames() *names {
@@ -55,15 +56,45 @@ func (n *names) address(name string) (netip.Addr, error) {
 	defer n.mu.Unlock()
 	if el, ok := n.byName[name]; ok {
 		n.touch(el)
-		return el.Value.(*entry).addr, nil
+		e := el.Value.(*entry)
+		e.decided = e.used
+		return e.addr, nil
 	}
 	addr, err := n.free()
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	el := n.order.PushBack(&entry{name: name, addr: addr, used: n.now()})
+	now := n.now()
+	el := n.order.PushBack(&entry{name: name, addr: addr, used: now, decided: now})
 	n.byName[name], n.byAddr[addr] = el, el
 	return addr, nil
+}
+
+// recent returns the address of a name whose answer still stands: the desk
+// may keep it for answerTTL, so asking again within that time tells it nothing
+// that it was not granted.
+func (n *names) recent(name string) (netip.Addr, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	el, ok := n.byName[name]
+	if !ok {
+		return netip.Addr{}, false
+	}
+	e := el.Value.(*entry)
+	if n.now().Sub(e.decided) >= answerTTL*time.Second {
+		return netip.Addr{}, false
+	}
+	n.touch(el)
+	return e.addr, true
+}
+
+// forget makes every name be decided anew: what is granted has changed.
+func (n *names) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for el := n.order.Front(); el != nil; el = el.Next() {
+		el.Value.(*entry).decided = time.Time{}
+	}
 }
 
 // free returns an unused address, or takes the one that was idle longest, if
