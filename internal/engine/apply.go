@@ -50,7 +50,7 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 	if err != nil {
 		return err
 	}
-	return e.applied(s, out, opts)
+	return e.applied(ctx, s, out, opts)
 }
 
 func selectionHint(sel Selection) string {
@@ -88,6 +88,7 @@ type published struct {
 	Branch string `json:"branch,omitempty"`
 	Commit string `json:"commit,omitempty"`
 	Tree   string `json:"tree,omitempty"`
+	Author string `json:"author,omitempty"`
 	Signed bool   `json:"signed"`
 	Files  int    `json:"files"`
 	// Left are paths of the change that no commit holds, such as ignored ones.
@@ -115,7 +116,7 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 		done, err := workspace.ApplyBranch(ctx, grant, a, workspace.BranchOptions{
 			ApplyOptions: apply, Branch: opts.Branch, Message: opts.Message, Environ: e.host.Environ, Now: time.Now(),
 		})
-		out.Commit, out.Tree, out.Signed, out.Files, out.Left = done.Name, done.Tree, done.Signed, done.Files, done.Left
+		out.Commit, out.Tree, out.Author, out.Signed, out.Files, out.Left = done.Name, done.Tree, done.Author, done.Signed, done.Files, done.Left
 		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}}, err
 	})
 	if err != nil {
@@ -148,7 +149,7 @@ func (e *Engine) settle(ctx context.Context, s selected, out published) error {
 	return seat.Settle(ctx, s.change.Files) // does nothing where a run goes on
 }
 
-func (e *Engine) applied(s selected, out published, opts ApplyOptions) error {
+func (e *Engine) applied(ctx context.Context, s selected, out published, opts ApplyOptions) error {
 	if opts.JSON {
 		return e.printJSON(struct {
 			Change carrel.ChangeID `json:"change"`
@@ -163,6 +164,9 @@ func (e *Engine) applied(s selected, out published, opts ApplyOptions) error {
 	}
 	for _, l := range out.Left {
 		fmt.Fprintf(e.host.Stdout, "left out of the commit: %s: %s\n", terminal.Escape(string(l.Path)), l.Reason)
+	}
+	if who := e.otherIdentity(ctx, s.ws.Repository()); who != "" {
+		fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.Escape(who))
 	}
 	signed := ""
 	if out.Signed {

@@ -4,9 +4,11 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -39,6 +41,25 @@ func (v *visit) gitIdentity(ctx context.Context) (config.Identity, error) {
 		_ = writeJSON(remembered, known)
 	}
 	return known, nil
+}
+
+// otherIdentity says whose name a commit on a branch bears where the repository
+// has settings of its own about that: those are whoever made it, and do not
+// count. "" where there is nothing to tell.
+func (e *Engine) otherIdentity(ctx context.Context, repo *git.Repo) string {
+	if repo == nil {
+		return ""
+	}
+	name, email := repo.OwnIdentity()
+	if name == "" && email == "" {
+		return ""
+	}
+	own, err := repo.Identity(ctx, e.host.Environ)
+	if err != nil || (name == "" || name == own.Name) && (email == "" || email == own.Email) {
+		return "" // what is missing apply says
+	}
+	return fmt.Sprintf("commits are by %s <%s>, as your own git settings say; the repository's settings (%s <%s>) do not count, since whoever makes a repository writes them. If they are yours: git config --global includeIf.gitdir:%s/.path FILE, with the name and e-mail in FILE",
+		own.Name, own.Email, cmp.Or(name, own.Name), cmp.Or(email, own.Email), repo.Top)
 }
 
 // identityFile names what git answered for exactly these settings, since

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -20,24 +21,20 @@ func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
 		return err
 	}
 	defer unlock()
-	inUse, err := e.policyInUse()
-	if err != nil {
-		return err
-	}
+	inUse, damaged := e.policyInUse()
 	older := max(opts.Older, 1) // in a retention 0 keeps all
 	keep := workspace.Retention{Desks: older, Changes: older, Trash: time.Second}
 	if opts.Unapplied {
 		keep.Work = older
 	}
+	// What was removed is said even if something else could not be.
 	done, err := workspace.Prune(ctx, e.host.Paths.State, e.blobs, keep, inUse)
-	if err != nil {
-		return err
-	}
+	err = errors.Join(err, damaged)
 	if opts.JSON {
-		return e.printJSON(map[string]any{"desks": done.Desks, "changes": done.Changes, "contents": done.Contents, "bytes": done.Bytes})
+		return errors.Join(err, e.printJSON(map[string]any{"desks": done.Desks, "changes": done.Changes, "contents": done.Contents, "bytes": done.Bytes}))
 	}
 	fmt.Fprintf(e.host.Stdout, "removed %s and %s of contents\n", plural(done.Desks, "desk"), bytesText(done.Bytes))
-	return nil
+	return err
 }
 
 const (
@@ -64,28 +61,27 @@ func (e *Engine) pruneNowAndThen(ctx context.Context) {
 		return
 	}
 	defer unlock()
-	if inUse, err := e.policyInUse(); err == nil {
-		_, _ = workspace.Prune(ctx, e.host.Paths.State, e.blobs, workspace.Retention{Desks: keepFor, Changes: keepFor, Trash: time.Minute}, inUse)
-	}
+	inUse, _ := e.policyInUse()
+	_, _ = workspace.Prune(ctx, e.host.Paths.State, e.blobs, workspace.Retention{Desks: keepFor, Changes: keepFor, Trash: time.Minute}, inUse)
 }
 
-// policyInUse knows the policies that kept runs were decided by.
+// policyInUse knows the policies that kept runs were decided by. If a run
+// cannot be read every content counts as in use, and the error names the run.
 func (e *Engine) policyInUse() (func(carrel.Digest) bool, error) {
 	ids, err := e.listRuns()
-	if err != nil {
-		return nil, err
-	}
 	used := map[carrel.Digest]bool{}
 	for _, id := range ids {
-		r, err := e.loadRun(id)
-		if err != nil {
-			return nil, err
+		r, rerr := e.loadRun(id)
+		if rerr != nil {
+			err = errors.Join(err, fmt.Errorf("%w: which policy it needs cannot be told, and no contents are removed; if you do not need the run any more, delete %s", rerr, e.runFile(id)))
+			continue
 		}
 		for _, f := range r.PolicyFiles {
 			used[f.Digest] = true
 		}
 	}
-	return func(d carrel.Digest) bool { return used[d] }, nil
+	broken := err != nil
+	return func(d carrel.Digest) bool { return broken || used[d] }, err
 }
 
 // bytesText renders a size for people, in powers of 1024.

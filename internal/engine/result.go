@@ -15,6 +15,9 @@ import (
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
+// runVersion is the version of RunResult's format.
+const runVersion = 1
+
 // RunResult is what is kept of a run, printed by show, and written by
 // --result.
 type RunResult struct {
@@ -105,6 +108,9 @@ func (e *Engine) loadRun(id carrel.RunID) (*RunResult, error) {
 	var r RunResult
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", e.runFile(id), err)
+	}
+	if r.Version != runVersion {
+		return nil, fmt.Errorf("run %s was %w (format %d, this one knows %d)", id, workspace.ErrOtherVersion, r.Version, runVersion)
 	}
 	return &r, nil
 }

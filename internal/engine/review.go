@@ -57,6 +57,9 @@ func (e *Engine) page(ctx context.Context, s selected, opts ReviewOptions) error
 	if err != nil || s.entry.State != workspace.ChangePending {
 		return err
 	}
+	if who := e.otherIdentity(ctx, s.ws.Repository()); who != "" {
+		fmt.Fprintf(e.host.Stderr, "carrel: with --branch, %s\n", terminal.Escape(who))
+	}
 	fmt.Fprintf(e.host.Stderr, "carrel: next: carrel approve --reason \"…\", then carrel apply [--branch NAME]; or carrel deny, carrel discard\n")
 	return nil
 }

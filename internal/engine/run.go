@@ -394,7 +394,7 @@ func (v *visit) close() {
 // begin fills in what is known of the run before it starts.
 func (v *visit) begin() {
 	v.result = RunResult{
-		Version: 1, Run: v.id, Agent: v.profile.Name, Command: v.exec().Argv,
+		Version: runVersion, Run: v.id, Agent: v.profile.Name, Command: v.exec().Argv,
 		Workspace: carrel.Text(v.ws.Root()), Desk: v.seat.ID(), Base: v.seat.Base(),
 		Started: time.Now().UTC(), Tier: v.tier.Name(), Staging: v.seat.Staging(),
 		Policy: v.policy.Digest(), Grants: v.handedOver(), Warnings: v.warnings(),

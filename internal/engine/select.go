@@ -100,6 +100,8 @@ func checkDigest(entry workspace.ChangeEntry, want string) error {
 // explainSelection adds what to do next.
 func explainSelection(ws *workspace.Workspace, err error) error {
 	switch {
+	case errors.Is(err, workspace.ErrOtherVersion):
+		return err
 	case errors.Is(err, workspace.ErrNewerChange):
 		return &hintError{err, "run `carrel review` to see the newer one, or name the one you mean"}
 	case errors.Is(err, workspace.ErrNoChange):

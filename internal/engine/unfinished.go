@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
@@ -37,6 +38,10 @@ func (e *Engine) takeDesk(ctx context.Context, ws *workspace.Workspace, id carre
 	}
 	defer seat.Close()
 	if !seat.Busy() && !seat.Unfinished() {
+		return nil
+	}
+	if seat.Replaced() {
+		fmt.Fprintf(e.host.Stderr, "carrel: desk %s holds work for another directory that was at %s; it cannot be compared with this one (carrel discard throws it away)\n", id, terminal.Escape(ws.Root()))
 		return nil
 	}
 	run, err := e.runAt(id)

@@ -2,9 +2,11 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -50,6 +52,20 @@ func (r *Repo) Identity(ctx context.Context, environ []string) (Identity, error)
 		return Identity{}, ErrNoIdentity
 	}
 	return id, nil
+}
+
+// OwnIdentity is who the repository's own settings say commits: a claim of
+// whoever made the repository, read as data. Empty where they say nothing.
+func (r *Repo) OwnIdentity() (name, email string) {
+	for _, file := range []string{filepath.Join(r.Common, "config"), filepath.Join(r.Dir, "config.worktree")} {
+		content, err := readSmall(file)
+		if err != nil {
+			continue
+		}
+		values := parseConfig(content)
+		name, email = cmp.Or(cleanIdent(values["user.name"]), name), cmp.Or(cleanIdent(values["user.email"]), email)
+	}
+	return name, email
 }
 
 // readScope lists one file of the user's settings with its includes.

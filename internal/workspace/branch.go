@@ -23,8 +23,9 @@ type BranchOptions struct {
 // Branched is what an apply to a branch did.
 type Branched struct {
 	git.Commit
-	Files int       // paths committed
-	Left  []LeftOut // paths of the change that no commit can or should hold
+	Author string    // as the commit names them
+	Files  int       // paths committed
+	Left   []LeftOut // paths of the change that no commit can or should hold
 }
 
 // LeftOut is a path that was not committed, and why.
@@ -63,7 +64,7 @@ func ApplyBranch(ctx context.Context, g gate.Grant, a carrel.Action, o BranchOpt
 	if err := p.plan(ctx); err != nil {
 		return Branched{}, err
 	}
-	done := Branched{Files: len(p.files), Left: p.left}
+	done := Branched{Author: fmt.Sprintf("%s <%s>", who.Name, who.Email), Files: len(p.files), Left: p.left}
 	if done.Commit, err = draft.Commit(ctx, p.files, commitMessage(o), who, o.Now); err != nil {
 		return Branched{}, fmt.Errorf("applying %s to branch %s: %w", o.Change.ID, o.Branch, err)
 	}

@@ -70,6 +70,9 @@ func (s *Seat) Capture(ctx context.Context, opts CaptureOptions) (*carrel.Change
 	if s.lock == nil && !opts.Running {
 		return nil, fmt.Errorf("capturing desk %s: %w", s.meta.ID, ErrDeskBusy)
 	}
+	if s.Replaced() {
+		return nil, fmt.Errorf("capturing desk %s: %w (%s)", s.meta.ID, ErrReplaced, s.ws.root)
+	}
 	c := &carrel.Change{Version: ChangeVersion, ID: carrel.NewChangeID(), Run: opts.Run, Desk: s.meta.ID,
 		Workspace: s.meta.Root, Base: s.meta.Base, Taken: time.Now().UTC(), Running: opts.Running,
 		Files: []carrel.FileChange{}, Withheld: []carrel.FileChange{}}
@@ -222,7 +225,7 @@ func (s *Seat) publish(ctx context.Context, z *freezer, c *carrel.Change) error 
 	if err != nil {
 		return err
 	}
-	e := ChangeEntry{Version: 1, ID: c.ID, Digest: digest, Run: c.Run, Desk: c.Desk, Workspace: c.Workspace, Taken: c.Taken, State: ChangePending, Changed: c.Taken}
+	e := ChangeEntry{Version: entryVersion, ID: c.ID, Digest: digest, Run: c.Run, Desk: c.Desk, Workspace: c.Workspace, Taken: c.Taken, State: ChangePending, Changed: c.Taken}
 	old, err := s.ws.newest(func(e ChangeEntry) bool { return e.Desk == c.Desk && e.State == ChangePending })
 	if err == nil && old.Digest.Equal(digest) {
 		c.ID, e.ID, e.Shown = old.ID, old.ID, old.Shown

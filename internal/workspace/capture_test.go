@@ -411,3 +411,19 @@ func TestMessage(t *testing.T) {
 		t.Errorf("a link was followed: %.80q", c.Message)
 	}
 }
+
+// C46: a directory that looks like a repository was there before; that the
+// agent alters only what git would run in it is seen.
+func TestAttackSettingsOfAHiddenRepository(t *testing.T) {
+	eachStaging(t, func(t *testing.T, s *site) {
+		for _, name := range []string{"testdata/x/HEAD", "testdata/x/config", "testdata/x/objects/pack/p", "testdata/x/refs/heads/h", "plain/config", "plain/hooks/h"} {
+			s.write(name, "ref: refs/heads/main\n")
+		}
+		_, c := s.run(`echo evil > testdata/x/config; mkdir testdata/x/hooks; echo evil > testdata/x/hooks/post-checkout; echo fine > plain/config; echo fine > plain/hooks/h`)
+		for name, want := range map[string]bool{"testdata/x/config": true, "testdata/x/hooks/post-checkout": true, "plain/config": false, "plain/hooks/h": false} {
+			if f := fileOf(t, c.Files, name); hasLabel(f, "bare-repository") != want {
+				t.Errorf("%s: %+v", name, f.Labels)
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,6 +50,9 @@ type ChangeEntry struct {
 	Changed   time.Time       `json:"changed"`        // when the state last changed
 }
 
+// entryVersion is the version of ChangeEntry's format.
+const entryVersion = 1
+
 // maxManifest bounds a manifest when it is read back.
 const maxManifest = 256 << 20
 
@@ -69,6 +73,9 @@ func (w *Workspace) Change(id carrel.ChangeID) (ChangeEntry, error) {
 	if err == nil && e.ID != id {
 		err = fmt.Errorf("%s names %s", w.changeFile(id), e.ID)
 	}
+	if err == nil {
+		err = checkVersion("change "+string(id), e.Version, entryVersion)
+	}
 	return e, err
 }
 
@@ -81,8 +88,8 @@ func (w *Workspace) Changes() ([]ChangeEntry, error) {
 	out := make([]ChangeEntry, 0, len(ids))
 	for _, id := range ids {
 		e, err := w.Change(carrel.ChangeID(id))
-		if errors.Is(err, ErrNoChange) {
-			continue // pruned meanwhile, or never completed
+		if errors.Is(err, ErrNoChange) || errors.Is(err, ErrOtherVersion) {
+			continue // pruned meanwhile, never completed, or not this version's to judge
 		}
 		if err != nil {
 			return nil, err
@@ -131,14 +138,21 @@ func (w *Workspace) newest(want func(ChangeEntry) bool) (ChangeEntry, error) {
 	if err != nil {
 		return ChangeEntry{}, err
 	}
+	var foreign error
 	for _, id := range slices.Backward(ids) {
 		e, err := w.Change(carrel.ChangeID(id))
-		if errors.Is(err, ErrNoChange) {
+		switch {
+		case errors.Is(err, ErrNoChange):
 			continue
-		}
-		if err != nil || want(e) {
+		case errors.Is(err, ErrOtherVersion):
+			foreign = cmp.Or(foreign, err)
+			continue
+		case err != nil || want(e):
 			return e, err
 		}
+	}
+	if foreign != nil {
+		return ChangeEntry{}, fmt.Errorf("%w that this version can read is pending for %s: %w", ErrNoChange, w.root, foreign)
 	}
 	return ChangeEntry{}, fmt.Errorf("%w is pending for %s", ErrNoChange, w.root)
 }
@@ -153,6 +167,9 @@ func (w *Workspace) LoadChange(e ChangeEntry) (*carrel.Change, error) {
 	var c carrel.Change
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return nil, fmt.Errorf("manifest of %s: %w", e.ID, err)
+	}
+	if err := checkVersion("the manifest of "+string(e.ID), c.Version, ChangeVersion); err != nil {
+		return nil, err
 	}
 	digest, err := c.Digest()
 	if err != nil {

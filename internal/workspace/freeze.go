@@ -83,7 +83,7 @@ func (z *freezer) freeze(it *item) error {
 	if f.file.Change == carrel.Modified && f.file.Digest.Equal(f.file.Before.Digest) && f.file.Mode != f.file.Before.Mode {
 		f.file.Change = carrel.ModeChanged
 	}
-	f.file.Labels = risk.Assess(risk.File{FileChange: f.file, Now: nowHead, Was: wasHead, Attributes: it.foreign})
+	f.file.Labels = risk.Assess(risk.File{FileChange: f.file, Now: nowHead, Was: wasHead, Attributes: it.foreign, BesideHead: it.besideHead})
 	if moved {
 		f.label("moved", carrel.SeverityMedium, "it changed in your tree since the agent began; applying does not overwrite that")
 	}

@@ -91,6 +91,8 @@ type item struct {
 	was      *copied   // what a copy was made from
 	foreign  []string  // extended attributes that are not overlayfs's
 	withheld *withheld // why it is kept back, if the walk already knows
+	// besideHead says that a HEAD lies where it makes git believe this file.
+	besideHead bool
 }
 
 // withheld is a reason of the workspace itself to keep a path back.

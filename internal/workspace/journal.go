@@ -39,6 +39,9 @@ type applyJournal struct {
 	work int // descriptor of Work
 }
 
+// journalVersion is the version of applyJournal's format.
+const journalVersion = 1
+
 // insideEntry is what was staged below a directory that the change makes.
 type insideEntry struct {
 	Path   carrel.Text   `json:"path"`
@@ -58,7 +61,7 @@ func (p *applyPlan) begin() (*applyJournal, error) {
 	_, _ = rand.Read(r[:]) // never fails
 	c := p.opts.Change
 	j := &applyJournal{
-		Version: 1, Change: c.ID, Workspace: c.Workspace, RootIno: p.tree.st.Ino,
+		Version: journalVersion, Change: c.ID, Workspace: c.Workspace, RootIno: p.tree.st.Ino,
 		Work: workPrefix + hex.EncodeToString(r[:]), work: -1,
 		file: filepath.Join(appliesDir(p.opts.State), string(c.ID)+".json"),
 	}

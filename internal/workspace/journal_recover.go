@@ -140,6 +140,9 @@ func readJournals(state string) ([]*applyJournal, error) {
 		if err != nil {
 			return nil, fmt.Errorf("looking for interrupted applies: %w", err)
 		}
+		if err := checkVersion("the interrupted apply "+j.file, j.Version, journalVersion); err != nil {
+			return nil, fmt.Errorf("%w: let it finish that apply first", err)
+		}
 		if !strings.HasPrefix(j.Work, workPrefix) || strings.ContainsRune(j.Work, '/') {
 			return nil, fmt.Errorf("journal %s names the work directory %q", j.file, j.Work)
 		}

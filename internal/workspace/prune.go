@@ -28,33 +28,58 @@ type Pruned struct {
 }
 
 // Prune removes what retention no longer keeps, of all workspaces. Desks at
-// which somebody sits stay. It must not run beside a capture: the engine holds
-// the installation's lock.
+// which somebody sits stay. One thing that cannot be removed, or read, stops
+// nothing else: the error names each, and what to do. It must not run beside a
+// capture: the engine holds the installation's lock.
 func Prune(ctx context.Context, state string, blobs *blob.Store, keep Retention, inUse func(carrel.Digest) bool) (Pruned, error) {
 	p := pruner{state: state, blobs: blobs, keep: keep, now: time.Now()}
-	for _, step := range []func() error{p.trash, p.desks, p.changes, p.index} {
-		if err := errors.Join(ctx.Err(), step()); err != nil {
+	for _, step := range []func() error{p.trash, p.desks, p.changes, p.index, p.contents(inUse)} {
+		if err := ctx.Err(); err != nil {
 			return p.done, fmt.Errorf("pruning: %w", err)
 		}
+		if err := step(); err != nil {
+			p.problems = append(p.problems, err)
+		}
 	}
-	needed, err := p.needed()
-	if err != nil {
+	if err := errors.Join(p.problems...); err != nil {
 		return p.done, fmt.Errorf("pruning: %w", err)
 	}
-	if blobs != nil {
-		p.done.Contents, p.done.Bytes, err = blobs.Remove(func(d carrel.Digest) bool {
-			return needed[d] || inUse != nil && inUse(d)
-		})
-	}
-	return p.done, err
+	return p.done, nil
 }
 
 type pruner struct {
-	state string
-	blobs *blob.Store
-	keep  Retention
-	now   time.Time
-	done  Pruned
+	state    string
+	blobs    *blob.Store
+	keep     Retention
+	now      time.Time
+	done     Pruned
+	problems []error
+}
+
+// note keeps an error, if there is one, and lets the pruning go on.
+func (p *pruner) note(err error) {
+	if err != nil {
+		p.problems = append(p.problems, err)
+	}
+}
+
+// contents removes what no kept change or desk names. If one of those cannot
+// be read it might name anything: then all contents stay.
+func (p *pruner) contents(inUse func(carrel.Digest) bool) func() error {
+	return func() error {
+		before := len(p.problems)
+		needed, err := p.needed()
+		if err != nil || p.blobs == nil {
+			return err
+		}
+		if len(p.problems) > before {
+			return errors.New("until that is done no contents are removed: they might be needed")
+		}
+		p.done.Contents, p.done.Bytes, err = p.blobs.Remove(func(d carrel.Digest) bool {
+			return needed[d] || inUse != nil && inUse(d)
+		})
+		return err
+	}
 }
 
 func (p *pruner) expired(since time.Time, after time.Duration) bool {
@@ -72,9 +97,7 @@ func (p *pruner) trash() error {
 		if err == nil && !p.expired(ctimeOfInfo(info), p.keep.Trash) {
 			continue
 		}
-		if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
+		p.note(removeTree(filepath.Join(dir, e.Name())))
 	}
 	return nil
 }
@@ -86,9 +109,7 @@ func (p *pruner) desks() error {
 		return err
 	}
 	for _, id := range ids {
-		if err := p.desk(filepath.Join(dir, id)); err != nil {
-			return err
-		}
+		p.note(p.desk(filepath.Join(dir, id)))
 	}
 	return nil
 }
@@ -104,18 +125,27 @@ func (p *pruner) desk(dir string) error {
 	}
 	defer lock.Close()
 	after := p.keep.Desks
-	if err := readJSON(filepath.Join(dir, deskFile), &s.meta); err == nil {
-		if pending, err := s.readPending(); err != nil || len(pending.Paths) > 0 || s.meta.Open {
+	err = readJSON(filepath.Join(dir, deskFile), &s.meta)
+	switch {
+	case err == nil:
+		if pending, err := s.readPending(); err != nil || len(pending.Paths) > 0 || s.meta.Open || s.meta.Version != deskVersion {
 			after = p.keep.Work
 		}
-	} else if info, err := os.Stat(dir); err == nil {
-		s.meta.Used = info.ModTime() // half made
+	case errors.Is(err, fs.ErrNotExist): // half made
+		if info, err := os.Stat(dir); err == nil {
+			s.meta.Used = info.ModTime()
+		}
+	default:
+		return fmt.Errorf("desk %s: %w; if its work is not wanted any more, delete %s", filepath.Base(dir), err, dir)
 	}
 	if !p.expired(s.meta.Used, after) {
 		return nil
 	}
+	if err := removeTree(dir); err != nil {
+		return err
+	}
 	p.done.Desks++
-	return removeTree(dir)
+	return nil
 }
 
 func (p *pruner) changes() error {
@@ -131,14 +161,15 @@ func (p *pruner) changes() error {
 			continue
 		}
 		after := p.keep.Changes
-		if c.State == ChangePending {
+		if c.State == ChangePending || c.Version != entryVersion {
 			after = p.keep.Work
 		}
 		if !p.expired(c.Changed, after) {
 			continue
 		}
 		if err := os.Remove(file); err != nil {
-			return err
+			p.note(err)
+			continue
 		}
 		p.done.Changes++
 	}
@@ -174,15 +205,12 @@ func (p *pruner) needed() (map[carrel.Digest]bool, error) {
 		return nil, err
 	}
 	for _, file := range ids {
-		var e ChangeEntry
-		if err := readJSON(file, &e); err != nil {
-			return nil, err
-		}
-		out[e.Manifest] = true
-		c, err := w.LoadChange(e)
+		c, manifest, err := w.loadEntry(file)
 		if err != nil {
-			return nil, err // without it nothing can be told apart: keep all
+			p.note(fmt.Errorf("%w: what it needs cannot be told; if the change is not wanted any more, delete %s", err, file))
+			continue
 		}
+		out[manifest] = true
 		for _, files := range [][]carrel.FileChange{c.Files, c.Withheld} {
 			for _, f := range files {
 				out[f.Digest], out[f.Before.Digest] = true, true
@@ -196,11 +224,25 @@ func (p *pruner) needed() (map[carrel.Digest]bool, error) {
 	for _, dir := range desks {
 		pending, err := (&Seat{dir: dir}).readPending()
 		if err != nil {
-			return nil, err
+			p.note(fmt.Errorf("desk %s: %w; if its work is not wanted any more, delete %s", filepath.Base(dir), err, dir))
+			continue
 		}
 		for _, f := range pending.Paths {
 			out[f.Before.Digest] = true
 		}
 	}
 	return out, nil
+}
+
+// loadEntry reads a listed change with its manifest.
+func (w *Workspace) loadEntry(file string) (*carrel.Change, carrel.Digest, error) {
+	var e ChangeEntry
+	if err := readJSON(file, &e); err != nil {
+		return nil, "", err
+	}
+	if err := checkVersion("change "+string(e.ID), e.Version, entryVersion); err != nil {
+		return nil, "", err
+	}
+	c, err := w.LoadChange(e)
+	return c, e.Manifest, err
 }

@@ -82,18 +82,18 @@ type Seat struct {
 
 // seatMeta is what desk.json holds.
 type seatMeta struct {
-	Version int           `json:"v"`
-	ID      carrel.DeskID `json:"id"`
-	Agent   string        `json:"agent"`
-	Root    carrel.Text   `json:"root"`
-	Inode   uint64        `json:"inode"` // of the root: another tree at the same path is another workspace
-	Base    carrel.Base   `json:"base"`
-	Staging Staging       `json:"staging"`
-	UID     int           `json:"uid"`
-	GID     int           `json:"gid"`
-	Layers  []Layer       `json:"layers"`
-	Created time.Time     `json:"created"`
-	Used    time.Time     `json:"used"`
+	Version      int           `json:"v"`
+	ID           carrel.DeskID `json:"id"`
+	Agent        string        `json:"agent"`
+	Root         carrel.Text   `json:"root"`
+	treeIdentity               // of the root: another tree at the same path is another workspace
+	Base         carrel.Base   `json:"base"`
+	Staging      Staging       `json:"staging"`
+	UID          int           `json:"uid"`
+	GID          int           `json:"gid"`
+	Layers       []Layer       `json:"layers"`
+	Created      time.Time     `json:"created"`
+	Used         time.Time     `json:"used"`
 	// Open is set while a run's work has not been captured: then the stamp
 	// of that run goes on being the stamp of what it touched.
 	Open bool `json:"open"`
@@ -152,13 +152,19 @@ func (w *Workspace) Take(ctx context.Context, opts SeatOptions) (*Seat, error) {
 	if opts.Staging == "" {
 		opts.Staging = StagingAuto
 	}
+	var passed []string
 	if !opts.Fresh {
-		s, err := w.resume(ctx, opts)
-		if s != nil || err != nil {
+		var s *Seat
+		var err error
+		if s, passed, err = w.resume(ctx, opts); s != nil || err != nil {
 			return s, err
 		}
 	}
-	return w.newSeat(ctx, opts)
+	s, err := w.newSeat(ctx, opts)
+	if s != nil {
+		s.Notes = append(s.Notes, passed...)
+	}
+	return s, err
 }
 
 // lockPatience is how long a start waits for one that only looks at a desk.

@@ -25,15 +25,25 @@ func (w *Workspace) deskDir(id carrel.DeskID) string {
 }
 
 // resume takes the agent's newest desk that nobody uses; nil if there is none.
-func (w *Workspace) resume(ctx context.Context, opts SeatOptions) (*Seat, error) {
+// passed says of desks with work why they are not resumed.
+func (w *Workspace) resume(ctx context.Context, opts SeatOptions) (s *Seat, passed []string, err error) {
 	ids, err := listIDs(w.index("desks"), "dsk_")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, id := range slices.Backward(ids) {
 		s, err := w.load(carrel.DeskID(id))
-		if err != nil || !s.fits(opts) {
-			continue // half made, of another agent, or of a tree that was replaced
+		if errors.Is(err, ErrOtherVersion) {
+			passed = append(passed, err.Error())
+		}
+		if err != nil || !s.ofAgent(opts) {
+			continue // half made, or of another agent
+		}
+		if s.Replaced() {
+			if s.hasWork() {
+				passed = append(passed, fmt.Sprintf("desk %s was made for another directory that was at %s; its work is not resumed (carrel pending lists what was taken of it, carrel runs prune --unapplied removes it)", id, w.root))
+			}
+			continue
 		}
 		err = s.sit("run")
 		if errors.Is(err, ErrDeskBusy) {
@@ -44,11 +54,30 @@ func (w *Workspace) resume(ctx context.Context, opts SeatOptions) (*Seat, error)
 		}
 		if err != nil {
 			s.Close()
-			return nil, fmt.Errorf("taking desk %s: %w", id, err)
+			return nil, nil, fmt.Errorf("taking desk %s: %w", id, err)
 		}
-		return s, nil
+		return s, nil, nil
 	}
-	return nil, nil
+	return nil, passed, nil
+}
+
+// hasWork reports whether the desk holds what was neither applied nor
+// discarded, as far as is known.
+func (s *Seat) hasWork() bool {
+	pending, err := s.readPending()
+	return err != nil || len(pending.Paths) > 0 || s.meta.Open
+}
+
+// ErrOtherVersion means that state was written by a version of Carrel whose
+// format this one does not know. It is left as it is.
+var ErrOtherVersion = errors.New("made by another version of Carrel")
+
+// checkVersion refuses what another version wrote.
+func checkVersion(what string, got, known int) error {
+	if got == known {
+		return nil
+	}
+	return fmt.Errorf("%s was %w (format %d, this one knows %d) and is left as it is; that version can review, apply or discard it", what, ErrOtherVersion, got, known)
 }
 
 // load reads a desk without taking it.
@@ -60,8 +89,8 @@ func (w *Workspace) load(id carrel.DeskID) (*Seat, error) {
 	if err := readJSON(filepath.Join(s.dir, deskFile), &s.meta); err != nil {
 		return nil, err
 	}
-	if s.meta.Version != deskVersion {
-		return nil, fmt.Errorf("desk %s was made by another version of Carrel", id)
+	if err := checkVersion("desk "+string(id), s.meta.Version, deskVersion); err != nil {
+		return nil, err
 	}
 	if s.meta.ID != id || string(s.meta.Root) != w.root {
 		return nil, fmt.Errorf("desk %s is at another workspace", id)
@@ -69,11 +98,9 @@ func (w *Workspace) load(id carrel.DeskID) (*Seat, error) {
 	return s, nil
 }
 
-func (s *Seat) fits(opts SeatOptions) bool {
+func (s *Seat) ofAgent(opts SeatOptions) bool {
 	uid, gid := opts.owner()
-	inode, err := inodeOf(s.ws.root)
-	return err == nil && s.meta.Agent == opts.Agent && s.meta.Inode == inode &&
-		s.meta.UID == uid && s.meta.GID == gid
+	return s.meta.Agent == opts.Agent && s.meta.UID == uid && s.meta.GID == gid
 }
 
 func (o SeatOptions) owner() (uid, gid int) {
@@ -142,13 +169,13 @@ func isEmpty(dir string) bool {
 // newSeat makes a desk. An agent that starts afresh keeps the home of the
 // desk it leaves.
 func (w *Workspace) newSeat(ctx context.Context, opts SeatOptions) (*Seat, error) {
-	inode, err := inodeOf(w.root)
+	tree, err := identityOf(w.root)
 	if err != nil {
 		return nil, err
 	}
 	id := carrel.NewDeskID()
 	s := &Seat{ws: w, dir: w.deskDir(id)}
-	s.meta = seatMeta{Version: deskVersion, ID: id, Agent: opts.Agent, Root: carrel.Text(w.root), Inode: inode, Created: time.Now().UTC()}
+	s.meta = seatMeta{Version: deskVersion, ID: id, Agent: opts.Agent, Root: carrel.Text(w.root), treeIdentity: tree, Created: time.Now().UTC()}
 	s.meta.UID, s.meta.GID = opts.owner()
 	if err := s.furnish(ctx, opts); err != nil {
 		s.Close()
@@ -193,7 +220,7 @@ func (s *Seat) inheritHome(opts SeatOptions) {
 	ids, _ := listIDs(s.ws.index("desks"), "dsk_")
 	for _, id := range slices.Backward(ids) {
 		old, err := s.ws.load(carrel.DeskID(id))
-		if err != nil || !old.fits(opts) || old.sit("home") != nil {
+		if err != nil || !old.ofAgent(opts) || old.Replaced() || old.sit("home") != nil {
 			continue
 		}
 		err = os.Rename(old.Home(), s.Home())
@@ -253,12 +280,4 @@ func (s *Seat) ownDir(dir string, mode uint32) error {
 		return fmt.Errorf("making %s: %w", dir, err)
 	}
 	return nil
-}
-
-func inodeOf(path string) (uint64, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return 0, fmt.Errorf("looking at %s: %w", path, err)
-	}
-	return st.Ino, nil
 }

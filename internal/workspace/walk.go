@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/workspace/risk"
 )
 
 // view is one directory of the desk: what its layer holds (up), the directory
@@ -43,9 +44,22 @@ func (w *walk) put(it *item) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
+	if at := risk.ObeyedBeside(it.rel); at != "" {
+		it.besideHead = w.has(it, at)
+	}
 	it.after.dir.hold()
 	it.before.dir.hold()
 	return w.emit(it)
+}
+
+// has reports whether the layer or the tree has something at a path relative
+// to the directory of an item.
+func (w *walk) has(it *item, at string) bool {
+	var st unix.Stat_t
+	if dir := it.after.dir; dir != nil && statAt(dir.fd, at, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFCHR { // a whiteout
+		return true
+	}
+	return statBeneath(w.lower, path.Join(path.Dir(it.rel), at), &st) == nil
 }
 
 // dir compares one directory. Names of up come first; then what shows through

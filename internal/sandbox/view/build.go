@@ -120,7 +120,9 @@ func homePath(h Host) string {
 }
 
 func (b *builder) warn(format string, args ...any) {
-	b.plan.Warnings = append(b.plan.Warnings, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(b.plan.Warnings, text) { // the PATH may name a directory twice
+		b.plan.Warnings = append(b.plan.Warnings, text)
+	}
 }
 
 func (b *builder) add(m sandbox.Mount) {

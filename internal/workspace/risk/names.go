@@ -32,8 +32,12 @@ func MeansGit(name string) bool {
 }
 
 // bare recognises what makes git take a directory of any name for a
-// repository: a HEAD. Whoever runs git in there runs what its config names.
+// repository: a HEAD, and what git runs or obeys beside one. Whoever runs git
+// in there runs what its config names.
 func bare(f File, out *collector) {
+	if f.BesideHead && !f.gone() {
+		out.add("bare-repository", carrel.SeverityHigh, "with the HEAD beside it git takes its directory for a repository, whose settings and hooks run programs")
+	}
 	if f.gone() || path.Base(f.lower()) != "head" {
 		return
 	}
@@ -158,4 +162,17 @@ func Collisions(paths []carrel.Text) map[int]carrel.Label {
 		out[i], out[j] = label, label
 	}
 	return out
+}
+
+// ObeyedBeside says where a HEAD would have to lie, relative to the directory
+// of path, for git to run or obey the file: "" for nowhere.
+func ObeyedBeside(file string) string {
+	dir, base := path.Split(strings.ToLower(file))
+	switch dir = path.Base(path.Clean(dir)); {
+	case base == "config", base == "config.worktree", base == "commondir":
+		return "HEAD"
+	case dir == "hooks", dir == "info":
+		return "../HEAD"
+	}
+	return ""
 }

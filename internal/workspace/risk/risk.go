@@ -23,6 +23,7 @@ type File struct {
 	carrel.FileChange
 	Now, Was   Head
 	Attributes []string // names of extended attributes
+	BesideHead bool     // a HEAD lies where it makes git believe this file
 }
 
 // Assess returns the labels of one file, the gravest of each name once.
