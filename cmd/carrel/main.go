@@ -13,11 +13,12 @@ import (
 	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/engine"
+	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
 func main() {
-	if inside() {
+	if policy.Inside() || inside() {
 		return
 	}
 	os.Exit(carrelMain())

@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/carrel-dev/carrel/internal/policy"
 )
 
 // TestMain makes the real main a command of the scripts. It also is the first
-// process of the desks that they start.
+// process of the desks that they start, and the evaluator of their policies.
 func TestMain(m *testing.M) {
-	if inside() {
+	if policy.Inside() || inside() {
 		return
 	}
 	testscript.Main(m, map[string]func(){

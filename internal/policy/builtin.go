@@ -41,14 +41,32 @@ func builtinEntries() ([]*entry, []File, error) {
 			return nil, nil, fmt.Errorf("reading the built-in policy: %w", err)
 		}
 		f := File{Name: b.name + ".rego", Source: source}
-		e := &entry{layer: "builtin", kind: builtin, pkg: "data.carrel.builtin." + b.name, where: f.Name, governs: b.governs}
-		if b.ceilings {
-			e.ceiling = b.governs
+		v := voice{
+			Layer: "builtin", Kind: builtin, Package: "data.carrel.builtin." + b.name, Where: f.Name, Governs: b.governs,
+			Files: []SourceFile{{f.Name, carrel.DigestBytes(f.Source), "v1"}},
 		}
-		e.prepare = sync.OnceValues(func() (*question, error) { return prepareBuiltin(f) })
-		entries, files = append(entries, e), append(files, f)
+		if b.ceilings {
+			v.Ceiling = b.governs
+		}
+		entries, files = append(entries, lateEntry(v, f)), append(files, f)
 	}
 	return entries, files, nil
+}
+
+// lateEntry is compiled when it is first asked, or before by Warm.
+func lateEntry(v voice, f File) *entry {
+	prepare := sync.OnceValues(func() (*question, error) { return prepareBuiltin(f) })
+	return &entry{
+		voice: v,
+		ask: func(in input) (Answer, bool) {
+			q, err := prepare()
+			if err != nil {
+				return fault("not-prepared", err.Error()), false
+			}
+			return q.answer(in.value)
+		},
+		prepare: func() { _, _ = prepare() }, // an error is found again, and denies, when the entry is asked
+	}
 }
 
 func prepareBuiltin(f File) (*question, error) {
@@ -60,7 +78,7 @@ func prepareBuiltin(f File) (*question, error) {
 	if c.Compile(map[string]*ast.Module{f.Name: m}); c.Failed() {
 		return nil, c.Errors
 	}
-	return newQuestion(c, m.Package.Path), nil
+	return newQuestion(c, m.Package.Path, base{}), nil
 }
 
 // checkedByTests are the compiler's checks that nothing at run time depends

@@ -36,13 +36,13 @@ func TestBuiltinTableIsWhatTheFilesDeclare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.version != "v1" || m.pkg() != entries[i].pkg {
+		if m.version != "v1" || m.pkg() != entries[i].Package {
 			t.Errorf("%s: %s, version %s", f.Name, m.pkg(), m.version)
 		}
-		if !sameOperations(governs, entries[i].governs) || !sameOperations(ceiling, entries[i].ceiling) {
-			t.Errorf("%s declares governs %v, ceiling %v; the table says %v, %v", f.Name, governs, ceiling, entries[i].governs, entries[i].ceiling)
+		if !sameOperations(governs, entries[i].Governs) || !sameOperations(ceiling, entries[i].Ceiling) {
+			t.Errorf("%s declares governs %v, ceiling %v; the table says %v, %v", f.Name, governs, ceiling, entries[i].Governs, entries[i].Ceiling)
 		}
-		governed = append(governed, entries[i].governs...)
+		governed = append(governed, entries[i].Governs...)
 	}
 	for _, op := range slices.Concat(carrel.AgentOperations, carrel.OperatorOperations) {
 		if !slices.Contains(governed, op) {

@@ -56,20 +56,20 @@ func denied(rule, reason string) carrel.Decision {
 func (e *Engine) ask(a carrel.Action, in input) []Voice {
 	var out []Voice
 	for _, entry := range e.entries {
-		if !slices.Contains(entry.governs, a.Operation) {
+		if !slices.Contains(entry.Governs, a.Operation) {
 			continue
 		}
-		answer := entry.ask(a, in)
+		answer := entry.answer(a, in)
 		v := Voice{
-			Layer: entry.layer, Entry: entry.pkg, Verdict: answer.Verdict, Rules: entry.rules(answer),
+			Layer: entry.Layer, Entry: entry.Package, Verdict: answer.Verdict, Rules: entry.rules(answer),
 			Reason: answer.Reason, NextSteps: answer.NextSteps, Addresses: answer.Addresses,
-			ceiling: slices.Contains(entry.ceiling, a.Operation),
+			ceiling: slices.Contains(entry.Ceiling, a.Operation),
 		}
 		if v.Verdict != carrel.Allow && v.Verdict != carrel.Ask {
 			v.Verdict = carrel.Deny
 		}
 		if v.Verdict == carrel.Deny && v.Reason == "" {
-			v.Reason = fmt.Sprintf("the policy layer %s does not allow this %s", entry.layer, a.Operation)
+			v.Reason = fmt.Sprintf("the policy layer %s does not allow this %s", entry.Layer, a.Operation)
 		}
 		out = append(out, v)
 	}

@@ -2,9 +2,11 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,6 +22,9 @@ type Engine struct {
 	entries []*entry
 	digest  carrel.Digest
 	sources []Source
+
+	mu      sync.Mutex // while New runs; guards what its goroutines add
+	remotes []*remote
 }
 
 // Source is one voice of the policy in force, for --dry-run and explain.
@@ -29,6 +34,7 @@ type Source struct {
 	Entry   string             `json:"entry,omitempty"`
 	Governs []carrel.Operation `json:"governs"`
 	Files   []SourceFile       `json:"files,omitempty"`
+	Data    carrel.Digest      `json:"data,omitempty"`   // of the layer's data
 	Digest  carrel.Digest      `json:"digest,omitempty"` // of what a layer in Go decides by
 }
 
@@ -40,38 +46,126 @@ type SourceFile struct {
 }
 
 // New compiles the layers, each in its own namespace, and puts the built-in
-// floor below them. A layer that cannot be understood is an error: there is no
-// engine without it.
+// floor below them. Rego of a layer is compiled and evaluated in a process of
+// its kind that is bounded in memory and time, so that no policy can take the
+// caller down. A layer that cannot be understood is an error: there is no
+// engine without it. Close ends the processes; they also end with the caller.
 func New(ctx context.Context, layers ...Layer) (*Engine, error) {
-	e := &Engine{}
-	floor, files, err := builtinEntries()
+	floor, _, err := builtinEntries()
 	if err != nil {
 		return nil, err
 	}
-	e.entries = floor
-	e.addBuiltinSources(floor, files)
 	if err := checkLayers(layers); err != nil {
 		return nil, err
 	}
-	compiled := make([][]*entry, len(layers))
+	e := &Engine{entries: floor}
+	// Who trusts whom: the organisation and the user share a process, which a
+	// repository's policy must not bring down.
+	own, foreign := split(layers)
 	group, ctx := errgroup.WithContext(ctx)
-	for i, l := range layers {
-		group.Go(func() (err error) {
-			if compiled[i], err = compileBounded(ctx, l); err != nil {
-				err = fmt.Errorf("policy layer %s: %w", l.Name, err)
-			}
-			return err
-		})
+	for _, layers := range [][]Layer{own, foreign} {
+		if len(layers) > 0 {
+			group.Go(func() error { return e.addRemote(ctx, layers) })
+		}
 	}
 	if err := group.Wait(); err != nil {
+		e.Close()
 		return nil, err
 	}
-	for i, l := range layers {
-		e.entries = append(e.entries, compiled[i]...)
-		e.addSources(l, compiled[i])
+	if err := e.order(layers); err != nil {
+		e.Close()
+		return nil, err
 	}
 	e.digest, err = digestOf(e.sources)
 	return e, err
+}
+
+// split returns the Rego layers of the organisation and the user, and those of
+// the repository.
+func split(layers []Layer) (own, foreign []Layer) {
+	for _, l := range layers {
+		switch {
+		case l.Func != nil:
+		case l.Kind == Repository:
+			foreign = append(foreign, l)
+		default:
+			own = append(own, l)
+		}
+	}
+	return own, foreign
+}
+
+// addRemote adds the voices of layers that one process evaluates.
+func (e *Engine) addRemote(ctx context.Context, layers []Layer) error {
+	r, voices, err := newRemote(layers)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		err = ctx.Err()
+	}
+	e.remotes = append(e.remotes, r)
+	for i, v := range voices {
+		e.entries = append(e.entries, &entry{voice: v, ask: func(in input) (Answer, bool) { return r.ask(i, in) }})
+	}
+	return err
+}
+
+// order puts the voices in the order of their layers, adds those in Go, and
+// lists the sources.
+func (e *Engine) order(layers []Layer) error {
+	var ordered []*entry
+	voicesOf := func(layer string) {
+		for _, entry := range e.entries {
+			if entry.Layer == layer {
+				ordered = append(ordered, entry)
+			}
+		}
+	}
+	voicesOf(string(builtin))
+	for _, l := range layers {
+		if l.Func != nil {
+			f, err := funcEntry(l)
+			if err != nil {
+				return fmt.Errorf("policy layer %s: %w", l.Name, err)
+			}
+			ordered = append(ordered, f)
+		}
+		voicesOf(l.Name)
+	}
+	e.entries = ordered
+	for _, entry := range ordered {
+		e.sources = append(e.sources, entry.source(layers))
+	}
+	return nil
+}
+
+func (v voice) source(layers []Layer) Source {
+	s := Source{Layer: v.Layer, Kind: v.Kind, Entry: v.Package, Governs: v.Governs, Files: v.Files}
+	i := slices.IndexFunc(layers, func(l Layer) bool { return l.Name == v.Layer })
+	if i >= 0 && layers[i].Func != nil {
+		s.Digest = layers[i].Digest
+	} else if i >= 0 && len(layers[i].Data) > 0 {
+		s.Data = carrel.DigestBytes(layers[i].Data)
+	}
+	return s
+}
+
+func funcEntry(l Layer) (*entry, error) {
+	if len(l.Files) > 0 || len(l.Governs) == 0 {
+		return nil, errors.New("a layer in Go has no files and says what it governs")
+	}
+	if _, err := carrel.ParseDigest(string(l.Digest)); err != nil {
+		return nil, errors.New("a layer in Go says the digest of what it decides by")
+	}
+	return &entry{voice: voice{Layer: l.Name, Kind: l.Kind, Governs: l.Governs}, fn: l.Func}, nil
+}
+
+// Close ends the processes that evaluate policies. What they govern is denied
+// from then on.
+func (e *Engine) Close() {
+	for _, r := range e.remotes {
+		r.close()
+	}
 }
 
 func checkLayers(layers []Layer) error {
@@ -82,34 +176,17 @@ func checkLayers(layers []Layer) error {
 			return fmt.Errorf("policy layer %q: a layer needs a name without a slash", l.Name)
 		case seen[l.Name]:
 			return fmt.Errorf("policy layer %s: the name is taken", l.Name)
-		case l.Kind != Organisation && l.Kind != User:
-			return fmt.Errorf("policy layer %s: kind %q is neither %s nor %s", l.Name, l.Kind, Organisation, User)
+		case !slices.Contains([]Kind{Organisation, User, Repository}, l.Kind):
+			return fmt.Errorf("policy layer %s: kind %q is not known", l.Name, l.Kind)
 		}
 		for _, op := range l.Governs {
-			if l.Kind == User && slices.Contains(carrel.OperatorOperations, op) {
+			if l.Kind != Organisation && slices.Contains(carrel.OperatorOperations, op) {
 				return fmt.Errorf("policy layer %s: only the organisation's policy may govern %q", l.Name, op)
 			}
 		}
 		seen[l.Name] = true
 	}
 	return nil
-}
-
-func (e *Engine) addBuiltinSources(entries []*entry, files []File) {
-	for i, entry := range entries {
-		f := SourceFile{files[i].Name, carrel.DigestBytes(files[i].Source), "v1"}
-		e.sources = append(e.sources, Source{Layer: entry.layer, Kind: builtin, Entry: entry.pkg, Governs: entry.governs, Files: []SourceFile{f}})
-	}
-}
-
-func (e *Engine) addSources(l Layer, entries []*entry) {
-	for _, entry := range entries {
-		s := Source{Layer: l.Name, Kind: l.Kind, Entry: entry.pkg, Governs: entry.governs, Digest: l.Digest}
-		for _, m := range entry.modules {
-			s.Files = append(s.Files, SourceFile{m.file.Name, carrel.DigestBytes(m.file.Source), m.version})
-		}
-		e.sources = append(e.sources, s)
-	}
 }
 
 // digestOf covers every source, the version each was read as, and the
@@ -135,9 +212,9 @@ func (e *Engine) Sources() []Source { return slices.Clone(e.sources) }
 // or about any if none is named. The engine calls it in the background.
 func (e *Engine) Warm(operations ...carrel.Operation) {
 	for _, entry := range e.entries {
-		asked := func(op carrel.Operation) bool { return slices.Contains(entry.governs, op) }
+		asked := func(op carrel.Operation) bool { return slices.Contains(entry.Governs, op) }
 		if entry.prepare != nil && (len(operations) == 0 || slices.ContainsFunc(operations, asked)) {
-			_, _ = entry.prepare() // an error is found again, and denies, when the entry is asked
+			entry.prepare()
 		}
 	}
 }

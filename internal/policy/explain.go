@@ -24,9 +24,7 @@ type Explanation struct {
 func (e *Engine) Explain(a carrel.Action) Explanation {
 	d, voices, in := e.decide(a)
 	x := Explanation{Action: a, Decision: d, Voices: voices}
-	if in.value != nil {
-		x.Input = json.RawMessage(in.String())
-	}
+	x.Input = in.json
 	if e != nil {
 		x.Sources = e.Sources()
 	}
@@ -40,14 +38,14 @@ func (e *Engine) Explain(a carrel.Action) Explanation {
 func (e *Engine) Ungated(gated []carrel.Operation) []string {
 	var out []string
 	for _, entry := range e.entries {
-		if entry.kind == builtin || entry.fn != nil {
+		if entry.Kind == builtin || entry.fn != nil {
 			continue
 		}
-		declared := !slices.Equal(entry.governs, fileOperations)
-		for _, op := range entry.governs {
+		declared := !slices.Equal(entry.Governs, fileOperations)
+		for _, op := range entry.Governs {
 			operator := slices.Contains(carrel.OperatorOperations, op)
 			if declared && !operator && !slices.Contains(gated, op) {
-				out = append(out, fmt.Sprintf("%s: %s governs %s, which this tier does not put to the policy", entry.layer, entry.where, op))
+				out = append(out, fmt.Sprintf("%s: %s governs %s, which this tier does not put to the policy", entry.Layer, entry.Where, op))
 			}
 		}
 		out = append(out, entry.named(gated)...)
@@ -56,24 +54,24 @@ func (e *Engine) Ungated(gated []carrel.Operation) []string {
 }
 
 // named looks for operations in expressions that mention input.operation.
-func (e *entry) named(gated []carrel.Operation) []string {
+func (v voice) named(gated []carrel.Operation) []string {
 	var out []string
-	for _, m := range e.modules {
-		for _, use := range operationsNamed(m) {
-			switch {
-			case !slices.Contains(e.governs, use.op):
-				out = append(out, fmt.Sprintf("%s: %s:%d names %s, which the layer does not govern; say `governs := {…}`", e.layer, m.file.Name, use.line, use.op))
-			case !slices.Contains(gated, use.op) && !slices.Contains(carrel.OperatorOperations, use.op):
-				out = append(out, fmt.Sprintf("%s: %s:%d names %s, which this tier does not put to the policy", e.layer, m.file.Name, use.line, use.op))
-			}
+	for _, use := range v.Named {
+		switch {
+		case !slices.Contains(v.Governs, use.Operation):
+			out = append(out, fmt.Sprintf("%s: %s:%d names %s, which the layer does not govern; say `governs := {…}`", v.Layer, use.File, use.Line, use.Operation))
+		case !slices.Contains(gated, use.Operation) && !slices.Contains(carrel.OperatorOperations, use.Operation):
+			out = append(out, fmt.Sprintf("%s: %s:%d names %s, which this tier does not put to the policy", v.Layer, use.File, use.Line, use.Operation))
 		}
 	}
 	return out
 }
 
+// use is a place where a rule names an operation.
 type use struct {
-	op   carrel.Operation
-	line int
+	Operation carrel.Operation `json:"operation"`
+	File      string           `json:"file"`
+	Line      int              `json:"line"`
 }
 
 func operationsNamed(m module) []use {
@@ -92,7 +90,7 @@ func operationsNamed(m module) []use {
 			s, ok := t.Value.(ast.String)
 			op := carrel.Operation(s)
 			if ok && (slices.Contains(carrel.AgentOperations, op) || slices.Contains(carrel.OperatorOperations, op)) {
-				if u := (use{op, x.Location.Row}); !slices.Contains(out, u) {
+				if u := (use{op, m.file.Name, x.Location.Row}); !slices.Contains(out, u) {
 					out = append(out, u)
 				}
 			}

@@ -14,6 +14,7 @@ import (
 // documented in spec/policy-input.md.
 type input struct {
 	value  *ast.Term
+	json   []byte // value as canonical JSON
 	digest carrel.Digest
 }
 
@@ -54,7 +55,8 @@ func newInput(a carrel.Action) (input, error) {
 		doc.outside("reason", a.Reason)
 	}
 	value := ast.NewTerm(ast.NewObject(doc...))
-	return input{value, carrel.DigestBytes(appendJSON(nil, value.Value))}, nil
+	encoded := appendJSON(nil, value.Value)
+	return input{value, encoded, carrel.DigestBytes(encoded)}, nil
 }
 
 func (o *object) file(a carrel.Action) {
@@ -140,9 +142,6 @@ func (o *object) attestation(t carrel.Attestation) {
 	attestation.member("statements", ast.NewArray(statements...))
 	o.member("attestation", ast.NewObject(attestation...))
 }
-
-// String is the input as a policy sees it, as canonical JSON.
-func (in input) String() string { return string(appendJSON(nil, in.value.Value)) }
 
 // badInput is an action that no policy may see.
 type badInput struct{ field, why string }

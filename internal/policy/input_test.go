@@ -55,7 +55,7 @@ func FuzzInput(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			shown := []byte(in.String())
+			shown := in.json
 			again, err := carrel.Canonicalize(shown)
 			if err != nil || !bytes.Equal(again, shown) {
 				t.Errorf("%s is not canonical: %s, %v", shown, again, err)

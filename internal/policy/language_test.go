@@ -112,7 +112,8 @@ func TestBothVersionsDecideAlike(t *testing.T) { // E65
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := newEntry(Layer{Name: "user", Kind: User}, DefaultEntry, modules, c)
+		p := &program{modules: modules, compiler: c}
+		q, err := p.question(voice{Package: DefaultEntry})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +122,7 @@ func TestBothVersionsDecideAlike(t *testing.T) { // E65
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := e.ask(write(path), in); got.Verdict != want {
+			if got, _ := q.answer(in.value); got.Verdict != want {
 				t.Errorf("%v %s: %+v", version, path, got)
 			}
 		}

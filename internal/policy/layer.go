@@ -13,6 +13,7 @@ const (
 	builtin      Kind = "builtin"
 	Organisation Kind = "organisation"
 	User         Kind = "user"
+	Repository   Kind = "repository" // its allow is never a grant
 )
 
 // File is one Rego source. Name is shown in errors and is part of the digest.
@@ -27,6 +28,9 @@ type Layer struct {
 	Kind Kind
 
 	Files []File
+	// Data is a JSON object that the layer's rules, and no others, see as
+	// data. Empty: none.
+	Data []byte
 	// Entry is the package that is asked, as "data.team.rules". Empty: the
 	// package cowork.access and every package with a rule `governs`.
 	Entry string
@@ -34,7 +38,7 @@ type Layer struct {
 	// Func answers the operations of Governs in Go, such as the matching of
 	// egress rules. It must be safe for concurrent use and not keep the
 	// action; Digest covers everything it decides by.
-	Func    func(carrel.Action) Answer
+	Func    func(carrel.Action) Answer `json:"-"`
 	Governs []carrel.Operation
 	Digest  carrel.Digest
 }

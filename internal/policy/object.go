@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/base64"
 	"slices"
 	"strconv"
@@ -109,4 +110,10 @@ func appendString(out []byte, s string) []byte {
 		}
 	}
 	return append(out, '"')
+}
+
+// parseCanonical reads what appendJSON wrote.
+func parseCanonical(b []byte) (*ast.Term, error) {
+	v, err := ast.ValueFromReader(bytes.NewReader(b))
+	return ast.NewTerm(v), err
 }

@@ -43,6 +43,7 @@ func engine(t testing.TB, layers ...Layer) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(e.Close)
 	return e
 }
 
@@ -105,5 +106,15 @@ func BenchmarkDecide(b *testing.B) {
 				e.Decide(context.Background(), a)
 			}
 		})
+	}
+}
+
+func BenchmarkDecideUser(b *testing.B) {
+	e := engine(b, user(sampleV1))
+	a := write("/workspace/internal/deep/er/file.go")
+	e.Decide(context.Background(), a)
+	for i := 0; b.Loop(); i++ {
+		a.Run = carrel.RunID(strconv.Itoa(i))
+		e.Decide(context.Background(), a)
 	}
 }

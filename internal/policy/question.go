@@ -7,7 +7,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/metrics"
-	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/carrel-dev/carrel"
@@ -23,6 +22,7 @@ const deadline = 2 * time.Second
 type question struct {
 	compiler *ast.Compiler
 	body     ast.Body
+	data     base
 }
 
 // answerNames are the rules of an entry, in the order a question asks them.
@@ -31,7 +31,7 @@ var answerNames = [3]string{"allow", "deny", "ask"}
 // newQuestion writes the query in the form that compiling it would give: a
 // comprehension for each answer turns what is undefined into an empty array,
 // so that one missing rule hides no other.
-func newQuestion(c *ast.Compiler, pkg ast.Ref) *question {
+func newQuestion(c *ast.Compiler, pkg ast.Ref, data base) *question {
 	body := make(ast.Body, 0, len(answerNames))
 	for i, name := range answerNames {
 		ref := ast.NewTerm(pkg.Append(ast.StringTerm(name)))
@@ -39,7 +39,7 @@ func newQuestion(c *ast.Compiler, pkg ast.Ref) *question {
 		all := ast.ArrayComprehensionTerm(value, ast.NewBody(ast.Equality.Expr(value, ref)))
 		body.Append(ast.Equality.Expr(ast.VarTerm(name), all))
 	}
-	return &question{c, body}
+	return &question{c, body, data}
 }
 
 // answer evaluates the question. ok says that the policy answered, rather
@@ -62,7 +62,7 @@ func (q *question) values(input *ast.Term) (out [3]ast.Value, err error) {
 	defer time.AfterFunc(deadline, cancel.Cancel).Stop()
 	query := topdown.NewQuery(q.body).
 		WithCompiler(q.compiler).
-		WithStore(noData{}).
+		WithStore(q.data).
 		WithInput(input).
 		WithCancel(cancel).
 		WithMetrics(noMetrics).
@@ -86,14 +86,6 @@ var (
 	noMetrics = metrics.NoOp()
 	epoch     = time.Unix(1, 0)
 )
-
-// noData is the store of a policy: there is none, everything is in its rules.
-type noData struct{ storage.Store }
-
-// Read implements storage.Store.
-func (noData) Read(context.Context, storage.Transaction, storage.Path) (any, error) {
-	return nil, &storage.Error{Code: storage.NotFoundErr, Message: "a policy has no data"}
-}
 
 func fault(rule, reason string) Answer {
 	return Answer{Verdict: carrel.Deny, Rules: []string{rule}, Reason: reason}

@@ -1,0 +1,113 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// doubling is a rule whose text is 2^n bytes long.
+func doubling(n int) string {
+	var b strings.Builder
+	b.WriteString("s0 := \"x\"\n")
+	for i := range n {
+		fmt.Fprintf(&b, "s%d := concat(\"\", [s%d, s%d])\n", i+1, i, i)
+	}
+	return b.String() + fmt.Sprintf("deny if s%d == input.path\n", n)
+}
+
+// heap is what the supervisor itself holds.
+func heap() uint64 {
+	runtime.GC()
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// TestBombsBringDownOnlyTheirOwnProcess: attack E73. Each policy is denied
+// with a reason within seconds, the supervisor's memory stays as it was, and
+// another input of the same policy is answered afterwards.
+func TestBombsBringDownOnlyTheirOwnProcess(t *testing.T) {
+	t.Parallel()
+	for name, rules := range map[string]string{
+		"doubled text":   doubling(40),
+		"cross product":  "deny if {\n\tr := numbers.range(1, 20000)\n\tcount({[x, y, z] | some x in r; some y in r; some z in r}) == 1\n}\n",
+		"shifted number": "deny if bits.lsh(1, 1000000000000) == 1\n",
+		"replaced text":  "a := concat(\"\", [x | some _ in numbers.range(1, 100000); x := \"xxxxxxxxxx\"])\ndeny if replace(replace(a, \"x\", a), \"x\", a) == \"\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := openHead + "governs := {\"write\", \"exec\"}\n" + strings.ReplaceAll(rules, "deny if ", "deny if input.operation == \"write\"\ndeny if ")
+			source = strings.ReplaceAll(source, "deny if input.operation == \"write\"\ndeny if ", "deny if {\n\tinput.operation == \"write\"\n\tbomb\n}\nbomb if ")
+			e := engine(t, user(source))
+			before, start := heap(), time.Now()
+			d := wantVerdict(t, e, inside, carrel.Deny, "")
+			if took := time.Since(start); took > 3*deadline {
+				t.Errorf("took %v", took)
+			}
+			if after := heap(); after > before+32<<20 {
+				t.Errorf("the supervisor holds %d MiB more", (after-before)>>20)
+			}
+			t.Logf("%v %s", d.Rules, d.Reason)
+			if d.Rules[0] == "user/deny" {
+				t.Errorf("the bomb did not go off: %+v", d)
+			}
+			wantVerdict(t, e, execAction, carrel.Allow, "user/allow")
+		})
+	}
+}
+
+// TestPolicyThatGoesOnFallingIsNotAskedForEver: starting a process costs more
+// than an answer, so the agent must not be able to have one started each time.
+func TestPolicyThatGoesOnFallingIsNotAskedForEver(t *testing.T) {
+	e := engine(t, user(openHead+"deny if bits.lsh(1, 1000000000000) == 1\n"))
+	e.remotes[0].ends = maxEnds - 1
+	wantVerdict(t, e, inside, carrel.Deny, "user/ended")
+	start := time.Now()
+	d := wantVerdict(t, e, inside, carrel.Deny, "user/ended")
+	if !strings.Contains(d.Reason, "not asked again") || time.Since(start) > 50*time.Millisecond {
+		t.Errorf("%s after %v", d.Reason, time.Since(start))
+	}
+}
+
+// TestCompileBombsAreGivenUp: attack E74; compiling is bounded as evaluating is.
+func TestCompileBombsAreGivenUp(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("x", 10)
+	var vars strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&vars, "\tv%d := v%d + 1\n", i+1, i)
+	}
+	for name, source := range map[string]string{
+		"long body":    openHead + "deny if {\n\tv0 := 1\n" + vars.String() + "}\n",
+		"many indices": openHead + "x := input" + strings.Repeat("["+deep+"]", 5000) + "\n",
+	} {
+		before, start := heap(), time.Now()
+		e, err := New(context.Background(), user(source))
+		took := time.Since(start)
+		if err == nil {
+			e.Close()
+		}
+		if took > 2*maxCompile {
+			t.Errorf("%s: took %v", name, took)
+		}
+		if after := heap(); after > before+32<<20 {
+			t.Errorf("%s: the supervisor holds %d MiB more", name, (after-before)>>20)
+		}
+		t.Logf("%s: %v, %.200v", name, took, err)
+	}
+}
+
+// TestClosedEngineDenies: what its process governed is denied, the floor goes on.
+func TestClosedEngineDenies(t *testing.T) {
+	e := engine(t, user(openHead))
+	wantVerdict(t, e, inside, carrel.Allow, "user/allow")
+	e.Close()
+	wantVerdict(t, e, write("/workspace/b"), carrel.Deny, "user/closed")
+	wantVerdict(t, e, execAction, carrel.Allow, "builtin/allow")
+}
