@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -24,18 +25,19 @@ func FromCommand(argv, env []string) (*Source, error) {
 		return nil, fmt.Errorf("key helper %q: say the absolute path of the program", argv)
 	}
 	argv, env = append([]string(nil), argv...), append([]string(nil), env...)
-	return &Source{where: "command " + argv[0], fetch: func(ctx context.Context) (string, error) {
+	return &Source{where: "command " + argv[0], keep: keepCommand, fetch: func(ctx context.Context) (string, error) {
 		return runHelper(ctx, argv, env)
 	}}, nil
 }
 
-// runHelper never shows what the program printed: it may be half a key.
+// runHelper never shows what the program printed on its standard output: it
+// may be half a key. Of its complaints it shows what is surely none.
 func runHelper(ctx context.Context, argv, env []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	out := &bounded{left: maxSecret}
+	out, complaint := &bounded{left: maxSecret}, &lastWords{}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir, cmd.Stdout = env, "/", out
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, "/", out, complaint
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children end with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -46,7 +48,7 @@ func runHelper(ctx context.Context, argv, env []string) (string, error) {
 	case errors.Is(err, errTooMuch):
 		return "", err
 	case err != nil:
-		return "", fmt.Errorf("%w; run it by hand to see why", err)
+		return "", fmt.Errorf("%w%s; run it by hand to see why", err, complaint)
 	}
 	return out.buf.String(), nil
 }
@@ -66,4 +68,31 @@ func (b *bounded) Write(p []byte) (int, error) {
 	}
 	b.left -= len(p)
 	return b.buf.Write(p)
+}
+
+// lastWords keeps the end of what a program complained about.
+type lastWords struct{ said []byte }
+
+const maxLastWords = 600
+
+// Write implements io.Writer.
+func (l *lastWords) Write(p []byte) (int, error) {
+	l.said = append(l.said, p[max(0, len(p)-maxLastWords):]...)
+	l.said = l.said[max(0, len(l.said)-maxLastWords):]
+	return len(p), nil
+}
+
+// String shows the words that are plainly language: anything with a digit or
+// of great length may be a key.
+func (l *lastWords) String() string {
+	words := strings.Fields(string(l.said))
+	for i, w := range words {
+		if len(w) > 24 || strings.ContainsFunc(w, func(r rune) bool { return r < ' ' || r > '~' || r >= '0' && r <= '9' }) {
+			words[i] = redacted
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(words, " ")
 }

@@ -17,13 +17,13 @@ import (
 
 const canary = "sk-canary-4711"
 
-var use = carrel.Action{Operation: carrel.OpCredential, Host: "api.test", Port: 443, Protocol: carrel.ProtoTLS}
+var useIt = carrel.Action{Operation: carrel.OpCredential, Host: "api.test", Port: 443, Protocol: carrel.ProtoTLS}
 
 // get uses s on the one road.
 func get(s *Source, again bool) (v Value, err error) {
 	g, _ := gatetest.AllowAll()
-	_, err = g.Do(context.Background(), use, func(ctx context.Context, live gate.Grant) (carrel.Outcome, error) {
-		v, err = s.Get(ctx, live, use, again)
+	_, err = g.Do(context.Background(), useIt, func(ctx context.Context, live gate.Grant) (carrel.Outcome, error) {
+		v, err = s.Get(ctx, live, useIt, again)
 		return carrel.Outcome{}, err
 	})
 	return v, err
@@ -34,9 +34,9 @@ func env(string) (string, bool) { return canary, true }
 func TestGetKeepsTheContractOfEffects(t *testing.T) {
 	reads := 0
 	s := FromEnv("K", func(string) (string, bool) { reads++; return canary, true })
-	gatetest.Contract(t, gatetest.Effect{Name: "Get", Action: use,
+	gatetest.Contract(t, gatetest.Effect{Name: "Get", Action: useIt,
 		Call: func(ctx context.Context, g gate.Grant) error {
-			_, err := s.Get(ctx, g, use, false)
+			_, err := s.Get(ctx, g, useIt, false)
 			return err
 		},
 		Happened: func() bool { return reads > 0 },

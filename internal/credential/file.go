@@ -15,7 +15,7 @@ import (
 // FromFile takes the key from a file that only its owner can read and that
 // lies in none of the directories given, which the agent can see.
 func FromFile(path string, visible ...string) *Source {
-	return &Source{where: "file " + path, fetch: func(context.Context) (string, error) {
+	return &Source{where: "file " + path, keep: keepFile, fetch: func(context.Context) (string, error) {
 		return readPrivate(path, visible)
 	}}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -16,14 +17,23 @@ import (
 type Source struct {
 	where string
 	fetch func(ctx context.Context) (string, error)
+	keep  time.Duration // how long an answer holds; 0: as long as the source
 
-	mu   sync.Mutex
-	kept Value
+	mu    sync.Mutex
+	kept  Value
+	since time.Time // when kept was fetched
 }
 
 // Where says where the key comes from, for people and for the log: never the
 // key.
 func (s *Source) Where() string { return s.where }
+
+// How long a key is kept before it is asked for again: whoever rotates it
+// expects that to count soon, and a helper may ask a server each time.
+const (
+	keepFile    = 10 * time.Second
+	keepCommand = 5 * time.Minute
+)
 
 // Get returns the key for the action a, which g must cover. again asks for it
 // anew, because the last one was refused.
@@ -33,7 +43,7 @@ func (s *Source) Get(ctx context.Context, g gate.Grant, a carrel.Action, again b
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.kept.IsZero() && !again {
+	if !s.kept.IsZero() && !again && (s.keep == 0 || time.Since(s.since) < s.keep) {
 		return s.kept, nil
 	}
 	raw, err := s.fetch(ctx)
@@ -44,8 +54,23 @@ func (s *Source) Get(ctx context.Context, g gate.Grant, a carrel.Action, again b
 	if err != nil {
 		return Value{}, fmt.Errorf("key from %s: %w", s.where, err)
 	}
-	s.kept = v
+	s.kept, s.since = v, time.Now()
 	return v, nil
+}
+
+// doubtful is how long a key must have been kept before an answer that
+// refuses it makes a source be asked again: not for every such answer.
+const doubtful = 10 * time.Second
+
+// doubt makes the next use ask anew, because the last key was refused.
+func (s *Source) doubt() {
+	if !s.mu.TryLock() {
+		return // it is being asked right now
+	}
+	defer s.mu.Unlock()
+	if s.keep > 0 && time.Since(s.since) > doubtful {
+		s.kept = Value{}
+	}
 }
 
 // FromEnv takes the key from a variable of the supervisor's environment, which

@@ -1,0 +1,140 @@
+package credential
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Incoming prepares an answer of a destination before the agent gets it:
+// wherever one of the destination's credentials is repeated, in the header,
+// the body or the trailer, its placeholder is put instead. Lengths stay as
+// they are, and nothing of a stream waits but what may be a credential's
+// beginning. An answer that cannot be read is replaced by an error.
+func (ls *Leases) Incoming(host string, port int, res *http.Response) {
+	leases := ls.at(host, port)
+	if len(leases) == 0 {
+		return
+	}
+	hide := &texts{}
+	for _, l := range leases {
+		hide.list = append(hide.list, l.hide.Load().list...)
+		if res.StatusCode == http.StatusUnauthorized {
+			l.def.Source.doubt()
+		}
+	}
+	if !ls.ownKeys(host, port) {
+		res.Header.Del("Set-Cookie") // a session of the key's owner
+	}
+	res.Status = hide.inText(res.Status)
+	hide.header(res.Header)
+	if !readable(res) {
+		refuseBody(res)
+		return
+	}
+	if res.Body == nil || res.Body == http.NoBody {
+		return
+	}
+	s := &stream{Closer: res.Body, from: res.Body, texts: hide}
+	s.look = func(b []byte) error { hide.replace(b); return nil }
+	s.end = func() error { hide.header(res.Trailer); return nil }
+	if duplex, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = &struct {
+			*stream
+			io.Writer
+		}{s, duplex}
+		return
+	}
+	res.Body = s
+}
+
+// ownKeys reports whether the agent may use accounts of its own there.
+func (ls *Leases) ownKeys(host string, port int) bool {
+	for _, b := range ls.cfg.Rules.at(host, port) {
+		if b.Own {
+			return true
+		}
+	}
+	return false
+}
+
+// header replaces credentials in values, and drops fields named by one.
+func (t *texts) header(h http.Header) {
+	for name, values := range h {
+		if t.has([]byte(name)) || t.has([]byte(strings.ToLower(name))) {
+			delete(h, name)
+			continue
+		}
+		for i, v := range values {
+			values[i] = t.inText(v)
+		}
+	}
+}
+
+func (t *texts) inText(s string) string {
+	b := []byte(s)
+	if !t.replace(b) {
+		return s
+	}
+	return string(b)
+}
+
+// readable undoes the one compression that servers use unasked, and reports
+// whether the body can be read.
+func readable(res *http.Response) bool {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return res.Header.Get("Sec-WebSocket-Extensions") == "" // frames would be compressed
+	}
+	if res.Body == nil || res.Body == http.NoBody {
+		return true
+	}
+	switch strings.ToLower(strings.Join(res.Header.Values("Content-Encoding"), ",")) {
+	case "", "identity":
+		return true
+	case "gzip", "x-gzip":
+		if res.StatusCode == http.StatusPartialContent {
+			return false // a part of a compressed text
+		}
+		res.Body = &unzipped{packed: res.Body}
+		res.Header.Del("Content-Encoding")
+		res.Header.Del("Content-Length")
+		res.ContentLength, res.Uncompressed = -1, true
+		return true
+	}
+	return false
+}
+
+// unzipped opens the archive when it is read, not when its header is awaited.
+type unzipped struct {
+	packed io.ReadCloser
+	plain  *gzip.Reader
+}
+
+// Read implements io.Reader.
+func (u *unzipped) Read(p []byte) (n int, err error) {
+	if u.plain == nil {
+		if u.plain, err = gzip.NewReader(u.packed); err != nil {
+			u.plain = nil
+			return 0, err
+		}
+	}
+	return u.plain.Read(p)
+}
+
+// Close implements io.Closer.
+func (u *unzipped) Close() error { return u.packed.Close() }
+
+const unreadable = "carrel: the answer is compressed in a way that Carrel does not read, and might repeat a credential\n"
+
+func refuseBody(res *http.Response) {
+	if res.Body != nil {
+		res.Body.Close()
+	}
+	res.StatusCode, res.Status = http.StatusBadGateway, "502 Bad Gateway"
+	res.Header = http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Content-Length": {strconv.Itoa(len(unreadable))}}
+	res.Trailer, res.TransferEncoding = nil, nil
+	res.Body, res.ContentLength = io.NopCloser(bytes.NewReader([]byte(unreadable))), int64(len(unreadable))
+}
