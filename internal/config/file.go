@@ -67,6 +67,8 @@ type File struct {
 	Env      []Value[string]  `yaml:"env"` // NAME or NAME=VALUE
 	RO       []Value[string]  `yaml:"ro"`
 	Cache    []Value[string]  `yaml:"cache"`
+	// A repository says names only.
+	Credentials []Value[Credential] `yaml:"credentials"`
 
 	// What narrows the desk.
 	Hide    []Value[string] `yaml:"hide"`

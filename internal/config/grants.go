@@ -12,7 +12,7 @@ import (
 // Grant is one thing a repository asks for. Kind and Value are canonical: two
 // spellings of one wish are one grant.
 type Grant struct {
-	Kind  string `json:"kind"`  // egress, service, env, ro or cache
+	Kind  string `json:"kind"`  // egress, service, env, ro, credential or cache
 	Value string `json:"value"` // what exactly, in one line
 	Line  int    `json:"-"`     // in the repository's file, for showing
 }
@@ -41,6 +41,9 @@ func Grants(repo *File) []Grant {
 	}
 	for _, v := range repo.RO {
 		out = append(out, Grant{"ro", v.Value, v.Origin.Line})
+	}
+	for _, v := range repo.Credentials {
+		out = append(out, Grant{"credential", v.Value.Name, v.Origin.Line})
 	}
 	for _, v := range repo.Cache {
 		out = append(out, Grant{"cache", v.Value, v.Origin.Line})

@@ -14,6 +14,8 @@ type Effective struct {
 	Env           []Value[string]             `json:"env"`
 	RO            []Value[string]             `json:"ro"`
 	Cache         []Value[string]             `json:"cache"`
+	Credentials   []Value[Credential]         `json:"credentials"` // the user's and the organisation's
+	Named         []string                    `json:"named"`       // of them, those the repository asks for
 	Hide          []Value[string]             `json:"hide"`
 	Limits        Limits                      `json:"limits"`
 	Home          Value[string]               `json:"home"`
@@ -44,6 +46,8 @@ func Merge(org, user, repo *File, trusted bool) Effective {
 		Env:           slices.Concat(org.Env, user.Env, granted.Env),
 		RO:            slices.Concat(org.RO, user.RO, granted.RO),
 		Cache:         slices.Concat(org.Cache, user.Cache, granted.Cache),
+		Credentials:   slices.Concat(org.Credentials, user.Credentials),
+		Named:         named(granted),
 		Hide:          slices.Concat(org.Hide, user.Hide, repo.Hide),
 		Limits:        org.Limits.Lower(user.Limits).Lower(repo.Limits),
 		Staging:       first(user.Staging, org.Staging, repo.Staging),

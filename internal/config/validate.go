@@ -15,9 +15,10 @@ import (
 )
 
 var (
-	envName     = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
-	serviceName = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
-	cacheName   = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,31}\z`)
+	envName        = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
+	serviceName    = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
+	credentialName = regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{0,63}\z`)
+	cacheName      = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,31}\z`)
 )
 
 // validate checks values, resolves paths, and holds a repository to what a
@@ -32,6 +33,7 @@ func (f *File) validate(s Source) error {
 		each(f.Egress, checkEgress),
 		each(f.Services, checkService),
 		each(f.Env, checkEnv),
+		each(f.Credentials, s.checkCredential),
 		each(f.Hide, checkHide),
 		each(f.Cache, checkCache),
 		each(f.RO, s.resolve),
