@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/sandbox/sandboxtest/kernel"
 )
 
 // tries are what the probe can be asked for, by name.
@@ -32,6 +34,9 @@ var tries = map[string]func(args []string) error{
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == kernel.Verb {
+		os.Exit(kernel.Main(os.Args[2:]))
+	}
 	if len(os.Args) < 2 || tries[os.Args[1]] == nil {
 		var names []string
 		for name := range tries {

@@ -58,6 +58,13 @@ func levelOf(controls []carrel.Enforcement, c carrel.Control) carrel.Level {
 var levelColors = map[carrel.Level]string{carrel.Enforced: "\x1b[32m", carrel.Partly: "\x1b[33m", carrel.NotEnforced: "\x1b[31m"}
 
 func (e *Records) printDiagnosis(d diagnosis, color bool) error {
+	if first := d.Controls[0]; !d.Usable && sameCause(d.Controls) {
+		_, err := fmt.Fprintf(e.host.Stdout, "no desk can be built on this machine: %s\n", terminal.Escape(first.How))
+		if err == nil && first.Fix != "" {
+			_, err = fmt.Fprintf(e.host.Stdout, "  fix: %s\n", terminal.Escape(first.Fix))
+		}
+		return err
+	}
 	table := tabwriter.NewWriter(e.host.Stdout, 0, 0, 2, ' ', 0)
 	for _, c := range d.Controls {
 		level := string(c.Level)
@@ -80,11 +87,21 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 	return err
 }
 
+// sameCause reports whether one thing stands in the way of every control.
+func sameCause(controls []carrel.Enforcement) bool {
+	for _, c := range controls {
+		if c.Level != carrel.NotEnforced || c.How != controls[0].How {
+			return false
+		}
+	}
+	return true
+}
+
 // printFixes prints what would mend this machine, ready to be used.
 func (e *Records) printFixes(d diagnosis) error {
 	any := false
-	for _, c := range d.Controls {
-		if c.Fix != "" {
+	for i, c := range d.Controls {
+		if c.Fix != "" && (i == 0 || c.How != d.Controls[i-1].How) {
 			any = true
 			fmt.Fprintf(e.host.Stdout, "# %s: %s\n# %s\n", c.Control, terminal.Escape(c.How), terminal.Escape(c.Fix))
 		}

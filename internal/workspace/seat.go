@@ -28,8 +28,8 @@ type SeatOptions struct {
 	Fresh   bool    // begin without the unapplied work of earlier runs; it stays at its own desk
 	Staging Staging // "" means auto
 	// Probe tries an overlay of lower and upper; an error says why it cannot
-	// be had. It is asked only where the file systems leave a doubt. It may be
-	// nil; then doubt means copy.
+	// be had: by file systems, by the kernel's age, or by who sits down. It is
+	// asked once per desk. If it is nil an overlay is taken to work.
 	Probe func(lower, upper string) error
 	// OwnerUID and OwnerGID are who the agent is on the host, if that is not
 	// the caller: a desk started by root. Zero means the caller.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
@@ -113,10 +115,13 @@ func startError(m desk.Message) error {
 	}
 	s := &sandbox.StartError{Code: code, Err: errors.New(m.Text)}
 	switch {
+	case code != codeOwn:
 	case appArmorRestricts():
 		s.Fix = "carrel doctor --fix"
 	case strings.Contains(m.Text, "/proc is covered"):
 		s.Fix = "run Carrel on the host, or start the container with --security-opt systempaths=unconfined"
+	case strings.Contains(m.Text, unix.ENOSYS.Error()), strings.Contains(m.Text, "seccomp:"):
+		s.Fix = "use Linux 5.15 or later, and in a container let its seccomp profile pass what Carrel needs: --security-opt seccomp=unconfined"
 	}
 	return s
 }

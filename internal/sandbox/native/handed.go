@@ -111,7 +111,13 @@ func (o *owners) open(m *sandbox.Mount) (int, error) {
 		}
 	}
 	plain := mountOf(m)
-	return desk.OpenTree(&plain, space)
+	fd, err := desk.OpenTree(&plain, space)
+	if err != nil && space >= 0 && m.Kind == sandbox.MountBind && !m.Writable {
+		// The file system, or the kernel, cannot show it through a mapping: the
+		// desk reads of it what everybody may.
+		return desk.OpenTree(&plain, -1)
+	}
+	return fd, err
 }
 
 // own gives the upper layer's root to the desk's user, who writes there.

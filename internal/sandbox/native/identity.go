@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
 // Identity is whose rights a desk has.
@@ -37,7 +39,9 @@ func Who() (Identity, error) {
 			return Identity{Inside: insideForRoot, Outside: id, Group: id, Borrowed: true}, nil
 		}
 	}
-	return Identity{}, fmt.Errorf("no unused user number for the desk: %d and %d are taken or do not exist here", dedicated, dedicatedSmall)
+	return Identity{}, &sandbox.StartError{Code: codeOwn,
+		Err: fmt.Errorf("started as user 0, and no unused user number for the desk: %d and %d are taken or do not exist in this user namespace", dedicated, dedicatedSmall),
+		Fix: "run Carrel as an ordinary user, outside of a namespace that knows user 0 only (as of unshare -Ur); a container needs 65,536 users"}
 }
 
 // mapped reports whether id exists in this user namespace.

@@ -131,7 +131,7 @@ func (t *Tier) probeSpec(dir string, overlay bool) (sandbox.Spec, error) {
 	if overlay {
 		mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountOverlay, Target: "/workspace", Lower: at("tree"), Upper: at("upper"), Work: at("work"), Adopt: true})
 	} else {
-		mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountBind, Target: "/workspace", Source: at("tree"), Writable: true, Adopt: true})
+		mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountTmpfs, Target: "/workspace"})
 	}
 	return sandbox.Spec{
 		Run: carrel.NewRunID(), Mounts: mounts, Program: probeTarget, Args: []string{desk.Name, desk.Look}, Dir: "/workspace",

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/sandboxtest/kernel"
 )
 
 const probePath = "/probe"
@@ -100,6 +101,8 @@ func Main(tier func() sandbox.Tier) (code int, done bool) {
 			return probeTier(tier()), true
 		}
 		return probe(os.Args[2], os.Args[3:]), true
+	case kernel.Verb:
+		return kernel.Main(os.Args[2:]), true
 	case "supervise":
 		return supervise(tier(), os.Args[2]), true
 	}
