@@ -26,6 +26,7 @@ type host struct {
 	repo     string
 	home     string
 	env      []string // further variables of the user
+	under    []string // what carrel is started under: another machine
 }
 
 // asEachUser runs a test as root and as an ordinary user. Started by an
@@ -37,6 +38,10 @@ func asEachUser(t *testing.T, test func(h *host)) {
 			t.Fatal("in CI these tests run as root, so that both kinds of user are tried")
 		}
 		t.Run("user", func(t *testing.T) { test(newHost(t, os.Getuid(), os.Getgid())) })
+		return
+	}
+	if name := os.Getenv(elsewhereVar); name != "" {
+		asEachUserElsewhere(t, elsewhere[name], test)
 		return
 	}
 	t.Run("root", func(t *testing.T) { test(newHost(t, 0, 0)) })
@@ -189,7 +194,10 @@ func (h *host) finish(cmd *exec.Cmd) result {
 // carrel runs the binary under test.
 func (h *host) carrel(args ...string) result {
 	h.Helper()
-	return h.start("", carrelBin, args...)
+	if len(h.under) == 0 {
+		return h.start("", carrelBin, args...)
+	}
+	return h.startElsewhere(args...)
 }
 
 // must runs the binary and fails the test unless it exits with 0.

@@ -126,7 +126,8 @@ func TestNothingLeavesByAddress(t *testing.T) {
 				h.Errorf("%s was refused only after %v", target, r.took)
 			}
 		}
-		if !h.refusedRecord("connect", "") {
+		// Without netfilter they are refused by the lack of a route, as doctor says.
+		if !h.refusedRecord("connect", "") && !h.lacks("netfilter") {
 			h.Error("no refusal is recorded")
 		}
 	})

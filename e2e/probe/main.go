@@ -37,6 +37,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == kernel.Verb {
 		os.Exit(kernel.Main(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == kernel.ContainerVerb {
+		os.Exit(kernel.Container(os.Args[2:]))
+	}
 	if len(os.Args) < 2 || tries[os.Args[1]] == nil {
 		var names []string
 		for name := range tries {

@@ -62,7 +62,10 @@ func landlockLevel(version int) carrel.Enforcement {
 		e.Fix = "boot with Landlock among the security modules (lsm=landlock,...), or use Linux 5.15 or later with it built in"
 	case version < 6:
 		e.Level = carrel.Partly
-		e.How += ": it lacks the scopes for signals and abstract sockets (6) or truncation (3); namespaces cover both"
+		e.How += ": it lacks the scopes for signals and abstract sockets (6) or truncation (3); namespaces and mounts cover both"
+		if version == 1 {
+			e.How += "; links between directories fail with EXDEV, and renames copy"
+		}
 		e.Fix = "use Linux 6.12 or later"
 	}
 	return e

@@ -29,6 +29,17 @@ func TestSuite(t *testing.T) { sandboxtest.Run(t, tier()) }
 
 func TestSuiteAsOrdinaryUser(t *testing.T) { sandboxtest.Ordinary(t, "TestSuite") }
 
+// The walls hold whatever the kernel's Landlock is: it is the second one.
+func TestWallsWithLesserLandlock(t *testing.T) {
+	for _, lacks := range []string{"landlock", "landlock-1", "landlock-3"} {
+		t.Run(lacks, func(t *testing.T) { sandboxtest.OnKernel(t, lacks, "TestSuite") })
+	}
+}
+
+func TestWallsWithLesserLandlockAsOrdinaryUser(t *testing.T) {
+	sandboxtest.Ordinary(t, "TestWallsWithLesserLandlock")
+}
+
 // Containers cover parts of /proc; the kernel then allows no other.
 func TestCoveredProcIsRefusedWithTheReason(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -52,6 +52,21 @@ func (b *bed) controls(list []carrel.Enforcement) {
 	}
 }
 
+// landlock is what a desk has of it.
+func (b *bed) landlock() carrel.Enforcement {
+	b.t.Helper()
+	d := b.mustStart(b.spec("/bin/true"))
+	if _, err := d.Wait(); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, e := range d.Enforcement() {
+		if e.Control == carrel.ControlLandlock {
+			return e
+		}
+	}
+	return carrel.Enforcement{}
+}
+
 // probeTier prints what a tier says of the place where it is.
 func probeTier(tier sandbox.Tier) int {
 	for _, e := range tier.Probe(context.Background()) {

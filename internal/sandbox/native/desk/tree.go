@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -173,7 +174,7 @@ func explain(fs int, err error) error {
 		if rerr != nil || n <= 2 {
 			break
 		}
-		said = append(append(said, ' '), buf[2:n]...)
+		said = append(append(said, ' '), bytes.TrimSpace(buf[2:n])...)
 	}
 	if len(said) == 0 {
 		return err
