@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"internal/policy/evaluator":    {},
 	"internal/approval":            {".", "internal/gate", "internal/private"},
 	"internal/audit":               {".", "verify"},
+	"internal/attest":              {".", "verify", "internal/gate", "internal/private"},
 	"internal/blob":                {"."},
 	"internal/private":             {},
 	"internal/config":              {".", "internal/private"},
@@ -103,6 +104,7 @@ var mayStartProcesses = map[string]string{
 	"internal/sandbox":    "the desk itself",
 	"internal/git":        "the one hardened way to run git",
 	"internal/credential": "the user's own helper that prints a key",
+	"internal/attest":     "the user's own signing command",
 	"internal/terminal":   "the pager",
 
 	"internal/policy/evaluator": "carrel itself, as the bounded evaluator of policies",

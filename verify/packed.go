@@ -1,0 +1,180 @@
+package verify
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// PackedRecord is a record of a pack with its place in the log.
+type PackedRecord struct {
+	Index  int64
+	Record carrel.Record
+	raw    []byte
+}
+
+// RecordProof is a line of records.proofs.jsonl: the same line of
+// records.jsonl is at this index of the log, and these hashes lead to the root
+// of the pack's checkpoint.
+type RecordProof struct {
+	Index  int64    `json:"index"`
+	Hashes [][]byte `json:"hashes"`
+}
+
+// records checks every record of the pack against the checkpoint, that they
+// are all of one run, and that they follow from each other.
+func (p Pack) records(t Trust, run carrel.RunID) ([]PackedRecord, Checkpoint, error) {
+	signed, err := p.need(PackCheckpoint)
+	if err != nil {
+		return nil, Checkpoint{}, err
+	}
+	c, err := OpenCheckpoint(signed, t.Log)
+	if err != nil {
+		return nil, c, &PackFault{PackCheckpoint, err.Error()}
+	}
+	raw, err := p.lines(RecordsFile)
+	if err != nil {
+		return nil, c, err
+	}
+	proofs, err := p.lines(ProofsFile)
+	if err != nil {
+		return nil, c, err
+	}
+	if len(raw) == 0 || len(raw) != len(proofs) {
+		return nil, c, &PackFault{ProofsFile, fmt.Sprintf("%d proofs of %d records", len(proofs), len(raw))}
+	}
+	var out []PackedRecord
+	state := newRuns(true)
+	for i, line := range raw {
+		r, err := checkPacked(c, line, proofs[i])
+		if err == nil && r.Record.Run != run {
+			err = errors.New("it is of another run")
+		}
+		if err == nil && i > 0 && out[i-1].Index >= r.Index {
+			err = errors.New("it is not in the log's order")
+		}
+		if err == nil {
+			err = state.add(&r.Record)
+		}
+		if err != nil {
+			return nil, c, &PackFault{RecordsFile, fmt.Sprintf("line %d: %v", i+1, err)}
+		}
+		out = append(out, r)
+	}
+	return out, c, nil
+}
+
+func checkPacked(c Checkpoint, line, proof []byte) (PackedRecord, error) {
+	var p RecordProof
+	if err := decodeStrict(proof, &p); err != nil {
+		return PackedRecord{}, fmt.Errorf("its proof: %w", err)
+	}
+	if len(p.Hashes) > maxProofHashes {
+		return PackedRecord{}, errors.New("its proof has too many hashes")
+	}
+	var hashes []tlog.Hash
+	for _, h := range p.Hashes {
+		if len(h) != tlog.HashSize {
+			return PackedRecord{}, errors.New("its proof has something else than hashes")
+		}
+		hashes = append(hashes, tlog.Hash(h))
+	}
+	r, err := Record(line)
+	if err != nil {
+		return PackedRecord{}, err
+	}
+	if r.Kind == carrel.KindIntent || r.Kind == carrel.KindRefused {
+		if err := checkDigest(&r); err != nil {
+			return PackedRecord{}, err
+		}
+	}
+	return PackedRecord{p.Index, r, line}, checkInclusion(c, p.Index, line, hashes)
+}
+
+// lines splits a file of lines, the last of which is whole.
+func (p Pack) lines(name string) ([][]byte, error) {
+	raw, err := p.need(name)
+	if err != nil || len(raw) == 0 {
+		return nil, err
+	}
+	if raw[len(raw)-1] != '\n' {
+		return nil, &PackFault{name, "its last line is not whole"}
+	}
+	return bytes.Split(raw[:len(raw)-1], []byte("\n")), nil
+}
+
+// complete says why the records that the run's own process wrote are not all
+// there; "" if they are: numbered from 1 to the count in the last of them.
+func complete(records []PackedRecord) string {
+	var count int64
+	closed := false
+	for _, r := range records {
+		if r.Record.RunSeq == 0 {
+			continue
+		}
+		if count++; r.Record.RunSeq != count {
+			return fmt.Sprintf("record %d of the run is missing", count)
+		}
+		closed = r.Record.Kind == carrel.KindRunEnd
+	}
+	if !closed {
+		return "the run has no last record: it was killed, or went on when the pack was made"
+	}
+	return ""
+}
+
+// approvals checks that the approvals file lists exactly the answers of the
+// records, in order.
+func (p Pack) approvals(records []PackedRecord) error {
+	var want bytes.Buffer
+	for _, a := range Approvals(records) {
+		line, err := carrel.Canonical(a)
+		if err != nil {
+			return err
+		}
+		want.Write(append(line, '\n'))
+	}
+	got, err := p.need(ApprovalsFile)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want.Bytes()) {
+		return &PackFault{ApprovalsFile, "it is not what the records say"}
+	}
+	return nil
+}
+
+// Approvals returns people's answers in the records: those that something was
+// done on.
+func Approvals(records []PackedRecord) []carrel.Approval {
+	var out []carrel.Approval
+	for _, r := range records {
+		if a := r.Record.Approval; a != nil && !slices.Contains(out, *a) {
+			out = append(out, *a)
+		}
+	}
+	return out
+}
+
+// NewPackedRecord makes a record for Approvals. It is not checked.
+func NewPackedRecord(index int64, r carrel.Record) PackedRecord {
+	return PackedRecord{Index: index, Record: r}
+}
+
+// policySources is what a policy's digest is the digest of: the parts that
+// this package looks at.
+type policySources struct {
+	Evaluator string `json:"evaluator"`
+	Sources   []struct {
+		Files []struct {
+			Name   string        `json:"name"`
+			Digest carrel.Digest `json:"digest"`
+		} `json:"files"`
+		Digest carrel.Digest `json:"digest"`
+	} `json:"sources"`
+}
