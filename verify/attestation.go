@@ -165,7 +165,7 @@ func (s *Set) consistent() error {
 	if err := carrel.CheckID(run, "run_"); err != nil {
 		return err
 	}
-	if s.Trace.Process.Event != run || string(s.Attested[0].Record.Run) != run {
+	if s.Trace.Process.Job != run || string(s.Attested[0].Record.Run) != run {
 		return errors.New("the attestations are about different runs")
 	}
 	claims := func(property string) bool { return slices.Contains(s.Verification.Properties, property) }

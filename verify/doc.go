@@ -1,10 +1,10 @@
 // Package verify checks what Carrel leaves behind without trusting Carrel: a
-// log, a proof that something is in one, an attestation, an evidence pack. It
-// needs no network, no running process, no state and no key but the public
-// ones, and it builds on every system.
+// record, a signed checkpoint, a whole log, a proof that a record is in one, an
+// attestation, an evidence pack. It needs files and public keys; no network, no
+// daemon, no secret.
 //
-// What it reads may come from an attacker. It is trusted to report the first
-// thing that is wrong and to pass only what is right in every byte: sizes are
-// bounded, one spelling is accepted of everything, and nothing that is checked
-// says which keys count; the caller does.
+// It owns the strict readings of the formats in spec/. It is trusted to say
+// "right" only of what is right: everything it reads may be hostile, so every
+// parser is bounded and accepts one spelling only. Nothing that is checked says
+// which keys count; the caller does.
 package verify

@@ -126,9 +126,9 @@ type Trace struct {
 		Policy map[string]any `json:"tracePolicy"`
 	} `json:"monitor"`
 	Process struct {
-		Host  string `json:"hostID"`
-		Type  string `json:"type"`
-		Event string `json:"event"` // the run
+		Host string `json:"hostID"`
+		Type string `json:"type"`
+		Job  string `json:"event"` // the run
 	} `json:"monitoredProcess"`
 	Log struct {
 		Process []TracedProcess `json:"process"`

@@ -228,7 +228,7 @@ func (f *Facts) trace() verify.Trace {
 		"complete": o.Incomplete() == "",
 	}
 	origin, _, _ := strings.Cut(f.LogKey, "+")
-	t.Process.Host, t.Process.Type, t.Process.Event = fmt.Sprintf(hostURI, origin), verify.BuildType, string(o.Run)
+	t.Process.Host, t.Process.Type, t.Process.Job = fmt.Sprintf(hostURI, origin), verify.BuildType, string(o.Run)
 	t.Log.Process = append([]verify.TracedProcess{}, o.Processes...)
 	t.Log.Network = append([]verify.Destination{}, o.Destinations...)
 	t.Log.Files = []verify.Resource{}
