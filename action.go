@@ -124,11 +124,11 @@ const (
 // It covers everything but the identifier, which only names the occurrence.
 func (a Action) Digest() (Digest, error) {
 	a.ID = ""
-	b, err := Canonical(a)
-	if err != nil {
+	var d Digest
+	if err := withCanonical(&a, func(b []byte) { d = DigestBytes(b) }); err != nil {
 		return "", fmt.Errorf("digesting action: %w", err)
 	}
-	return DigestBytes(b), nil
+	return d, nil
 }
 
 // Clone returns a deep copy.

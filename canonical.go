@@ -2,7 +2,6 @@ package carrel
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -13,38 +12,29 @@ import (
 	"unicode/utf8"
 )
 
-// Canonical encodes v as canonical JSON: RFC 8785 restricted to integers of
-// at most 53 bits, so object members are sorted by UTF-16 code units, there is
-// no white space, and only what JSON must escape is escaped. Floats with a
-// fraction, larger integers and invalid UTF-8 are errors: a value that two
-// readers could understand differently has no digest.
-func Canonical(v any) ([]byte, error) {
-	var raw bytes.Buffer
-	enc := json.NewEncoder(&raw)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, fmt.Errorf("canonical encoding: %w", err)
-	}
-	// The encoder replaces invalid UTF-8 by an escaped U+FFFD, and writes a
-	// true U+FFFD as it is: so the escape alone says that something was lost.
-	return canonicalize(raw.Bytes(), true)
-}
-
 // Canonicalize rewrites one JSON value in canonical form. Duplicate members,
 // lone surrogates and anything after the value are errors.
-func Canonicalize(raw []byte) ([]byte, error) { return canonicalize(raw, false) }
+func Canonicalize(raw []byte) ([]byte, error) {
+	out, err := canonicalize(make([]byte, 0, len(raw)), raw, 0, false)
+	if err != nil {
+		return nil, fmt.Errorf("canonical encoding: %w", err)
+	}
+	return out, nil
+}
 
-func canonicalize(raw []byte, encoded bool) ([]byte, error) {
+// canonicalize appends the canonical form of a value that lies at the given
+// depth.
+func canonicalize(out, raw []byte, depth int, encoded bool) ([]byte, error) {
 	if !utf8.Valid(raw) {
-		return nil, errors.New("canonical encoding: invalid UTF-8")
+		return nil, errUTF8
 	}
 	c := canonicalizer{in: raw, encoded: encoded}
-	out, err := c.value(make([]byte, 0, len(raw)), 0)
+	out, err := c.value(out, depth)
 	if c.peek(); err == nil && c.pos < len(c.in) {
 		err = errors.New("data after the value")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("canonical encoding: %w (at byte %d)", err, c.pos)
+		return nil, fmt.Errorf("%w (at byte %d)", err, c.pos)
 	}
 	return out, nil
 }
@@ -86,7 +76,7 @@ func (c *canonicalizer) take(b byte) bool {
 // value appends the next value to out.
 func (c *canonicalizer) value(out []byte, depth int) ([]byte, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
+		return nil, errDepth
 	}
 	switch b := c.peek(); {
 	case b == '{':
@@ -170,7 +160,7 @@ func (c *canonicalizer) integer(out []byte) ([]byte, error) {
 	}
 	s := string(c.in[start:c.pos])
 	i, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || i > 1<<53-1 || i < -(1<<53-1) || strconv.FormatInt(i, 10) != s {
+	if err != nil || i > maxInteger || i < -maxInteger || strconv.FormatInt(i, 10) != s {
 		return nil, fmt.Errorf("number %s is not an integer of at most 53 bits", s[:min(len(s), 40)])
 	}
 	return append(out, s...), nil
@@ -254,28 +244,40 @@ func (c *canonicalizer) unit() (rune, error) {
 
 const hexDigits = "0123456789abcdef"
 
-func appendString(out, s []byte) []byte {
+// plain says which bytes stand for themselves in a string.
+var plain = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= 0x20 && c != '"' && c != '\\'
+	}
+	return t
+}()
+
+func appendString[T []byte | string](out []byte, s T) []byte {
 	out = append(out, '"')
-	for _, c := range s {
-		switch short := strings.IndexByte("\b\t\n\f\r\"\\", c); {
-		case short >= 0:
+	done := 0
+	for i := range len(s) {
+		c := s[i]
+		if plain[c] {
+			continue
+		}
+		out = append(out, s[done:i]...)
+		done = i + 1
+		if short := strings.IndexByte("\b\t\n\f\r\"\\", c); short >= 0 {
 			out = append(out, '\\', `btnfr"\`[short])
-		case c < 0x20:
+		} else {
 			out = append(out, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		default:
-			out = append(out, c)
 		}
 	}
-	return append(out, '"')
+	return append(append(out, s[done:]...), '"')
 }
 
 // compareUTF16 orders as RFC 8785 asks. It differs from byte order only where
 // one string has a character beyond the basic plane and the other one of
 // U+E000–U+FFFF.
-func compareUTF16(a, b []byte) int {
+func compareUTF16[T []byte | string](a, b T) int {
 	for len(a) > 0 && len(b) > 0 {
-		ra, na := utf8.DecodeRune(a)
-		rb, nb := utf8.DecodeRune(b)
+		ra, na := utf8.DecodeRuneInString(string(a[:min(len(a), utf8.UTFMax)]))
+		rb, nb := utf8.DecodeRuneInString(string(b[:min(len(b), utf8.UTFMax)]))
 		if ra != rb {
 			return int(utf16Key(ra)) - int(utf16Key(rb))
 		}

@@ -17,7 +17,9 @@ const digestPrefix = "sha256:"
 // DigestBytes returns the digest of b.
 func DigestBytes(b []byte) Digest {
 	sum := sha256.Sum256(b)
-	return Digest(digestPrefix + hex.EncodeToString(sum[:]))
+	var text [len(digestPrefix) + 2*sha256.Size]byte
+	hex.Encode(text[copy(text[:], digestPrefix):], sum[:])
+	return Digest(text[:])
 }
 
 // DigestHash returns the digest held by h, which must be a SHA-256 hash.

@@ -20,7 +20,9 @@ type (
 	RecordID string // rec_…
 )
 
-var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+const crockfordDigits = "0123456789abcdefghjkmnpqrstvwxyz"
+
+var crockford = base32.NewEncoding(crockfordDigits).WithPadding(base32.NoPadding)
 
 func newID(prefix string) string {
 	var b [16]byte
@@ -46,6 +48,17 @@ func NewDeskID() DeskID { return DeskID(newID("dsk_")) }
 // NewRecordID returns a fresh record identifier.
 func NewRecordID() RecordID { return RecordID(newID("rec_")) }
 
+// digitOf is the value of each Crockford digit, or 255.
+var digitOf = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 255
+	}
+	for i, c := range crockfordDigits {
+		t[c] = byte(i)
+	}
+	return t
+}()
+
 // CheckID reports whether s is an identifier with the given prefix ("run_"),
 // and so safe to use as a file name.
 func CheckID(s, prefix string) error {
@@ -53,9 +66,35 @@ func CheckID(s, prefix string) error {
 	if !ok || len(body) != 26 {
 		return fmt.Errorf("%q is not an identifier of the form %s… (26 characters)", s, prefix)
 	}
-	// Decoding skips line ends and the last two bits; only one spelling is ours.
-	if b, err := crockford.DecodeString(body); err != nil || crockford.EncodeToString(b) != body {
+	for i := range len(body) {
+		if digitOf[body[i]] == 255 {
+			return fmt.Errorf("%q is not an identifier", s)
+		}
+	}
+	if digitOf[body[25]]&3 != 0 { // 130 bits for 128: only one spelling is ours
 		return fmt.Errorf("%q is not an identifier", s)
 	}
 	return nil
+}
+
+// IDBytes returns the sixteen bytes that an identifier's 26 characters stand
+// for, whatever its prefix; all zero if it is none.
+func IDBytes(s string) (out [16]byte) {
+	body := s[strings.IndexByte(s, '_')+1:]
+	if CheckID(body, "") != nil {
+		return out
+	}
+	var acc uint64
+	bits, n := 0, 0
+	for i := range len(body) {
+		acc = acc<<5 | uint64(digitOf[body[i]])
+		if bits += 5; bits >= 8 {
+			bits -= 8
+			out[n] = byte(acc >> bits)
+			if n++; n == len(out) {
+				break
+			}
+		}
+	}
+	return out
 }

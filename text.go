@@ -24,8 +24,10 @@ func (t Text) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(t)) {
 		return json.Marshal(string(t))
 	}
-	return json.Marshal(encodedText{base64.StdEncoding.EncodeToString([]byte(t))})
+	return json.Marshal(encodedText{encodeBase64(string(t))})
 }
+
+func encodeBase64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 // UnmarshalJSON implements json.Unmarshaler. It accepts only what MarshalJSON
 // produces: valid UTF-8 dressed up as base64 is refused.

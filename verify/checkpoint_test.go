@@ -149,14 +149,14 @@ func TestCheckRecordOfEachKind(t *testing.T) {
 	for _, kind := range []carrel.RecordKind{carrel.KindRunStart, carrel.KindRunEnd, carrel.KindRefused, carrel.KindIntent, carrel.KindResult, carrel.KindApproval, carrel.KindChange, "", "event"} {
 		r := base
 		r.Kind = kind
-		if err := CheckRecord(r); err == nil {
+		if err := CheckRecord(&r); err == nil {
 			t.Errorf("an empty %q record is accepted", kind)
 		}
 	}
 	for _, kind := range []carrel.RecordKind{carrel.KindObservation, carrel.KindLog} {
 		r := base
 		r.Kind = kind
-		if err := CheckRecord(r); err != nil {
+		if err := CheckRecord(&r); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

@@ -48,7 +48,7 @@ type Report struct {
 // thing that is wrong is returned as a *Fault; other errors mean that the log
 // could not be read.
 func Log(ctx context.Context, dir, key string, o Options) (Report, error) {
-	c := &checker{dir: dir, runs: newRuns(o.From != nil), progress: o.Progress}
+	c := &checker{dir: dir, runs: newRuns(o.From != nil), progress: o.Progress, batches: [2]*batch{{}, {}}}
 	if err := c.expect(key, o); err != nil {
 		return Report{}, err
 	}
@@ -78,7 +78,7 @@ type checker struct {
 	expected      []expected // checkpoints that the tree must pass through
 	newest        *Checkpoint
 	hashes, index *sideFile
-	batch         batch
+	batches       [2]*batch   // scratch
 	stored        []tlog.Hash // scratch
 	ids           recentIDs
 }
@@ -184,37 +184,38 @@ func (c *checker) segment(ctx context.Context, s Segment, last bool) error {
 	if c.offset, err = c.skip(f, s); err != nil {
 		return &Fault{name, 0, c.tree.Size(), err.Error()}
 	}
-	lines := NewLines(f, c.offset)
+	ahead := startBatches(NewLines(f, c.offset), c.batches)
+	var b *batch
+	defer func() { ahead.stop(b) }() // before f is closed
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		b = ahead.take()
 		if c.progress != nil {
-			c.progress(c.done+lines.Offset(), c.total)
+			c.progress(c.done+b.after, c.total)
 		}
-		end := c.batch.read(lines)
-		if err := c.records(name); err != nil {
+		if err := c.records(name, b); err != nil {
 			return err
 		}
-		c.offset = lines.Offset()
+		c.offset = b.after
 		switch {
-		case end == nil:
-		case end == io.EOF:
-			c.done += lines.Offset()
+		case b.end == nil:
+		case b.end == io.EOF:
+			c.done += b.after
 			return nil
 		case last && c.isTorn(f):
 			return nil
 		default:
-			return &Fault{name, c.offset, c.tree.Size(), end.Error()}
+			return &Fault{name, c.offset, c.tree.Size(), b.end.Error()}
 		}
 	}
 }
 
 // records takes the records of a batch into account, one after the other.
-func (c *checker) records(name string) error {
-	c.batch.decode()
-	for i := range c.batch.lines {
-		s := &c.batch.lines[i]
+func (c *checker) records(name string, b *batch) error {
+	for i := range b.lines {
+		s := &b.lines[i]
 		c.offset = s.offset
 		err := c.record(s)
 		var fault *Fault
@@ -264,7 +265,7 @@ func (c *checker) record(s *stored) error {
 		return s.err
 	}
 	r := &s.record
-	if c.ids.seen(r.ID) {
+	if c.ids.seen(s.id) {
 		return fmt.Errorf("record id %s occurs twice", r.ID)
 	}
 	if err := c.runs.add(r); err != nil {
@@ -279,8 +280,7 @@ func (c *checker) record(s *stored) error {
 	}
 	var entry [IndexEntry]byte
 	binary.BigEndian.PutUint64(entry[:], uint64(c.offset))
-	key := RunKey(r.Run)
-	copy(entry[8:], key[:])
+	copy(entry[8:], s.run[:])
 	if err := c.index.match(entry[:], n); err != nil {
 		return err
 	}

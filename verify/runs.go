@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -29,7 +30,8 @@ func (s *runs) add(r *carrel.Record) error {
 		if _, twice := s.intents[r.Action.ID]; twice {
 			return fmt.Errorf("a second intent of action %s", r.Action.ID)
 		}
-		s.intents[r.Action.ID] = r.ActionDigest
+		// Cloned: the record's strings share its line, which is not to be kept.
+		s.intents[clone(r.Action.ID)] = clone(r.ActionDigest)
 	case carrel.KindResult:
 		digest, ok := s.intents[r.Action.ID]
 		switch {
@@ -69,13 +71,19 @@ func (s *runs) sequence(r *carrel.Record) error {
 	case open && r.RunSeq != last+1:
 		return fmt.Errorf("run %s goes from number %d to %d", r.Run, last, r.RunSeq)
 	}
-	s.last[r.Run] = r.RunSeq
+	if open {
+		s.last[r.Run] = r.RunSeq
+	} else {
+		s.last[clone(r.Run)] = r.RunSeq
+	}
 	if r.Kind == carrel.KindRunEnd {
 		if r.RunInfo.Records != r.RunSeq {
 			return fmt.Errorf("run %s has %d records and says %d", r.Run, r.RunSeq, r.RunInfo.Records)
 		}
 		delete(s.last, r.Run)
-		s.closed[r.Run] = true
+		s.closed[clone(r.Run)] = true
 	}
 	return nil
 }
+
+func clone[T ~string](s T) T { return T(strings.Clone(string(s))) }

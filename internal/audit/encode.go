@@ -39,7 +39,7 @@ func stamp(r *carrel.Record) {
 
 // encode returns the stored form of a stamped record, or why it is none.
 func encode(r carrel.Record) (line, error) {
-	if err := verify.CheckRecord(r); err != nil {
+	if err := verify.CheckRecord(&r); err != nil {
 		return line{}, fmt.Errorf("encoding record: %w", err)
 	}
 	b, err := carrel.Canonical(r)
