@@ -2,6 +2,7 @@ package carrel
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func (d *decoder) read(p *plan, v reflect.Value, depth int) error {
 		return d.time(v)
 	case planStruct:
 		return d.members(p, v, depth)
-	case planPointer, planList, planMap:
+	case planPointer, planList, planMap, planBytes:
 		if d.word("null") {
 			return nil
 		}
@@ -99,6 +100,8 @@ func (d *decoder) read(p *plan, v reflect.Value, depth int) error {
 	case planPointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		return d.read(p.elem, v.Elem(), depth)
+	case planBytes:
+		return d.bytes(v)
 	case planList:
 		return d.list(p, v, depth)
 	case planMap:
@@ -161,6 +164,16 @@ func (d *decoder) number(p *plan, v reflect.Value) error {
 		return errors.New("number out of range")
 	}
 	return nil
+}
+
+func (d *decoder) bytes(v reflect.Value) error {
+	s, err := d.str()
+	if err != nil {
+		return err
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	v.SetBytes(b)
+	return err
 }
 
 func (d *decoder) time(v reflect.Value) error {

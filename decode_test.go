@@ -48,6 +48,8 @@ func randomize(r *rand.Rand, v reflect.Value, depth int) {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		randomize(r, v.Elem(), depth+1)
+	case reflect.Uint8:
+		v.SetUint(uint64(r.IntN(256)))
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), r.IntN(4), 4))
 		for i := range v.Len() {
@@ -77,7 +79,7 @@ func TestPlansChangeNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	written := 0
 	for range 1000 {
-		for _, v := range []any{new(Record), new(Change), new(Action), new(Approval), new([]Enforcement), new(map[string]Text)} {
+		for _, v := range []any{new(Record), new(Change), new(Action), new(Approval), new([]Enforcement), new(map[string]Text), new([][]byte)} {
 			randomize(r, reflect.ValueOf(v).Elem(), 0)
 			want, wantErr := slowCanonical(v)
 			got, err := Canonical(v)

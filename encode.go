@@ -2,6 +2,7 @@ package carrel
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,6 +94,11 @@ func (p *plan) append(out []byte, v reflect.Value, depth int) ([]byte, error) {
 			return append(out, "null"...), nil
 		}
 		return planFor(v.Elem().Type()).append(out, v.Elem(), depth)
+	case planBytes:
+		if v.IsNil() {
+			return append(out, "null"...), nil
+		}
+		return append(base64.StdEncoding.AppendEncode(append(out, '"'), v.Bytes()), '"'), nil
 	case planList:
 		return p.appendList(out, v, depth)
 	case planMap:

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,13 +25,37 @@ const crockfordDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 
 var crockford = base32.NewEncoding(crockfordDigits).WithPadding(base32.NoPadding)
 
+// entropy hands out random bytes from the system's generator, many at a time:
+// an identifier needs few and a call costs more than they do.
+var entropy = sync.Pool{New: func() any { return new(randomBytes) }}
+
+type randomBytes struct {
+	buf  [640]byte
+	left int
+}
+
+func (r *randomBytes) read(b []byte) {
+	if r.left < len(b) {
+		_, _ = rand.Read(r.buf[:]) // never returns an error (Go 1.24 and later)
+		r.left = len(r.buf)
+	}
+	from := r.buf[r.left-len(b) : r.left]
+	copy(b, from)
+	clear(from)
+	r.left -= len(b)
+}
+
 func newID(prefix string) string {
 	var b [16]byte
 	ms := uint64(time.Now().UnixMilli())
 	binary.BigEndian.PutUint64(b[:8], ms<<16)
-	// crypto/rand.Read never returns an error (Go 1.24 and later).
-	_, _ = rand.Read(b[6:])
-	return prefix + crockford.EncodeToString(b[:])
+	r := entropy.Get().(*randomBytes)
+	r.read(b[6:])
+	entropy.Put(r)
+	var text [32]byte
+	n := copy(text[:], prefix)
+	crockford.Encode(text[n:], b[:])
+	return string(text[:n+26])
 }
 
 // NewRunID returns a fresh run identifier.

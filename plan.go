@@ -34,6 +34,7 @@ const (
 	planList
 	planMap
 	planAny
+	planBytes
 )
 
 type planField struct {
@@ -110,8 +111,11 @@ func planKindOf(t reflect.Type) planKind {
 	case reflect.Pointer:
 		return planPointer
 	case reflect.Slice:
-		if t.Elem().Kind() != reflect.Uint8 { // those are base64
+		switch {
+		case t.Elem().Kind() != reflect.Uint8:
 			return planList
+		case !ownForm(t.Elem()):
+			return planBytes
 		}
 	case reflect.Map:
 		if t.Key().Kind() == reflect.String && !ownForm(t.Key()) {

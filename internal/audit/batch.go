@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -19,12 +21,17 @@ const (
 // batch is what becomes durable together. Its fields are guarded by Log.mu
 // until the committer takes it, and owned by the committer after that.
 type batch struct {
-	lines []line
-	bytes int
-	due   bool          // somebody waits for it, it is old, or it is full
-	taken chan struct{} // closed when the committer takes it: there is room again
-	done  chan struct{} // closed when err is the answer
-	err   error
+	lines   []*line
+	bytes   int
+	waiting int // how many wait for it
+	// hashing counts lines whose leaf is still being computed, by those who
+	// appended them and while the batch is written.
+	hashing  sync.WaitGroup
+	due      bool // somebody waits for it, it is old, or it is full
+	answered bool
+	taken    chan struct{} // closed when the committer takes it: there is room again
+	done     chan struct{} // closed when err is the answer
+	err      error
 }
 
 func newBatch() *batch {
@@ -37,10 +44,21 @@ func (l *Log) add(ctx context.Context, r carrel.Record, due bool) (*batch, error
 	if r.Run != "" {
 		r.RunSeq = pendingSeq
 	}
-	encoded, err := encode(r) // outside the lock: this is most of the work
+	encoded, err := encode(&r) // outside the lock: this is most of the work
 	if err != nil {
 		return nil, err
 	}
+	b, err := l.join(ctx, &r, encoded, due)
+	if err != nil {
+		return nil, err
+	}
+	encoded.hash() // outside the lock, too, and beside the write
+	b.hashing.Done()
+	return b, nil
+}
+
+// join gives an encoded record its number and its place in the next batch.
+func (l *Log) join(ctx context.Context, r *carrel.Record, encoded *line, due bool) (*batch, error) {
 	l.mu.Lock()
 	for l.err == nil && l.next.bytes > 0 && l.next.bytes+len(encoded.text) > maxBatch {
 		full := l.next
@@ -59,7 +77,7 @@ func (l *Log) add(ctx context.Context, r carrel.Record, due bool) (*batch, error
 		return nil, l.err
 	}
 	if r.Run != "" {
-		if err := l.runs.number(&r, &encoded); err != nil {
+		if err := l.runs.number(r, encoded); err != nil {
 			return nil, err
 		}
 	}
@@ -68,14 +86,19 @@ func (l *Log) add(ctx context.Context, r carrel.Record, due bool) (*batch, error
 }
 
 // put is the part of add that cannot fail. The caller holds mu.
-func (l *Log) put(encoded line, due bool) {
+func (l *Log) put(encoded *line, due bool) {
 	b := l.next
 	if len(b.lines) == 0 {
 		l.age.Reset(maxAge)
 	}
+	b.hashing.Add(1)
 	b.lines = append(b.lines, encoded)
 	b.bytes += len(encoded.text)
-	if due && !b.due {
+	if !due {
+		return
+	}
+	b.waiting++
+	if !b.due {
 		b.due = true
 		l.wake()
 	}
@@ -106,31 +129,84 @@ func (l *Log) wakeAged() {
 func (l *Log) commitBatches() {
 	defer close(l.idle)
 	for range l.notify {
-		for l.commitNext() {
+		for l.commitDue() {
 		}
 	}
 }
 
-// commitNext makes the next batch durable if it is due.
-func (l *Log) commitNext() bool {
+// maxHold is how long the lock is kept from batch to batch while no other
+// process wants it. Within it nobody looks whether the log was put back.
+const maxHold = 100 * time.Millisecond
+
+// commitDue makes the batches durable that are due, one after the other, and
+// reports whether there were any.
+func (l *Log) commitDue() bool {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
-	b := l.take()
+	b := l.gather()
 	if b == nil {
 		return false
 	}
-	durable := false
 	err := l.store.with(context.Background(), func() error {
-		return l.store.commit(b.lines, func() { durable = true; close(b.done) })
+		for end := time.Now().Add(maxHold); ; {
+			err := l.commit(b)
+			if err != nil || time.Now().After(end) || l.store.lock.wanted() {
+				return err
+			}
+			if b = l.gather(); b == nil {
+				return nil
+			}
+		}
 	})
 	if err != nil {
 		err = l.fail(err)
-	}
-	if !durable {
-		b.err = err
-		close(b.done)
+		if b != nil {
+			b.answer(err)
+		}
 	}
 	return true
+}
+
+// commit makes one batch durable and answers those who wait for it.
+func (l *Log) commit(b *batch) error {
+	defer func() {
+		l.mu.Lock()
+		l.crowd = b.waiting + l.next.waiting
+		l.mu.Unlock()
+	}()
+	return l.store.commit(b.lines, b.hashing.Wait, func() { b.answer(nil) })
+}
+
+// answer tells those who wait what became of the batch, if they do not know.
+func (b *batch) answer(err error) {
+	if !b.answered {
+		b.answered, b.err = true, err
+		close(b.done)
+	}
+}
+
+// patience is the part of a wait for the disk that gather waits for company,
+// and maxPatience its bound.
+const (
+	patience    = 2
+	maxPatience = 250 * time.Microsecond
+)
+
+// gather takes the next batch if it is due. Those whose records just became
+// durable often append again at once: it lets them, so that one wait for the
+// disk serves them all, but never long.
+func (l *Log) gather() *batch {
+	l.mu.Lock()
+	next := l.next
+	l.mu.Unlock()
+	for end := time.Now().Add(min(l.store.waited/patience, maxPatience)); ; runtime.Gosched() {
+		l.mu.Lock()
+		whole := !next.due || next.waiting >= l.crowd
+		l.mu.Unlock()
+		if whole || time.Now().After(end) {
+			return l.take()
+		}
+	}
 }
 
 // take hands the next batch to the committer, if it is due.

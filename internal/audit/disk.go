@@ -18,6 +18,9 @@ type file interface {
 	Truncate(size int64) error
 	Stat() (fs.FileInfo, error)
 	sync() error // data and size, not the times
+	// reserve finds blocks for what is going to be written, without making the
+	// file longer. It may fail where it is not supported, or without room.
+	reserve(offset, length int64) error
 }
 
 // disk is what the log needs of a file system; tests put faults in between.
@@ -33,6 +36,8 @@ type realDisk struct{}
 type realFile struct{ *os.File }
 
 func (f realFile) sync() error { return syncData(f.File) }
+
+func (f realFile) reserve(offset, length int64) error { return preallocate(f.File, offset, length) }
 
 // open never follows a link in the last step, never blocks on a pipe, and
 // refuses what somebody else could have put there or can read.

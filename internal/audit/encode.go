@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/verify"
 )
@@ -24,7 +26,8 @@ var seqMember = []byte(`"run_seq":` + strconv.Itoa(pendingSeq) + `,`)
 // line is one encoded record on its way to the segment.
 type line struct {
 	text []byte // with its newline
-	run  carrel.RunID
+	run  [16]byte
+	leaf tlog.Hash // set by hash
 }
 
 // stamp fills in what the log adds to every record.
@@ -38,18 +41,18 @@ func stamp(r *carrel.Record) {
 }
 
 // encode returns the stored form of a stamped record, or why it is none.
-func encode(r carrel.Record) (line, error) {
-	if err := verify.CheckRecord(&r); err != nil {
-		return line{}, fmt.Errorf("encoding record: %w", err)
+func encode(r *carrel.Record) (*line, error) {
+	if err := verify.CheckRecord(r); err != nil {
+		return nil, fmt.Errorf("encoding record: %w", err)
 	}
 	b, err := carrel.Canonical(r)
 	if err != nil {
-		return line{}, fmt.Errorf("encoding record: %w", err)
+		return nil, fmt.Errorf("encoding record: %w", err)
 	}
 	if len(b) > verify.MaxRecord {
-		return line{}, fmt.Errorf("%w (%s, %d bytes, limit %d)", ErrTooLarge, r.Kind, len(b), verify.MaxRecord)
+		return nil, fmt.Errorf("%w (%s, %d bytes, limit %d)", ErrTooLarge, r.Kind, len(b), verify.MaxRecord)
 	}
-	return line{append(b, '\n'), r.Run}, nil
+	return &line{text: append(b, '\n'), run: verify.RunKey(r.Run)}, nil
 }
 
 // setSeq replaces pendingSeq in an encoded record, or removes the member when
@@ -60,10 +63,12 @@ func (l *line) setSeq(seq int64) {
 	if at < 0 {
 		return
 	}
-	var member []byte
+	out, rest := l.text[:at], l.text[at+len(seqMember):]
 	if seq > 0 {
-		member = append(strconv.AppendInt([]byte(`"run_seq":`), seq, 10), ',')
+		out = append(strconv.AppendInt(append(out, `"run_seq":`...), seq, 10), ',')
 	}
-	rest := l.text[at+len(seqMember):]
-	l.text = append(append(l.text[:at], member...), rest...)
+	l.text = append(out, rest...) // moves it to the left: pendingSeq is the longest
 }
+
+// hash computes the record's leaf in the tree. The text must be final.
+func (l *line) hash() { l.leaf = tlog.RecordHash(l.text[:len(l.text)-1]) }

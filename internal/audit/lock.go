@@ -51,6 +51,12 @@ func (l *lock) take(ctx context.Context) error {
 	return errors.Join(err, unlock(l.turn))
 }
 
+// wanted reports whether another process waits for the lock. In doubt one does.
+func (l *lock) wanted() bool {
+	ok, err := tryLock(l.turn)
+	return !ok || err != nil || unlock(l.turn) != nil
+}
+
 func (l *lock) drop() error { return unlock(l.held) }
 
 func (l *lock) close() { l.held.Close(); l.turn.Close() }

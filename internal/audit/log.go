@@ -54,6 +54,9 @@ type Log struct {
 	runs sequence
 	err  error // why no more records are taken
 	shut bool  // Close was called
+	// crowd is how many waited when the last batch was answered, and so how
+	// many may be about to append.
+	crowd int
 }
 
 // Open opens the log, making it and its key on first use. It refuses a log
@@ -154,21 +157,26 @@ func (s *store) begin(keys keyring) error {
 	if len(s.notes) == 0 {
 		return nil
 	}
-	return s.commit(nil, func() {})
+	return s.commit(nil, func() {}, func() {})
 }
 
 // commit appends lines, with the log's own notes before them, and calls
-// durable as soon as they are.
-func (s *store) commit(lines []line, durable func()) error {
+// durable as soon as they are. hashed waits until the lines have their leaves.
+func (s *store) commit(lines []*line, hashed, durable func()) error {
 	at := now()
 	notes, err := s.takeNotes(at)
 	if err != nil {
 		return err
 	}
-	if err := s.write(append(notes, lines...)); err != nil {
+	if len(notes) > 0 {
+		lines = append(notes, lines...)
+	}
+	if err := s.write(lines); err != nil {
 		s.lastWords(err)
 		return err
 	}
+	hashed()
+	s.advance(lines)
 	err = s.publish(at)
 	durable()
 	return errors.Join(err, s.syncSides())

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,7 +64,8 @@ func (s *store) position(n int64) (tail, verify.Tree, error) {
 	if _, err := lines.Next(); err != nil {
 		return t, tree, err
 	}
-	t.Offset, t.Peaks = lines.Offset(), tree.Peaks()
+	t.grown(&tree)
+	t.Offset = lines.Offset()
 	return t, tree, nil
 }
 
@@ -158,8 +160,9 @@ func (s *store) readOn() error {
 		if err != nil {
 			return s.cut(info.Size(), err)
 		}
-		whole := append(append([]byte(nil), text...), '\n')
-		s.advance([]line{{whole, r.Run}})
+		l := &line{text: append(bytes.Clone(text), '\n'), run: verify.RunKey(r.Run)}
+		l.hash()
+		s.advance([]*line{l})
 		s.tail.WallUS, s.tail.BootUS = r.Time.UnixMicro(), 0
 		if len(s.side.hashBuf) > 1<<20 {
 			if err := s.side.flush(); err != nil {
@@ -180,12 +183,12 @@ func (s *store) cut(size int64, cause error) error {
 	if err := s.isLast(); err != nil {
 		return err
 	}
-	bytes := make([]byte, torn)
-	if _, err := s.seg.ReadAt(bytes, s.tail.Offset); err != nil {
+	rest := make([]byte, torn)
+	if _, err := s.seg.ReadAt(rest, s.tail.Offset); err != nil {
 		return fmt.Errorf("reading the torn end of %s: %w", name, err)
 	}
 	keep := fmt.Sprintf("torn-%d-%d", s.tail.Size, s.tail.Offset)
-	if err := replace(s.disk, filepath.Join(s.dir, keep), bytes); err != nil {
+	if err := replace(s.disk, filepath.Join(s.dir, keep), rest); err != nil {
 		return fmt.Errorf("keeping the torn end of %s: %w", name, err)
 	}
 	if err := s.seg.Truncate(s.tail.Offset); err != nil {

@@ -58,7 +58,12 @@ func (s *store) lastWords(cause error) {
 	at := now()
 	r := carrel.Record{Kind: carrel.KindLog, Note: "full: no room for more records; actions were refused from here on"}
 	stamp(&r)
-	if l, err := encode(r); err == nil && s.write([]line{l}) == nil {
+	l, err := encode(&r)
+	if err != nil {
+		return
+	}
+	if l.hash(); s.write([]*line{l}) == nil {
+		s.advance([]*line{l})
 		_ = s.publish(at)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/verify"
 )
@@ -59,9 +61,9 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 		s.floor = rec.Known
 	}
 	loss := s.reread(acceptLoss, rec)
-	for _, past := range []headMark{mark, {signed.Size, signed.Root}} {
+	for _, past := range []headMark{mark, {signed.Size, signed.Root[:]}} {
 		if loss == nil && past.Size > 0 {
-			loss = s.contains(past.Size, past.Root, s.second.path)
+			loss = s.contains(past.Size, tlog.Hash(past.Root), s.second.path)
 		}
 	}
 	if loss != nil {
@@ -75,7 +77,7 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 	}
 	s.note(map[string]int64{"known": rec.Known, "size": s.tail.Size, "bytes": rec.Cut},
 		"recovered on request: accepted %q", rec.Accepted)
-	if err := s.commit(nil, func() {}); err != nil {
+	if err := s.commit(nil, func() {}, func() {}); err != nil {
 		return err
 	}
 	if err := s.side.sync(); err != nil {

@@ -23,8 +23,8 @@ type second struct {
 }
 
 type headMark struct {
-	Size int64     `json:"size"`
-	Root tlog.Hash `json:"root"`
+	Size int64  `json:"size"`
+	Root []byte `json:"root"`
 }
 
 const maxHead = 512
@@ -43,7 +43,7 @@ func (p *second) read() (m headMark, ok bool, err error) {
 	if err != nil {
 		return m, false, fmt.Errorf("reading the second place: %w", err)
 	}
-	if unseal(raw, &m) != nil {
+	if unseal(raw, &m) != nil || len(m.Root) != tlog.HashSize {
 		return headMark{}, false, nil
 	}
 	return m, true, nil
@@ -51,7 +51,7 @@ func (p *second) read() (m headMark, ok bool, err error) {
 
 // mark remembers how far the log has come.
 func (p *second) mark(size int64, root tlog.Hash) error {
-	raw, err := seal(headMark{size, root})
+	raw, err := seal(&headMark{size, root[:]})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (p *second) compare(s *store) error {
 	if err != nil || !ok {
 		return err
 	}
-	return s.contains(m.Size, m.Root, p.path+".head")
+	return s.contains(m.Size, tlog.Hash(m.Root), p.path+".head")
 }
 
 // contains reports whether the log, in its first size records, has the given

@@ -36,11 +36,11 @@ func (s sequence) end(r *carrel.Record, l *line, seq int64) error {
 	info := *r.RunInfo
 	info.Records = seq
 	r.RunInfo, r.RunSeq = &info, seq
-	encoded, err := encode(*r)
+	encoded, err := encode(r)
 	if err != nil {
 		return err
 	}
-	*l = encoded
+	*l = *encoded
 	delete(s, r.Run)
 	return nil
 }

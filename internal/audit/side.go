@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/verify"
 )
 
@@ -28,13 +27,12 @@ func (s *side) seek(size int64) {
 }
 
 // add queues what one record adds to both files.
-func (s *side) add(stored []tlog.Hash, offset int64, run carrel.RunID) {
+func (s *side) add(stored []tlog.Hash, offset int64, run [16]byte) {
 	for _, h := range stored {
 		s.hashBuf = append(s.hashBuf, h[:]...)
 	}
 	s.indexBuf = binary.BigEndian.AppendUint64(s.indexBuf, uint64(offset))
-	key := verify.RunKey(run)
-	s.indexBuf = append(s.indexBuf, key[:]...)
+	s.indexBuf = append(s.indexBuf, run[:]...)
 }
 
 func (s *side) flush() error {

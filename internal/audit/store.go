@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,21 +26,25 @@ var (
 // store is the log on disk. Everything in it is used by one goroutine at a
 // time, with the lock held.
 type store struct {
-	dir     string
-	disk    disk
-	lock    *lock
-	second  second
-	rotate  int64 // bytes after which a segment is closed
-	boot    string
-	seg     file
-	segment int64 // index of the first record of seg
-	side    side
-	tailF   file
-	tailRaw []byte // the tail file as last read or written
-	tail    tail
-	tree    verify.Tree
-	floor   int64           // as many records were acknowledged, as far as is remembered
-	notes   []carrel.Record // what the log has to say about itself, for the next batch
+	dir      string
+	disk     disk
+	lock     *lock
+	second   second
+	rotate   int64 // bytes after which a segment is closed
+	boot     string
+	seg      file
+	segment  int64 // index of the first record of seg
+	reserved int64 // blocks of seg were found up to here; 0: none
+	side     side
+	tailF    file
+	tailRaw  []byte // the tail file as last read or written
+	tail     tail
+	tree     verify.Tree
+	buf      []byte          // scratch of write
+	stored   []tlog.Hash     // scratch of advance
+	floor    int64           // as many records were acknowledged, as far as is remembered
+	waited   time.Duration   // for the disk, the last time
+	notes    []carrel.Record // what the log has to say about itself, for the next batch
 }
 
 // with runs f with the lock held and the tail up to date.
@@ -61,7 +66,7 @@ func (s *store) look() error {
 	if err != nil {
 		return fmt.Errorf("reading the log's tail: %w", err)
 	}
-	mark, _, err := s.second.read()
+	mark, marked, err := s.second.read()
 	if err != nil {
 		return err
 	}
@@ -80,11 +85,12 @@ func (s *store) look() error {
 		return fmt.Errorf("%w: segment %d has %d bytes and had %d; restore it, or accept the loss with `carrel log recover --accept-rollback`",
 			ErrRolledBack, s.segment, info.Size(), s.tail.Offset)
 	case info.Size() > s.tail.Offset:
-		if err := s.catchUp(); err != nil {
-			return err
-		}
+		return s.catchUp() // compares, too
 	}
-	return s.second.compare(s)
+	if !marked {
+		return nil
+	}
+	return s.contains(mark.Size, tlog.Hash(mark.Root), s.second.path+".head")
 }
 
 // adopt takes over the tail that was found on disk.
@@ -126,41 +132,62 @@ func (s *store) openSegment(first int64, flag int) error {
 	if s.seg != nil {
 		s.seg.Close()
 	}
-	s.seg, s.segment = f, first
+	s.seg, s.segment, s.reserved = f, first, 0
 	return nil
 }
 
 // write appends lines durably. When it fails nothing of them stays, as far as
-// the disk still obeys; when it succeeds they are durable.
-func (s *store) write(lines []line) error {
+// the disk still obeys; when it succeeds they are durable, and advance must
+// follow.
+func (s *store) write(lines []*line) error {
 	if s.tail.Offset >= s.rotate {
 		if err := s.nextSegment(); err != nil {
 			return err
 		}
 	}
-	size := 0
+	s.buf = s.buf[:0]
 	for _, l := range lines {
-		size += len(l.text)
+		s.buf = append(s.buf, l.text...)
 	}
-	buf := make([]byte, 0, size)
-	for _, l := range lines {
-		buf = append(buf, l.text...)
-	}
-	err := writeAll(s.seg, buf, s.tail.Offset)
+	s.reserveBlocks()
+	start := time.Now()
+	err := writeAll(s.seg, s.buf, s.tail.Offset)
 	if err == nil {
 		err = s.seg.sync()
 	}
+	s.waited = time.Since(start)
 	if err != nil {
 		// What was written is in doubt: take it out, so that it is not found
 		// in memory now and missing after a power cut.
 		return errors.Join(fmt.Errorf("%w: %w", ErrFull, err), s.seg.Truncate(s.tail.Offset))
 	}
-	s.advance(lines)
 	return nil
+}
+
+const (
+	blockAhead = 4 << 20 // blocks found at once
+	busyBatch  = 4 << 10 // a batch that is larger says that more will come
+)
+
+// reserveBlocks finds blocks for a busy log ahead of the batch in buf.
+func (s *store) reserveBlocks() {
+	end := s.tail.Offset + int64(len(s.buf))
+	if len(s.buf) < busyBatch || end <= s.reserved {
+		return
+	}
+	s.reserved = end + blockAhead
+	if s.seg.reserve(s.tail.Offset, s.reserved-s.tail.Offset) != nil {
+		s.reserved = math.MaxInt64 // not here, or not now: do without in this segment
+	}
 }
 
 // nextSegment starts a new segment after the current one.
 func (s *store) nextSegment() error {
+	if s.reserved > 0 { // give back blocks that were not needed
+		if err := s.seg.Truncate(s.tail.Offset); err != nil {
+			return fmt.Errorf("%w: ending a segment: %w", ErrFull, err)
+		}
+	}
 	if err := s.openSegment(s.tail.Size, os.O_CREATE); err != nil {
 		return fmt.Errorf("%w: starting a segment: %w", ErrFull, err)
 	}
@@ -179,13 +206,13 @@ func (s *store) nextSegment() error {
 }
 
 // advance moves the tail over lines that are durable at its offset.
-func (s *store) advance(lines []line) {
+func (s *store) advance(lines []*line) {
 	for _, l := range lines {
-		text := l.text[:len(l.text)-1]
-		s.side.add(s.tree.Append(tlog.RecordHash(text), nil), s.tail.Offset, l.run)
+		s.stored = s.tree.Append(l.leaf, s.stored[:0])
+		s.side.add(s.stored, s.tail.Offset, l.run)
 		s.tail.Offset += int64(len(l.text))
 	}
-	s.tail.Size, s.tail.Peaks = s.tree.Size(), s.tree.Peaks()
+	s.tail.grown(&s.tree)
 }
 
 // publish writes what is derived from the segments: hashes, index, the tail
@@ -196,7 +223,7 @@ func (s *store) publish(at moment) error {
 	}
 	s.tail.Version, s.tail.Boot = 1, s.boot
 	s.tail.WallUS, s.tail.BootUS = at.wall, at.boot
-	raw, err := seal(s.tail)
+	raw, err := seal(&s.tail)
 	if err != nil {
 		return err
 	}
@@ -231,18 +258,19 @@ func (s *store) note(counts map[string]int64, format string, args ...any) {
 }
 
 // takeNotes encodes the queued notes, and one about the clock if it jumped.
-func (s *store) takeNotes(at moment) ([]line, error) {
+func (s *store) takeNotes(at moment) ([]*line, error) {
 	last := moment{s.tail.WallUS, s.tail.BootUS}
 	if d := jump(last, at, s.tail.Boot == s.boot && last.boot > 0); d != 0 {
 		s.note(map[string]int64{"jump_us": d}, "clock_jump: the wall clock jumped by %v", time.Duration(d)*time.Microsecond)
 	}
-	var out []line
+	var out []*line
 	for _, r := range s.notes {
 		stamp(&r)
-		l, err := encode(r)
+		l, err := encode(&r)
 		if err != nil {
 			return nil, err
 		}
+		l.hash()
 		out = append(out, l)
 	}
 	s.notes = nil

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/verify"
 )
 
@@ -17,15 +17,15 @@ import (
 // read the log. It is written after each batch and not made durable by itself;
 // recover brings it up to date from the segments.
 type tail struct {
-	Version int         `json:"v"`
-	Size    int64       `json:"size"`    // records
-	Segment int64       `json:"segment"` // index of the first record of the last segment
-	Offset  int64       `json:"offset"`  // length of the last segment
-	Peaks   []tlog.Hash `json:"peaks"`   // of the tree
-	Synced  int64       `json:"synced"`  // hashes and index are durable up to this record
-	Boot    string      `json:"boot"`    // the machine's boot when this was written
-	WallUS  int64       `json:"wall_us"`
-	BootUS  int64       `json:"boot_us"`
+	Version int    `json:"v"`
+	Size    int64  `json:"size"`    // records
+	Segment int64  `json:"segment"` // index of the first record of the last segment
+	Offset  int64  `json:"offset"`  // length of the last segment
+	Peaks   []byte `json:"peaks"`   // of the tree, one hash after the other
+	Synced  int64  `json:"synced"`  // hashes and index are durable up to this record
+	Boot    string `json:"boot"`    // the machine's boot when this was written
+	WallUS  int64  `json:"wall_us"`
+	BootUS  int64  `json:"boot_us"`
 }
 
 // maxTail bounds the tail file: 53 peaks and a few numbers are below it.
@@ -34,7 +34,7 @@ const maxTail = 4096
 // seal encodes v as one line that tells a torn or damaged copy of itself from
 // a whole one.
 func seal(v any) ([]byte, error) {
-	body, err := json.Marshal(v)
+	body, err := carrel.Canonical(v)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +56,27 @@ func unseal(b []byte, v any) error {
 	if string(sum) != hex.EncodeToString(want[:16]) {
 		return errSeal
 	}
-	return json.Unmarshal(body, v)
+	return carrel.Decode(body, v)
 }
 
-func (t *tail) tree() (verify.Tree, error) { return verify.NewTree(t.Size, t.Peaks) }
+func (t *tail) tree() (verify.Tree, error) {
+	if len(t.Peaks)%tlog.HashSize != 0 {
+		return verify.Tree{}, errSeal
+	}
+	var peaks []tlog.Hash
+	for p := t.Peaks; len(p) > 0; p = p[tlog.HashSize:] {
+		peaks = append(peaks, tlog.Hash(p[:tlog.HashSize]))
+	}
+	return verify.NewTree(t.Size, peaks)
+}
+
+// grown makes the tail that of the given tree.
+func (t *tail) grown(tree *verify.Tree) {
+	t.Size, t.Peaks = tree.Size(), t.Peaks[:0]
+	for _, p := range tree.Peaks() {
+		t.Peaks = append(t.Peaks, p[:]...)
+	}
+}
 
 func (t *tail) check() error {
 	switch {
