@@ -130,7 +130,8 @@ func probeReach() {
 		_, err := os.Open("/proc/1/" + f)
 		fmt.Println(f, say(err))
 	}
-	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP, unix.SIGTERM, unix.SIGHUP, unix.SIGSEGV} {
+	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP, unix.SIGTERM, unix.SIGHUP, unix.SIGSEGV,
+		unix.SIGABRT, unix.SIGQUIT, unix.SIGBUS, unix.SIGILL, unix.SIGFPE, unix.SIGTRAP, unix.SIGSYS, unix.SIGSTKFLT, unix.SIGPIPE, unix.SIGALRM, unix.SIGXCPU} {
 		fmt.Println(unix.SignalName(sig), say(unix.Kill(1, sig)))
 	}
 }

@@ -99,7 +99,10 @@ func settle() error {
 		return failed("switching core dumps off", err)
 	}
 	// Caught and not ignored: what is ignored stays ignored in the program.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE,
+	// Where Landlock knows no scopes the agent can send any of them, among
+	// them those at which a Go program gives up.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
+		unix.SIGSTKFLT, unix.SIGSYS, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE,
 		unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	return nil
 }
