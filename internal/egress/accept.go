@@ -20,14 +20,8 @@ import (
 func (d *Door) accept(l net.Listener, destination func(*net.TCPConn) (netip.AddrPort, error)) {
 	d.run(func() {
 		for {
-			select {
-			case d.slots <- struct{}{}:
-			case <-d.ctx.Done():
-				return
-			}
 			conn, err := l.Accept()
 			if err != nil {
-				<-d.slots
 				if d.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 					return
 				}
@@ -35,12 +29,34 @@ func (d *Door) accept(l net.Listener, destination func(*net.TCPConn) (netip.Addr
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}
-			d.run(func() {
-				defer func() { <-d.slots }()
-				d.serve(conn.(*net.TCPConn), destination)
-			})
+			select {
+			case d.slots <- struct{}{}:
+				d.run(func() {
+					defer func() { <-d.slots }()
+					d.serve(conn.(*net.TCPConn), destination)
+				})
+			default:
+				d.refuseFull(conn.(*net.TCPConn), destination)
+			}
 		}
 	})
+}
+
+// refuseFull ends a connection that there is no room for.
+func (d *Door) refuseFull(conn *net.TCPConn, destination func(*net.TCPConn) (netip.AddrPort, error)) {
+	d.count("refused_full")
+	to, err := destination(conn)
+	reset(conn)
+	if err != nil || d.cfg.OnBreach == nil {
+		return
+	}
+	host := d.names.name(to.Addr())
+	if host == "" {
+		host = to.Addr().String()
+	}
+	d.cfg.OnBreach(Breach{Action: d.connection(host, int(to.Port())), Rule: "egress/connections",
+		Reason: fmt.Sprintf("the desk has %d connections open, and there may be no more at once", cap(d.slots)),
+		Next:   []string{"close some of them"}})
 }
 
 // originalDestination asks connection tracking what the redirect replaced.
@@ -109,8 +125,10 @@ func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.Ad
 func (d *Door) connection(host string, port int) carrel.Action {
 	a := d.action(carrel.OpConnect, host, port, d.rules.Protocol(host, port))
 	switch s, ok := d.rules.service(host); {
-	case ok:
+	case ok && s.Port == port:
 		a.Service, a.Protocol = s.String(), carrel.ProtoTCP
+	case ok: // names nothing of the host: it leads nowhere
+		a.Protocol = carrel.ProtoTCP
 	case d.model != nil && host == ModelHost:
 		a.Service = d.rules.modelService()
 	}

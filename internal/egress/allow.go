@@ -3,6 +3,7 @@ package egress
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,9 @@ import (
 // ParseAllow understands HOST, HOST:PORT and HOST:PORT/PROTOCOL. An IPv6
 // address with a port is written in brackets.
 func ParseAllow(s string) (Rule, error) {
+	if strings.Contains(s, "://") {
+		return Rule{}, notURL(s)
+	}
 	hostport, protocol, _ := strings.Cut(s, "/")
 	r := Rule{Host: hostport, Protocol: carrel.Protocol(protocol)}
 	if strings.HasSuffix(s, "/") {
@@ -29,6 +33,32 @@ func ParseAllow(s string) (Rule, error) {
 		return Rule{}, err
 	}
 	return compiled.rule, nil
+}
+
+// notURL says how to write what a URL was given for.
+func notURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" {
+		return fmt.Errorf("%q is a URL: write HOST, HOST:PORT or HOST:PORT/tcp", shorten(s))
+	}
+	r := Rule{Host: u.Hostname()}
+	if strings.Contains(r.Host, ":") {
+		r.Host = "[" + r.Host + "]"
+	}
+	switch port := u.Port(); {
+	case port != "":
+		r.Host += ":" + port
+		if u.Scheme == "http" && port != "80" {
+			r.Protocol = carrel.ProtoHTTP
+		}
+	case u.Scheme == "http":
+		r.Host += ":80"
+	}
+	hint := ""
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		hint = fmt.Sprintf("; for one path only, put a rule into the configuration: egress: [{host: %s, paths: [%q]}]", u.Hostname(), u.EscapedPath())
+	}
+	return fmt.Errorf("%q is a URL, and destinations are allowed by host and port: write %s%s", shorten(u.Redacted()), r, hint)
 }
 
 // cutPort splits a port off; an IPv6 address without brackets has none.

@@ -2,7 +2,9 @@ package egress
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -83,7 +85,9 @@ func (rs *Rules) decideDesk(a carrel.Action) carrel.Decision {
 		a.Operation == carrel.OpConnect && a.Port == s.Port && a.Service == s.String():
 		return carrel.Decision{Verdict: carrel.Allow, Rules: []string{"egress/service " + s.Name}, Reason: "the host service " + s.String() + " is granted"}
 	}
-	return deny("egress/service", fmt.Sprintf("%s is served on port %d only", a.Host, s.Port))
+	d := deny("egress/service", fmt.Sprintf("%s is served on port %d only, where it is the host's %s", a.Host, s.Port, net.JoinHostPort(s.Host, strconv.Itoa(s.Port))))
+	d.NextSteps = []string{fmt.Sprintf("connect to %s:%d", a.Host, s.Port)}
+	return d
 }
 
 // decideModel allows the door itself, the endpoint behind it, and the use of

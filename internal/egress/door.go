@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 )
@@ -69,9 +71,25 @@ func (b *Breach) Error() string {
 	return b.Reason
 }
 
-// maxConnections bounds the connections of one desk: each may hold two
-// sockets and two pipes of the supervisor. Further ones wait.
-const maxConnections = 1024
+const (
+	// maxConnections bounds the connections of one desk. Further ones are
+	// refused at once: they would wait for as long as the agent keeps the others.
+	maxConnections = 8192
+	// connectionFiles is what one connection may hold of the supervisor's
+	// descriptors: two sockets, and pipes while bulk moves.
+	connectionFiles = 4
+	// otherFiles are left to everything else.
+	otherFiles = 256
+)
+
+// slotsOf is how many connections the supervisor's descriptors are enough for.
+func slotsOf() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < otherFiles+64*connectionFiles {
+		return 64
+	}
+	return int(min((limit.Cur-otherFiles)/connectionFiles, maxConnections))
+}
 
 // Door is one desk's way out. Make it with New, attach it once, close it when
 // the run has ended. Its methods are safe for concurrent use.
@@ -106,7 +124,7 @@ func New(g *gate.Gate, cfg Config) (*Door, error) {
 		return nil, err
 	}
 	d := &Door{gate: g, cfg: cfg, rules: cfg.Rules, names: newNames(), dials: dials,
-		slots: make(chan struct{}, maxConnections), counts: make(map[string]int64)}
+		slots: make(chan struct{}, slotsOf()), counts: make(map[string]int64)}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.web = newWeb(d)
 	if _, _, _, ok := cfg.Rules.ModelEndpoint(); ok {

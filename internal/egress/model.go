@@ -50,7 +50,7 @@ func newModelDoor(d *Door) *modelDoor {
 	endpoint := d.rules.model
 	m.proxy = httputil.ReverseProxy{Transport: m, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.RawQuery = p.In.URL.RawQuery
+			p.Out.URL.RawQuery = p.In.URL.RawQuery // ReverseProxy drops what it cannot parse
 			p.SetURL(endpoint)
 			p.Out.Host = endpoint.Host
 		},
@@ -64,30 +64,13 @@ func newModelDoor(d *Door) *modelDoor {
 
 // ServeHTTP implements http.Handler.
 func (m *modelDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if climbs(r.URL.Path) {
-		a := m.action(carrel.OpRequest)
-		b := &Breach{Action: a, Rule: "egress/path", Reason: "the path climbs out of the model endpoint"}
-		_, _ = m.door.breach(a, b) // reports it
-		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
+	t, err := canonicalTarget(r.URL)
+	if err != nil {
+		m.door.refuseTarget(m.action(carrel.OpRequest), w, err)
 		return
 	}
+	t.apply(r.URL)
 	m.proxy.ServeHTTP(w, r)
-}
-
-// climbs reports whether a path, its escapes already undone, has a segment
-// that a server may take for the directory above, and so for a place outside
-// the endpoint that the key is meant for.
-func climbs(path string) bool {
-	for _, segment := range strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		name, _, _ := strings.Cut(segment, ";") // parameters, which some servers drop first
-		if plain, err := url.PathUnescape(name); err == nil {
-			name = plain // escaped twice
-		}
-		if name == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *modelDoor) close() {

@@ -5,13 +5,25 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
+const (
+	// copyChunk of what is copied by hand; a connection that waits holds none.
+	copyChunk = 32 << 10
+	// bulkRun is how much is then moved within the kernel (splice) before it is
+	// looked again whether there is more: the pipe for it is held meanwhile.
+	bulkRun = 16 << 20
+)
+
+var chunks = sync.Pool{New: func() any { return new([copyChunk]byte) }}
+
 // relay copies both ways until both sides have finished, one has failed, or
-// ctx ends. Plain io.Copy between two TCP connections stays in the kernel.
-// It returns how many bytes went each way.
+// ctx ends. It returns how many bytes went each way.
 func relay(ctx context.Context, inside, outside net.Conn) (out, in int64, err error) {
 	stop := context.AfterFunc(ctx, func() { sever(inside, outside) })
 	defer stop()
@@ -34,7 +46,7 @@ func relay(ctx context.Context, inside, outside net.Conn) (out, in int64, err er
 
 // copyHalf copies one direction and passes its end on.
 func copyHalf(dst, src net.Conn) (int64, error) {
-	n, err := io.Copy(dst, src)
+	n, err := copyAll(dst, src)
 	if half, ok := dst.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 		if errors.Is(err, syscall.ENOTCONN) { // the peer has gone altogether
@@ -42,6 +54,67 @@ func copyHalf(dst, src net.Conn) (int64, error) {
 		}
 	}
 	return n, err
+}
+
+// copyAll copies small pieces by hand and bulk within the kernel.
+func copyAll(dst, src net.Conn) (total int64, err error) {
+	from, ok := src.(*net.TCPConn)
+	if !ok {
+		return io.Copy(dst, src)
+	}
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	for {
+		n, more, err := copyChunkOf(dst, raw)
+		total += int64(n)
+		if err != nil || n == 0 {
+			return total, err
+		}
+		if !more {
+			continue
+		}
+		run, err := io.CopyN(dst, from, bulkRun)
+		total += run
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// copyChunkOf waits until there is something to read and copies one piece.
+// more says that there is probably more where it came from; no bytes and no
+// error are the end.
+func copyChunkOf(dst net.Conn, raw syscall.RawConn) (n int, more bool, err error) {
+	var chunk *[copyChunk]byte
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		chunk = chunks.Get().(*[copyChunk]byte)
+		for {
+			if n, failed = unix.Read(int(fd), chunk[:]); failed != unix.EINTR {
+				break
+			}
+		}
+		if failed == unix.EAGAIN {
+			chunks.Put(chunk)
+			chunk, n = nil, 0
+			return false
+		}
+		return true
+	})
+	if chunk == nil {
+		return 0, false, err
+	}
+	defer chunks.Put(chunk)
+	if err := errors.Join(err, failed); err != nil || n == 0 {
+		return 0, false, err
+	}
+	n, err = dst.Write(chunk[:n])
+	return n, n == copyChunk, err
 }
 
 // broken tells a connection that failed from one that was merely reset by a

@@ -47,9 +47,15 @@ func (s *site) close() { s.pool.CloseIdleConnections() }
 // ServeHTTP decides one request and carries it.
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := s.door.action(carrel.OpRequest, s.action.Host, s.action.Port, s.action.Protocol)
-	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
+	t, err := canonicalTarget(r.URL)
+	if err != nil {
+		s.door.refuseTarget(a, w, err)
+		return
+	}
+	t.apply(r.URL)
+	a.Method, a.URL = r.Method, carrel.Text(t.String())
 	var status int
-	_, err := s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (out carrel.Outcome, err error) {
+	_, err = s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (out carrel.Outcome, err error) {
 		if err := g.Covers(a); err != nil {
 			return out, err
 		}

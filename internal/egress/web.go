@@ -11,13 +11,19 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 )
 
-// maxHeader bounds the header of one request.
-const maxHeader = 256 << 10
+const (
+	// maxHeader bounds the header of one request.
+	maxHeader = 256 << 10
+	// idleTimeout is how long a connection may wait for its next request:
+	// longer than the pools of usual clients and servers keep theirs.
+	idleTimeout = 5 * time.Minute
+)
 
 // web speaks HTTP with the desk, on connections that were captured for an
 // http rule, for the model door, or only to say why they are refused. Requests
@@ -39,15 +45,23 @@ type visit struct {
 	in, out  atomic.Int64 // bytes to and from the desk
 }
 
-// visitConn ties a connection to its visit.
+// visitConn ties a connection to its visit. What comes from the desk passes
+// framing.
 type visitConn struct {
 	net.Conn
-	visit *visit
+	visit   *visit
+	framing framing
+}
+
+func newVisitConn(c net.Conn, v *visit) *visitConn {
+	vc := &visitConn{Conn: c, visit: v}
+	vc.framing.in = c
+	return vc
 }
 
 // Read counts what comes from the desk.
 func (c *visitConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+	n, err := c.framing.Read(b)
 	c.visit.out.Add(int64(n))
 	return n, err
 }
@@ -68,10 +82,10 @@ func newWeb(d *Door) *web {
 	only1.SetHTTP1(true)
 	w.server = &http.Server{
 		Handler: http.HandlerFunc(w.handle), Protocols: only1,
-		ReadHeaderTimeout: helloTimeout, MaxHeaderBytes: maxHeader,
+		ReadHeaderTimeout: helloTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: log.New(io.Discard, "", 0), // what the desk does wrong is answered, not logged
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, visitKey{}, c.(*visitConn).visit)
+			return context.WithValue(ctx, visitKey{}, c.(*visitConn))
 		},
 		ConnState: func(c net.Conn, s http.ConnState) {
 			if s == http.StateClosed || s == http.StateHijacked {
@@ -97,7 +111,7 @@ func (w *web) serve(ctx context.Context, v *visit, conn *net.TCPConn) {
 	stop := context.AfterFunc(ctx, func() { reset(conn) })
 	defer stop()
 	select {
-	case w.conns <- &visitConn{conn, v}:
+	case w.conns <- newVisitConn(conn, v):
 		<-v.finished
 	case <-ctx.Done():
 	case <-w.ctx.Done():
@@ -124,17 +138,38 @@ func (l *handedOver) Close() error { l.w.stop(); return nil }
 func (l *handedOver) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (w *web) handle(rw http.ResponseWriter, r *http.Request) {
-	v := r.Context().Value(visitKey{}).(*visit)
+	c := r.Context().Value(visitKey{}).(*visitConn)
+	v := c.visit
 	if v.denial != nil {
 		v.denial.write(rw)
 		return
 	}
+	if why := c.framing.why.Load(); why != nil && r.Method == refusedMethod {
+		w.door.refuseRequest(v.action, rw, &Breach{Action: v.action, Rule: "egress/framing", Reason: "the request can be read in two ways: " + *why})
+		return
+	}
 	if b := checkRequest(v.action, r); b != nil {
-		_, _ = w.door.breach(v.action, b) // reports it
-		newDenial(http.StatusForbidden, v.action.ID, b.Rule, b.Reason, b.Next).write(rw)
+		w.door.refuseRequest(v.action, rw, b)
 		return
 	}
 	v.handler.ServeHTTP(rw, r)
+}
+
+// refuseRequest answers a request that is not what its connection is for, and
+// reports it.
+func (d *Door) refuseRequest(a carrel.Action, w http.ResponseWriter, b *Breach) {
+	_, _ = d.breach(a, b)
+	status := http.StatusForbidden
+	if b.Rule == "egress/framing" {
+		status = http.StatusBadRequest
+	}
+	newDenial(status, a.ID, b.Rule, b.Reason, b.Next).write(w)
+}
+
+// refuseTarget answers a request whose path or query has no one meaning.
+func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, err error) {
+	d.refuseRequest(a, w, &Breach{Action: a, Rule: "egress/path", Reason: "what is asked for can be read in two ways: " + err.Error(),
+		Next: []string{"ask for the plain path"}})
 }
 
 // checkRequest holds a request against the destination of its connection.
