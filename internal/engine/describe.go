@@ -48,6 +48,9 @@ type reach struct {
 
 // describe prints everything the agent would see and reach.
 func (v *visit) describe() error {
+	if err := v.showPlaceholders(); err != nil {
+		return err
+	}
 	d := dryRun{
 		Profile: v.profile.Name, Command: v.plan.Args, Program: v.plan.Program, Dir: v.plan.Dir,
 		Workspace: v.ws.Root(), Staging: v.seat.Staging(), HomeKept: v.keepsHome(),
@@ -164,6 +167,7 @@ func (v *visit) handedOver() []string {
 	for _, s := range v.grants.Services {
 		out = append(out, "service "+s.String())
 	}
+	out = append(out, v.lent.lines()...)
 	if v.keepsHome() && v.model == nil && v.profile.Login != "" {
 		out = append(out, v.profile.Login)
 	}
@@ -183,7 +187,7 @@ func (v *visit) tellBefore() {
 			lines = append(lines, w)
 		}
 	}
-	for _, line := range slices.Concat(lines, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes()) {
+	for _, line := range slices.Concat(lines, v.lent.notes, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes()) {
 		fmt.Fprintf(v.e.host.Stderr, "carrel: %s\n", terminal.Escape(line))
 	}
 }
@@ -203,7 +207,7 @@ func (v *visit) visibleSecrets() []string {
 
 // warnings are what the user may want to know before and after the run.
 func (v *visit) warnings() []string {
-	return slices.Concat(v.plan.Warnings, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes())
+	return slices.Concat(v.plan.Warnings, v.lent.notes, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes())
 }
 
 // wishes says that the repository asks for more than it was given.

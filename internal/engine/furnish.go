@@ -25,6 +25,7 @@ func (v *visit) furnish() (err error) {
 	if v.plan, err = view.Build(v.viewHost(), v.request()); err != nil {
 		return err
 	}
+	v.sshOverHTTPS()
 	for _, pattern := range v.opts.Hide {
 		if !slices.Contains(v.plan.Hidden, pattern) {
 			v.plan.Warnings = append(v.plan.Warnings, "--hide "+pattern+": nothing of that name is here")
@@ -197,6 +198,9 @@ func (v *visit) doorConfig() egress.Config {
 	c := egress.Config{Run: v.id, Agent: v.profile.Name, Rules: v.rules, OnBreach: v.breach}
 	c.Proxy, c.NoProxy = v.upstreamProxy()
 	c.Roots = v.roots
+	if len(v.lent.chosen) > 0 {
+		c.Secrets = v.leases
+	}
 	if v.model != nil {
 		c.KeyHeader = v.model.header
 		if v.model.source != nil {

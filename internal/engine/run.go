@@ -19,6 +19,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/approval"
 	"github.com/carrel-dev/carrel/internal/audit"
 	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/credential"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/git"
@@ -42,6 +43,8 @@ type visit struct {
 	settings *settings
 	profile  profile.Profile
 	model    *modelDoor // nil: no model endpoint
+	lent     lending
+	leases   *credential.Leases // from run on
 	limits   sandbox.Limits
 	roots    *x509.CertPool // nil: the system's
 	rules    *egress.Rules
@@ -198,7 +201,11 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	layers := append(append([]policy.Layer{egressLayer(v.rules, digest)}, v.settings.policyLayers...), v.extra...)
+	if v.lent, err = v.chooseCredentials(); err != nil {
+		return err
+	}
+	v.lent.leads(v.rules)
+	layers := append(append([]policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest)}, v.settings.policyLayers...), v.extra...)
 	if v.policy, err = policy.New(ctx, layers...); err == nil {
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished
 	}
@@ -278,6 +285,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	}
 	g := gate.New(v.policy, answers, v.log)
 	g.OnRefusal = v.denials.refused
+	v.leases = credential.New(g, credential.Config{Run: v.id, Agent: v.profile.Name, Rules: v.lent.rules})
 	door, err := egress.New(g, v.doorConfig())
 	if err != nil {
 		return 125, err
@@ -296,6 +304,9 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	}
 	if err := v.log.Enqueue(ctx, v.startRecord()); err != nil {
 		return 125, err
+	}
+	if err := v.lend(ctx); err != nil {
+		return v.end(ctx, g, door, sandbox.Exit{Code: 125}, errors.Join(&sandbox.StartError{Code: 125, Err: err}, door.Close()))
 	}
 	exec := v.exec()
 	var exit sandbox.Exit

@@ -25,10 +25,14 @@ var gatedOperations = append([]carrel.Operation{
 	carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpCredential,
 }, carrel.OperatorOperations...)
 
+// networkOperations are what the network rules answer for alone; the use of
+// credentials is credentialLayer's.
+var networkOperations = []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest}
+
 // egressLayer makes the user's network rules one voice of the policy.
 func egressLayer(rules *egress.Rules, digest carrel.Digest) policy.Layer {
 	return policy.Layer{
-		Name: "egress", Kind: policy.User, Governs: slices.Clone(egress.Operations), Digest: digest,
+		Name: "egress", Kind: policy.User, Governs: networkOperations, Digest: digest,
 		Func: func(a carrel.Action) policy.Answer {
 			d := rules.Decide(a)
 			return policy.Answer{Verdict: d.Verdict, Rules: unprefixed(d.Rules), Reason: d.Reason, NextSteps: d.NextSteps, Addresses: d.Addresses}
