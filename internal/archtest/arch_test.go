@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/config":              {".", "internal/private"},
 	"internal/profile":             {"."},
 	"internal/git":                 {"."},
+	"internal/hook":                {".", "internal/gate"},
 	"internal/terminal":            {"."},
 	"internal/workspace":           {".", "internal/gate", "internal/blob", "internal/git", "internal/private"},
 	"internal/review":              {".", "internal/blob", "internal/terminal"},

@@ -86,8 +86,9 @@ func TestArchitectureGivesAReasonForEveryDependency(t *testing.T) {
 // a record, a decision. The permissions of a file keep their name.
 var strays = regexp.MustCompile(`^event|Event|^permission$|Permission`)
 
-// foreign are names that others gave: of the kernel, and of model endpoints.
-var foreign = []string{"internal/demo/model", "e2e"}
+// foreign are names that others gave: of the kernel, of model endpoints, and of
+// agents' clients.
+var foreign = []string{"internal/demo/model", "internal/hook", "e2e"}
 
 func TestNamesFollowTheGlossary(t *testing.T) {
 	for _, f := range sources(t) {

@@ -81,6 +81,7 @@ type File struct {
 	Profiles      map[string]Value[yaml.Node] `yaml:"profiles"`
 	Model         Model                       `yaml:"model"`
 	Policy        []Value[string]             `yaml:"policy"`
+	Tools         []Value[string]             `yaml:"tools"` // of agents' clients, for their hooks
 	UpstreamProxy Value[string]               `yaml:"upstream_proxy"`
 	ExtraRoots    []Value[string]             `yaml:"extra_roots"`
 	Identity      Value[Identity]             `yaml:"identity"`

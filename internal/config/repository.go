@@ -30,6 +30,9 @@ func (f *File) checkRepository() error {
 	for _, v := range slices.Concat(f.Policy, f.ExtraRoots) {
 		note("policy and extra_roots", v.Origin.Line)
 	}
+	for _, v := range f.Tools {
+		note("tools", v.Origin.Line)
+	}
 	note("model", f.Model.Endpoint.Origin.Line)
 	note("model", f.Model.Key.Origin.Line)
 	note("upstream_proxy", f.UpstreamProxy.Origin.Line)

@@ -19,6 +19,7 @@ var (
 	serviceName    = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
 	credentialName = regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{0,63}\z`)
 	cacheName      = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,31}\z`)
+	toolName       = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9_.-]{0,199}\*?\z`)
 )
 
 // validate checks values, resolves paths, and holds a repository to what a
@@ -38,6 +39,7 @@ func (f *File) validate(s Source) error {
 		each(f.Cache, checkCache),
 		each(f.RO, s.resolve),
 		each(f.Policy, s.resolve),
+		each(f.Tools, checkTool),
 		each(f.ExtraRoots, s.resolve),
 		one(&f.Home, oneOf("keep", "discard")),
 		one(&f.Staging, oneOf("overlay", "copy")),
@@ -128,6 +130,14 @@ func checkEnv(s *string) error {
 func checkHide(s *string) error {
 	if !filepath.IsLocal(*s) || filepath.Clean(*s) != *s || *s == "." {
 		return fmt.Errorf("%q is not a clean path below the workspace", cut(*s))
+	}
+	return nil
+}
+
+// checkTool takes the names clients give their tools, and a * at the end.
+func checkTool(s *string) error {
+	if !toolName.MatchString(*s) {
+		return fmt.Errorf("%q is not the name of a tool, such as mcp__server__tool or mcp__server__*", cut(*s))
 	}
 	return nil
 }

@@ -147,13 +147,6 @@ func stringsOf[T fmt.Stringer](values []T) []string {
 }
 
 // values drops the origins.
-func values[T any](in []config.Value[T]) []T {
-	var out []T
-	for _, v := range in {
-		out = append(out, v.Value)
-	}
-	return out
-}
 
 // handedOver lists what the agent was given beyond its workspace.
 func (v *visit) handedOver() []string {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +22,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/profile"
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -212,11 +212,6 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	return err
 }
 
-func digestOf(v any) (carrel.Digest, error) {
-	b, err := carrel.Canonical(v)
-	return carrel.DigestBytes(b), err
-}
-
 func profileRules(p profile.Profile, door bool) []egress.Rule {
 	var rules []egress.Rule
 	for _, d := range p.Destinations(door) {
@@ -246,32 +241,8 @@ func (v *visit) sit(ctx context.Context) (err error) {
 func (v *visit) exec() carrel.Action {
 	return carrel.Action{
 		Run: v.id, Operation: carrel.OpExec, Agent: v.profile.Name,
-		Path: v.plan.Program, Argv: recordable(v.opts.Command), Cwd: carrel.Text(v.plan.Dir),
+		Path: v.plan.Program, Argv: hook.Recordable(v.opts.Command), Cwd: carrel.Text(v.plan.Dir),
 	}
-}
-
-const (
-	maxWord  = 1000 // bytes of one argument that are recorded as they are
-	maxWords = 10   // arguments so long that are
-)
-
-// recordable cuts a command line to what a record can hold: of a long
-// argument, such as a prompt, the beginning and the digest of the whole.
-func recordable(command []string) []carrel.Text {
-	out := make([]carrel.Text, 0, len(command))
-	left := maxWord * maxWords
-	for i, word := range command {
-		if left <= 0 {
-			rest := carrel.DigestBytes([]byte(strings.Join(command[i:], "\x00")))
-			return append(out, carrel.Text(fmt.Sprintf("… %d more (%s)", len(command)-i, rest)))
-		}
-		if len(word) > maxWord {
-			word = fmt.Sprintf("%s… (%d bytes, %s)", strings.ToValidUTF8(word[:maxWord], "\ufffd"), len(word), carrel.DigestBytes([]byte(word)))
-		}
-		left -= len(word) + 8
-		out = append(out, carrel.Text(word))
-	}
-	return out
 }
 
 // run takes the agent's start through the gate and sees the run to its end.

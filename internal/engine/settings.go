@@ -10,56 +10,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/git"
-	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
-
-// settings are the configuration in force, in the types of the packages that
-// use it.
-type settings struct {
-	config.Effective
-	policyLayers []policy.Layer // organisation's and user's Rego
-	org, user    *config.File
-	repo         *config.File   // nil: the base commit has none
-	wishes       []config.Grant // of the repository, not accepted
-}
-
-// userSettings reads the organisation's and the user's configuration.
-func (e *Engine) userSettings() (*settings, error) {
-	org, err := config.Load(config.Source{Layer: config.Organisation, Path: e.host.Paths.OrgConfig, Home: e.host.Home})
-	if err != nil {
-		return nil, err
-	}
-	user, err := config.Load(e.userSource())
-	if err != nil {
-		return nil, err
-	}
-	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
-	for i, p := range s.Policy {
-		kind := policy.User
-		if p.Origin.Layer == config.Organisation {
-			kind = policy.Organisation
-		}
-		layer, err := policy.FromPath(fmt.Sprintf("%s%d", kind, i+1), kind, p.Value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Origin, err)
-		}
-		s.policyLayers = append(s.policyLayers, layer)
-	}
-	return s, nil
-}
-
-func (e *Engine) userSource() config.Source {
-	return config.Source{Layer: config.User, Path: e.host.Paths.UserConfig, Home: e.host.Home}
-}
 
 // addRepository adds what the repository's configuration at the base commit
 // narrows, and what it grants if the user has accepted that.
@@ -186,14 +145,4 @@ func (s *settings) roots() (*x509.CertPool, error) {
 		}
 	}
 	return pool, nil
-}
-
-// lookup finds a variable of the host.
-func (h Host) lookup(name string) (string, bool) {
-	for i := len(h.Environ) - 1; i >= 0; i-- {
-		if value, ok := strings.CutPrefix(h.Environ[i], name+"="); ok {
-			return value, true
-		}
-	}
-	return "", false
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/approval"
@@ -85,28 +84,6 @@ func (e *Engine) operator(ctx context.Context, run carrel.RunID) (*operator, err
 	op := &operator{gate: gate.New(engine, answers, log), policy: engine, answers: answers, log: log}
 	op.gate.OnRefusal = op.refusals.refused
 	return op, nil
-}
-
-// confirm looks an approval up in the log: a file in the answers' directory
-// is not enough.
-func (e *Engine) confirm(p carrel.Approval) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	var asked []carrel.ActionID // approvals of this action that may have been stored
-	for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, p.Run) {
-		if err != nil {
-			return fmt.Errorf("looking the approval up: %w", err)
-		}
-		r := entry.Record
-		switch {
-		case r.Action == nil || r.Action.Operation != carrel.OpApprove:
-		case r.Kind == carrel.KindIntent && r.Action.SubjectDigest.Equal(p.Action):
-			asked = append(asked, r.Action.ID)
-		case r.Kind == carrel.KindResult && r.Outcome.Status == carrel.OutcomeDone && slices.Contains(asked, r.Action.ID):
-			return nil
-		}
-	}
-	return fmt.Errorf("the log has no approval of %s; approve again", p.Action.Short())
 }
 
 // keepLayers stores the Rego that --policy added to a run.

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package engine
+
+import "github.com/carrel-dev/carrel/internal/policy"
+
+// networkLayers grants nothing: doors are built on Linux only.
+func networkLayers(*settings) ([]policy.Layer, error) { return nil, nil }

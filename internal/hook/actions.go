@@ -1,0 +1,231 @@
+package hook
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// Call is what a client is about to do, or has done.
+type Call struct {
+	Tool  string
+	Input json.RawMessage
+	Cwd   string
+}
+
+// toolInput are the members of tools' inputs that say what would happen.
+type toolInput struct {
+	Command      *string `json:"command"`
+	FilePath     *string `json:"file_path"`
+	NotebookPath *string `json:"notebook_path"`
+	Path         *string `json:"path"`
+	Pattern      *string `json:"pattern"`
+	URL          *string `json:"url"`
+	Content      *string `json:"content"`
+	NewString    *string `json:"new_string"`
+	NewSource    *string `json:"new_source"`
+	Edits        []struct {
+		NewString string `json:"new_string"`
+	} `json:"edits"`
+}
+
+// Actions says what a call would do. A call that cannot be read is an error,
+// and so a denial.
+func (p Place) Actions(c Call) ([]carrel.Action, error) {
+	var in toolInput
+	if len(c.Input) > 0 {
+		if err := json.Unmarshal(c.Input, &in); err != nil {
+			return nil, fmt.Errorf("the input of %s cannot be read: %w", c.Tool, err)
+		}
+	}
+	switch c.Tool {
+	case "Bash", "Monitor":
+		return p.commandLine(c, in)
+	case "PowerShell":
+		if in.Command == nil {
+			return nil, missing(c.Tool, "command")
+		}
+		return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpExec, Argv: Recordable([]string{"powershell", "-Command", *in.Command}),
+			Cwd: carrel.Text(c.Cwd), Reason: "its commands are not read"})}, nil
+	case "Write", "Edit", "MultiEdit", "NotebookEdit":
+		return p.change(c, in)
+	case "Read", "NotebookRead", "Glob", "Grep", "LS":
+		return p.look(c, in)
+	case "WebFetch":
+		return p.fetch(c, in)
+	}
+	if c.Tool == "" {
+		return nil, missing("the call", "tool_name")
+	}
+	return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpTool, Subject: c.Tool})}, nil
+}
+
+func missing(what, member string) error { return fmt.Errorf("%s has no %s", what, member) }
+
+func (p Place) action(a carrel.Action) carrel.Action {
+	a.Agent = p.Agent
+	return a
+}
+
+// commandLine has one action for each program, and one for each file that the
+// line names.
+func (p Place) commandLine(c Call, in toolInput) ([]carrel.Action, error) {
+	if in.Command == nil {
+		return nil, missing(c.Tool, "command")
+	}
+	commands, err := parseLine(*in.Command)
+	if err != nil {
+		return nil, fmt.Errorf("the command cannot be read as bash would read it: %w", err)
+	}
+	var out []carrel.Action
+	for _, cmd := range commands {
+		if cmd.argv[0] != ":" {
+			a := carrel.Action{Operation: carrel.OpExec, Argv: Recordable(cmd.argv), Cwd: carrel.Text(c.Cwd), Reason: carrel.Text(cmd.unclear)}
+			if cmd.unclear == "" && p.Program != nil {
+				a.Path = p.Program(cmd.argv[0])
+			}
+			out = append(out, p.action(a))
+		}
+		for _, f := range cmd.files {
+			if a, ok := p.file(f, c.Cwd); ok {
+				out = append(out, a)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (p Place) file(f fileUse, cwd string) (carrel.Action, bool) {
+	dir := cwd
+	switch {
+	case strings.HasPrefix(f.dir, "~/") && p.Home != "":
+		dir = filepath.Join(p.Home, f.dir[2:])
+	case f.dir == "~":
+		dir = p.Home
+	case filepath.IsAbs(f.dir):
+		dir = f.dir
+	case f.dir != "":
+		dir = filepath.Join(cwd, f.dir)
+	}
+	a := carrel.Action{Operation: carrel.OpRead, Path: p.path(f.path, dir), RawPath: carrel.Text(f.path)}
+	switch f.how {
+	case reads:
+		if p.open(a.Path) || a.Path == carrel.DeskWorkspace {
+			return a, false
+		}
+	case writes:
+		if a.Path == carrel.DeskWorkspace || p.own(a.Path) { // into the directory: which file, only the program knows
+			return a, false
+		}
+		a.Operation, a.File = carrel.OpWrite, p.fileChange(a.Path, f.path, dir, nil)
+	case deletes:
+		a.Operation = carrel.OpDelete
+		a.File = &carrel.FileChange{Path: a.RawPath, Change: carrel.Deleted, FileState: carrel.FileState{Kind: carrel.FileNone}, Before: carrel.FileState{Kind: carrel.FileRegular}}
+	}
+	return p.action(a), true
+}
+
+// change is a tool that writes one file.
+func (p Place) change(c Call, in toolInput) ([]carrel.Action, error) {
+	path := in.FilePath
+	if c.Tool == "NotebookEdit" && in.NotebookPath != nil {
+		path = in.NotebookPath
+	}
+	if path == nil || *path == "" {
+		return nil, missing(c.Tool, "file_path")
+	}
+	a := carrel.Action{Operation: carrel.OpWrite, Path: p.path(*path, c.Cwd), RawPath: carrel.Text(*path)}
+	if p.own(a.Path) {
+		return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpTool, Subject: c.Tool})}, nil
+	}
+	a.File = p.fileChange(a.Path, *path, c.Cwd, in.content())
+	return []carrel.Action{p.action(a)}, nil
+}
+
+// content is what the tool would put there: all of it, or the part it changes.
+func (in toolInput) content() []byte {
+	for _, s := range []*string{in.Content, in.NewString, in.NewSource} {
+		if s != nil {
+			return []byte(*s)
+		}
+	}
+	var all []byte
+	for _, e := range in.Edits {
+		all = append(append(all, e.NewString...), '\n')
+	}
+	return all
+}
+
+func (p Place) fileChange(path, raw, dir string, content []byte) *carrel.FileChange {
+	if !filepath.IsAbs(raw) {
+		raw = filepath.Join(dir, raw)
+	}
+	rel := strings.TrimPrefix(path, carrel.DeskWorkspace+"/")
+	f := &carrel.FileChange{Path: carrel.Text(rel), Change: carrel.Created, FileState: carrel.FileState{Kind: carrel.FileRegular, Mode: 0o644, Size: int64(len(content))},
+		Before: carrel.FileState{Kind: carrel.FileNone}}
+	if content != nil {
+		f.Digest = carrel.DigestBytes(content)
+	}
+	if info, err := os.Lstat(raw); err == nil {
+		f.Change, f.Mode = carrel.Modified, uint32(info.Mode().Perm())
+		f.Before = carrel.FileState{Kind: carrel.FileRegular, Mode: f.Mode, Size: info.Size()}
+	}
+	if p.Labels != nil {
+		f.Labels = p.Labels(rel, content)
+	}
+	return f
+}
+
+// look is a tool that reads a file, or searches below a directory.
+func (p Place) look(c Call, in toolInput) ([]carrel.Action, error) {
+	path := in.FilePath
+	if path == nil {
+		path = in.NotebookPath
+	}
+	if c.Tool == "Glob" || c.Tool == "Grep" || c.Tool == "LS" {
+		path = in.Path
+		if path == nil {
+			path = new(string)
+		}
+		if c.Tool == "Glob" && in.Pattern != nil && (filepath.IsAbs(*in.Pattern) || strings.Contains(*in.Pattern, "..")) {
+			path = new(string)
+			*path, _, _ = strings.Cut(*in.Pattern, "*")
+		}
+	} else if path == nil || *path == "" {
+		return nil, missing(c.Tool, "file_path")
+	}
+	a := carrel.Action{Operation: carrel.OpRead, Path: p.path(*path, c.Cwd), RawPath: carrel.Text(*path)}
+	if a.Path == carrel.DeskWorkspace || p.open(a.Path) {
+		a = carrel.Action{Operation: carrel.OpTool, Subject: c.Tool}
+	}
+	return []carrel.Action{p.action(a)}, nil
+}
+
+// fetch is a page that the client gets: the destination, and the request.
+func (p Place) fetch(c Call, in toolInput) ([]carrel.Action, error) {
+	if in.URL == nil {
+		return nil, missing(c.Tool, "url")
+	}
+	u, err := url.Parse(*in.URL)
+	if err != nil || u.User != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%q is no plain http or https URL", *in.URL)
+	}
+	to := carrel.Action{Operation: carrel.OpConnect, Host: strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), Port: 443, Protocol: carrel.ProtoTLS}
+	if u.Scheme == "http" { // which the client turns into https
+		to.Port = 443
+	}
+	if u.Port() != "" {
+		if to.Port, err = strconv.Atoi(u.Port()); err != nil {
+			return nil, fmt.Errorf("%q has no port that can be reached", *in.URL)
+		}
+	}
+	get := to
+	get.Operation, get.Method, get.URL = carrel.OpRequest, "GET", carrel.Text(u.RequestURI())
+	return []carrel.Action{p.action(to), p.action(get)}, nil
+}

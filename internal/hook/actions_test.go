@@ -1,0 +1,162 @@
+package hook
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/carrel-dev/carrel"
+)
+
+func testPlace(t *testing.T) Place {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"home/.claude", "home/project/sub", "outside"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join(dir, "outside"), filepath.Join(dir, "home/project/away")); err != nil {
+		t.Fatal(err)
+	}
+	return Place{Workspace: filepath.Join(dir, "home/project"), Home: filepath.Join(dir, "home"), Agent: "claude"}
+}
+
+// shown is an action in one word.
+func shown(a carrel.Action) string {
+	switch a.Operation {
+	case carrel.OpExec:
+		words := make([]string, len(a.Argv))
+		for i, w := range a.Argv {
+			words[i] = string(w)
+		}
+		return "exec " + strings.Join(words, " ")
+	case carrel.OpTool:
+		return "tool " + a.Subject
+	case carrel.OpConnect, carrel.OpRequest:
+		return fmt.Sprintf("%s %s:%d%s", a.Operation, a.Host, a.Port, a.URL)
+	}
+	return string(a.Operation) + " " + a.Path
+}
+
+func TestToolsBecomeActions(t *testing.T) {
+	p := testPlace(t)
+	out := filepath.Dir(p.Home)
+	for _, c := range []struct{ tool, input, want string }{
+		{"Bash", `{"command":"ls | wc -l > n"}`, "exec ls;exec wc -l;write /workspace/sub/n"},
+		{"Bash", `{"command":"cat ../a ~/.ssh/id"}`, "exec cat ../a ~/.ssh/id;read /workspace/a;read HOME/.ssh/id"},
+		{"Bash", `{"command":"rm -r ../../x"}`, "exec rm -r ../../x;delete HOME/x"},
+		{"PowerShell", `{"command":"Get-Item x"}`, "exec powershell -Command Get-Item x"},
+		{"Write", `{"file_path":"PROJECT/a/b.go","content":"x"}`, "write /workspace/a/b.go"},
+		{"Write", `{"file_path":"PROJECT/away/x","content":"x"}`, "write OUT/outside/x"},
+		{"Edit", `{"file_path":"PROJECT/../x","new_string":"y"}`, "write HOME/x"},
+		{"Write", `{"file_path":"/workspace/x","content":"x"}`, "write /host/workspace/x"},
+		{"NotebookEdit", `{"notebook_path":"PROJECT/n.ipynb","new_source":"y"}`, "write /workspace/n.ipynb"},
+		{"Read", `{"file_path":"HOME/.ssh/id_rsa"}`, "read HOME/.ssh/id_rsa"},
+		{"Read", `{"file_path":"/usr/include/stdio.h"}`, "tool Read"},
+		{"Grep", `{"pattern":"x"}`, "read /workspace/sub"},
+		{"Grep", `{"pattern":"x","path":"/etc"}`, "read /etc"},
+		{"Glob", `{"pattern":"/etc/*"}`, "read /etc"},
+		{"WebFetch", `{"url":"https://OK.test./a?b"}`, "connect ok.test:443;request ok.test:443/a?b"},
+		{"WebFetch", `{"url":"http://ok.test:8080/"}`, "connect ok.test:8080;request ok.test:8080/"},
+		{"mcp__db__query", `{"sql":"drop"}`, "tool mcp__db__query"},
+		{"Write", `{"file_path":"HOME/.claude/plans/p.md","content":"x"}`, "tool Write"},
+		{"Write", `{"file_path":"HOME/.claude/settings.json","content":"x"}`, "write HOME/.claude/settings.json"},
+	} {
+		places := strings.NewReplacer("PROJECT", p.Workspace, "HOME", p.Home, "OUT", out)
+		actions, err := p.Actions(Call{Tool: c.tool, Input: json.RawMessage(places.Replace(c.input)), Cwd: filepath.Join(p.Workspace, "sub")})
+		if err != nil {
+			t.Errorf("%s %s: %v", c.tool, c.input, err)
+			continue
+		}
+		var got []string
+		for _, a := range actions {
+			got = append(got, shown(a))
+			if a.Agent != "claude" {
+				t.Errorf("%s: agent %q", c.tool, a.Agent)
+			}
+		}
+		if s := strings.Join(got, ";"); s != places.Replace(c.want) {
+			t.Errorf("%s %s: %s, want %s", c.tool, c.input, s, places.Replace(c.want))
+		}
+	}
+}
+
+func TestCallsThatCannotBeReadAreErrors(t *testing.T) {
+	for _, c := range []struct{ tool, input string }{
+		{"", `{}`}, {"Bash", `{}`}, {"Bash", `{"command":7}`}, {"Bash", `{"command":"echo 'x"}`}, {"Bash", `[]`}, {"Write", `{"content":"x"}`},
+		{"Write", `{"file_path":""}`}, {"Read", `{}`}, {"WebFetch", `{}`}, {"WebFetch", `{"url":"file:///etc/passwd"}`},
+		{"WebFetch", `{"url":"https://user@evil.test/"}`}, {"WebFetch", `{"url":"https://ok.test:x/"}`}, {"PowerShell", `{}`},
+	} {
+		if got, err := testPlace(t).Actions(Call{Tool: c.tool, Input: json.RawMessage(c.input), Cwd: "/"}); err == nil {
+			t.Errorf("%s %s: %v and no error", c.tool, c.input, got)
+		}
+	}
+}
+
+func TestContentIsPartOfTheAction(t *testing.T) {
+	p := testPlace(t)
+	p.Labels = func(path string, content []byte) []carrel.Label {
+		return []carrel.Label{{Name: path + ":" + string(content)}}
+	}
+	digests := map[carrel.Digest]bool{}
+	for _, content := range []string{"a", "b"} {
+		actions, err := p.Actions(Call{Tool: "Write", Cwd: p.Workspace, Input: json.RawMessage(`{"file_path":"x","content":"` + content + `"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := actions[0].File.Labels[0].Name; got != "x:"+content {
+			t.Errorf("labels see %q", got)
+		}
+		d, err := actions[0].Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests[d] = true
+	}
+	if len(digests) != 2 {
+		t.Error("an approval of one content is one of another")
+	}
+}
+
+func TestRules(t *testing.T) {
+	r := Rules{Tools: []string{"mcp__db__*", "mcp__x__y"}, Hide: []string{".env"}}
+	exec := func(words ...string) carrel.Action {
+		a := carrel.Action{Operation: carrel.OpExec}
+		for _, w := range words {
+			a.Argv = append(a.Argv, carrel.Text(w))
+		}
+		return a
+	}
+	tool := func(name string) carrel.Action { return carrel.Action{Operation: carrel.OpTool, Subject: name} }
+	unclear := exec("$x")
+	unclear.Reason = "why"
+	for _, c := range []struct {
+		a    carrel.Action
+		want carrel.Verdict
+	}{
+		{exec("ls"), carrel.Allow}, {unclear, carrel.Ask},
+		{exec("carrel", "approve", "x"), carrel.Deny}, {exec("/usr/local/bin/carrel", "--no-color", "trust"), carrel.Deny}, {exec("carrel", "why", "x"), carrel.Allow},
+		{tool("mcp__db__query"), carrel.Allow}, {tool("mcp__x__y"), carrel.Allow}, {tool("mcp__x__yz"), carrel.Ask}, {tool("TodoWrite"), carrel.Allow}, {tool("New"), carrel.Ask},
+		{carrel.Action{Operation: carrel.OpRead, Path: "/workspace/.env"}, carrel.Deny}, {carrel.Action{Operation: carrel.OpRead, Path: "/workspace/.envrc"}, carrel.Allow},
+	} {
+		if d := r.Decide(c.a); d.Verdict != c.want {
+			t.Errorf("%s: %s, want %s", shown(c.a), d.Verdict, c.want)
+		}
+	}
+	for _, name := range []string{"mcp__a__b", "Anything"} {
+		if d := (Rules{}).Decide(tool(name)); d.Verdict == carrel.Allow {
+			t.Errorf("without a grant %s is allowed", name)
+		}
+	}
+	if !slices.Contains(Operations, carrel.OpTool) {
+		t.Error("tools are not governed")
+	}
+}

@@ -1,0 +1,120 @@
+package hook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+)
+
+func TestRepliesInTheClientsWords(t *testing.T) {
+	for _, c := range []struct {
+		name, mode string
+		walled     bool
+		verdict    carrel.Verdict
+		want       string
+	}{
+		{PreToolUse, "default", false, carrel.Allow, `{}`},
+		{PreToolUse, "default", true, carrel.Allow, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"allow","permissionDecisionReason":"carrel: allowed"}}`},
+		{PreToolUse, "default", true, carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"ask","permissionDecisionReason":"m"}}`},
+		{PreToolUse, "bypassPermissions", true, carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{PreToolUse, "default", true, carrel.Deny, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{PreToolUse, "default", true, "", `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{PermissionRequest, "", false, carrel.Allow, `{}`},
+		{PermissionRequest, "", false, carrel.Ask, `{}`},
+		{PermissionRequest, "", true, carrel.Allow, `{"hookSpecificOutput":{"decision":{"behavior":"allow"},"hookEventName":"PermissionRequest"}}`},
+		{PermissionRequest, "", true, carrel.Deny, `{"hookSpecificOutput":{"decision":{"behavior":"deny","message":"m"},"hookEventName":"PermissionRequest"}}`},
+		{UserPromptSubmit, "", false, carrel.Deny, `{"decision":"block","reason":"m"}`},
+		{UserPromptSubmit, "", false, carrel.Allow, `{}`},
+		{PostToolUse, "", false, carrel.Deny, `{"decision":"block","reason":"m"}`},
+		{"Elicitation", "", false, carrel.Deny, `{"hookSpecificOutput":{"action":"decline","hookEventName":"Elicitation"}}`},
+		{"Notification", "", false, carrel.Deny, `{"systemMessage":"m"}`},
+		{"SomethingNew", "", false, carrel.Allow, `{}`},
+	} {
+		got := Claude{Name: c.name, Mode: c.mode, Walled: c.walled}.Reply(Answer{c.verdict, "m"})
+		if string(got) != c.want {
+			t.Errorf("%s %s %q: %s, want %s", c.name, c.mode, c.verdict, got, c.want)
+		}
+	}
+}
+
+// The client takes what it cannot read for a yes: a fault is answered as the
+// hook that was registered, or, where even that is not known, in every way
+// that stops.
+func TestFaultsAreDenials(t *testing.T) {
+	for _, raw := range []string{"", "garbage", "[]", "{}", "null", `{"hook_event_name":"PostToolUse"}`, `{"hook_event_name":7}`, strings.Repeat("[", 1<<16)} {
+		call, err := ReadClaude([]byte(raw), PreToolUse)
+		if err == nil {
+			t.Errorf("%.20q is accepted", raw)
+		}
+		if got := string(call.Reply(Fault(err))); !strings.Contains(got, `"permissionDecision":"deny"`) {
+			t.Errorf("%.20q: %s", raw, got)
+		}
+	}
+	got := string(Claude{}.Reply(Fault(errors.New("x"))))
+	if !strings.Contains(got, `"continue":false`) || !strings.Contains(got, `"permissionDecision":"deny"`) {
+		t.Error(got)
+	}
+}
+
+func FuzzReply(f *testing.F) {
+	f.Add([]byte(`{"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"ls"}}`), "\x1b]0;x\a\xff")
+	f.Add([]byte(`{`), "")
+	f.Fuzz(func(t *testing.T, raw []byte, message string) {
+		call, err := ReadClaude(raw, "")
+		answer := Answer{carrel.Deny, message}
+		if err != nil {
+			answer = Fault(err)
+		}
+		var out map[string]any
+		if err := json.Unmarshal(call.Reply(answer), &out); err != nil {
+			t.Fatal(err)
+		}
+		if err == nil && len(call.Cwd) > 0 && call.Cwd[0] == '/' {
+			_, _ = Place{Workspace: "/nowhere"}.Actions(call.Call()) // must not panic
+		}
+	})
+}
+
+func TestActionsStandOrFallTogether(t *testing.T) {
+	log := &gatetest.Log{}
+	g := gate.New(gatetest.Decide(func(a carrel.Action) carrel.Decision {
+		if string(a.Argv[0]) == "curl" {
+			return carrel.Decision{Verdict: carrel.Deny, Rules: []string{"user/no-curl"}, Reason: "no", NextSteps: []string{"go without"}}
+		}
+		return carrel.Decision{Verdict: carrel.Allow}
+	}), gatetest.Nobody{}, log)
+	actions := []carrel.Action{
+		{Operation: carrel.OpExec, Argv: []carrel.Text{"ls"}},
+		{Operation: carrel.OpExec, Argv: []carrel.Text{"curl", "x"}},
+		{Operation: carrel.OpExec, Argv: []carrel.Text{"wc"}},
+	}
+	err := Ask(context.Background(), g, actions, map[string]carrel.Text{"client": "c"})
+	a := AnswerTo(err)
+	if a.Verdict != carrel.Deny || !strings.HasPrefix(a.Message, "carrel: no (user/no-curl); next: go without; act_") {
+		t.Errorf("%+v", a)
+	}
+	for _, r := range log.Records() {
+		switch {
+		case r.Kind == carrel.KindResult && r.Outcome.Status != carrel.OutcomeFailed:
+			t.Error("a program is recorded as done though its line was refused")
+		case r.Action != nil && len(r.Action.Argv) > 0 && r.Action.Argv[0] == "wc":
+			t.Error("what follows a refusal was decided")
+		}
+	}
+	if err := Ask(context.Background(), g, actions[:1], nil); err != nil {
+		t.Error(err)
+	}
+	if a := AnswerTo(nil); a.Verdict != carrel.Allow {
+		t.Error(a)
+	}
+	log.Fail = func(carrel.Record) error { return errors.New("disk full") }
+	if a := AnswerTo(Ask(context.Background(), g, actions[:1], nil)); a.Verdict != carrel.Deny || !strings.Contains(a.Message, "disk full") {
+		t.Errorf("unrecorded: %+v", a)
+	}
+}

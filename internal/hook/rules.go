@@ -1,0 +1,93 @@
+package hook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// Operations are what Rules govern.
+var Operations = []carrel.Operation{carrel.OpRead, carrel.OpWrite, carrel.OpDelete, carrel.OpExec, carrel.OpTool}
+
+// Rules are what the user's configuration says about tools: one voice of the
+// policy. The zero value lets the client's own tools through and asks about
+// every other.
+type Rules struct {
+	Tools []string `json:"tools"` // granted; a * at the end stands for anything
+	Hide  []string `json:"hide"`  // below the workspace: not to be read or written
+}
+
+// ownTools act on nothing but the conversation, or start something that has
+// hooks of its own.
+var ownTools = map[string]bool{
+	"Agent": true, "Task": true, "TaskCreate": true, "TaskGet": true, "TaskList": true, "TaskUpdate": true, "TaskOutput": true, "TaskStop": true,
+	"TodoWrite": true, "TodoRead": true, "ExitPlanMode": true, "EnterPlanMode": true, "AskUserQuestion": true, "Skill": true, "SlashCommand": true,
+	"BashOutput": true, "KillShell": true, "KillBash": true, "ToolSearch": true, "WebSearch": true, "LSP": true, "StructuredOutput": true,
+	"Read": true, "NotebookRead": true, "Glob": true, "Grep": true, "LS": true, // of places that are read without asking
+	"Write": true, "Edit": true, "MultiEdit": true, // of the client's own notes
+	"EnterWorktree": true, "ExitWorktree": true, "SendMessage": true, "ListMcpResourcesTool": true,
+}
+
+// ownVerbs of carrel are the person's: an agent that could give its own
+// answers would need no walls.
+var ownVerbs = []string{"approve", "deny", "trust", "apply", "discard", "init", "policy", "log", "runs", "identity", "hook"}
+
+// Decide answers an action of one of Operations.
+func (r Rules) Decide(a carrel.Action) carrel.Decision {
+	switch a.Operation {
+	case carrel.OpTool:
+		return r.tool(a.Subject)
+	case carrel.OpExec:
+		if verb := carrelVerb(a.Argv); slices.Contains(ownVerbs, verb) {
+			return decision(carrel.Deny, "own-verbs", fmt.Sprintf("carrel %s is for the person, not for the agent", verb))
+		}
+		if a.Reason != "" {
+			d := decision(carrel.Ask, "unclear", string(a.Reason))
+			d.NextSteps = []string{"write the program out by its name"}
+			return d
+		}
+	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
+		for _, h := range r.Hide {
+			hidden := carrel.DeskWorkspace + "/" + h
+			if a.Path == hidden || strings.HasPrefix(a.Path, hidden+"/") {
+				return decision(carrel.Deny, "hidden", fmt.Sprintf("the configuration hides %s", h))
+			}
+		}
+	}
+	return carrel.Decision{Verdict: carrel.Allow}
+}
+
+func (r Rules) tool(name string) carrel.Decision {
+	granted := slices.ContainsFunc(r.Tools, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return name == pattern || open && strings.HasPrefix(name, prefix)
+	})
+	switch {
+	case granted:
+		return decision(carrel.Allow, "granted", "the configuration grants "+name)
+	case ownTools[name]:
+		return decision(carrel.Allow, "own-tool", name+" acts on the conversation only")
+	}
+	d := decision(carrel.Ask, "tool", name+" acts outside the workspace; people allow it")
+	d.NextSteps = []string{"grant it in the configuration: tools: [" + name + "]"}
+	return d
+}
+
+func decision(v carrel.Verdict, rule, reason string) carrel.Decision {
+	return carrel.Decision{Verdict: v, Rules: []string{rule}, Reason: reason}
+}
+
+// carrelVerb is the first word after carrel's name that is no flag.
+func carrelVerb(argv []carrel.Text) string {
+	if len(argv) == 0 || base(string(argv[0])) != "carrel" {
+		return ""
+	}
+	for _, w := range argv[1:] {
+		if !strings.HasPrefix(string(w), "-") {
+			return string(w)
+		}
+	}
+	return ""
+}
