@@ -116,7 +116,7 @@ func startError(m desk.Message) error {
 	s := &sandbox.StartError{Code: code, Err: errors.New(m.Text)}
 	switch {
 	case code != codeOwn:
-	case appArmorRestricts():
+	case appArmorRestricts(os.Geteuid(), setting):
 		s.Fix = "carrel doctor --fix"
 	case strings.Contains(m.Text, "/proc is covered"):
 		s.Fix = "run Carrel on the host, or start the container with --security-opt systempaths=unconfined"

@@ -19,16 +19,19 @@ func refusal(format string, args ...any) error {
 
 // whyNoNamespaces says what on this machine forbids namespaces, and the one
 // thing that mends it.
-func whyNoNamespaces(err error) error {
+func whyNoNamespaces(err error) error { return noNamespaces(err, os.Geteuid(), setting) }
+
+// noNamespaces is whyNoNamespaces for user uid of a machine with these settings.
+func noNamespaces(err error, uid int, setting func(path string) string) error {
 	s := &sandbox.StartError{Code: codeOwn, Err: fmt.Errorf("making the desk's namespaces: %w", err)}
 	switch {
 	case setting("/proc/sys/user/max_user_namespaces") == "0":
 		s.Err = fmt.Errorf("user namespaces are switched off (user.max_user_namespaces is 0): %w", err)
 		s.Fix = "sudo sysctl -w user.max_user_namespaces=15000"
-	case setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" && os.Geteuid() != 0:
+	case setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" && uid != 0:
 		s.Err = fmt.Errorf("user namespaces are for root only (kernel.unprivileged_userns_clone is 0): %w", err)
 		s.Fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-	case appArmorRestricts():
+	case appArmorRestricts(uid, setting):
 		s.Err = fmt.Errorf("AppArmor keeps programs without a profile from user namespaces: %w", err)
 		s.Fix = "carrel doctor --fix"
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS):
@@ -50,8 +53,8 @@ func setting(path string) string {
 
 // appArmorRestricts reports Ubuntu's rule, which lets the clone succeed and
 // then takes every capability inside.
-func appArmorRestricts() bool {
-	return os.Geteuid() != 0 && setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
+func appArmorRestricts(uid int, setting func(path string) string) bool {
+	return uid != 0 && setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
 }
 
 // AppArmorProfile returns the profile that lets the program at path make user
