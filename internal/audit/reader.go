@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -29,8 +30,21 @@ type Reader struct {
 // yet reads as empty.
 func OpenReader(dir string) *Reader { return &Reader{dir, realDisk{}} }
 
-// From yields the records from the given index on, to the end.
+// From yields the records from the given index on, to the end. What is past
+// its retention is left out.
 func (r *Reader) From(ctx context.Context, index int64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		index, err := r.shown(index)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		r.every(ctx, index)(yield)
+	}
+}
+
+// every is From without regard to retention.
+func (r *Reader) every(ctx context.Context, index int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		c := cursor{reader: r, next: index}
 		defer c.close()
@@ -50,6 +64,11 @@ const followEvery = 100 * time.Millisecond
 // appended, until ctx ends.
 func (r *Reader) Follow(ctx context.Context, index int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		index, err := r.shown(index)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
 		c := cursor{reader: r, next: index}
 		defer c.close()
 		for {
@@ -83,13 +102,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (r *Reader) Run(ctx context.Context, run carrel.RunID) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		indexed, found, err := r.find(run)
-		if err != nil {
+		minimum, merr := r.Minimum()
+		if err = errors.Join(err, merr); err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		c := cursor{reader: r}
 		defer c.close()
 		for _, n := range found {
+			if n < minimum {
+				continue
+			}
 			c.seek(n)
 			e, err := c.read(ctx)
 			if err == nil && e.Record.Run != run {
