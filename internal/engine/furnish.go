@@ -90,9 +90,9 @@ func staged(layers []workspace.Layer) []sandbox.Mount {
 	for _, l := range layers {
 		for _, target := range l.Targets {
 			m := sandbox.Mount{Kind: sandbox.MountOverlay, Target: target, Lower: l.Lower, Upper: l.Upper, Work: l.Work,
-				Writable: true, Adopt: true, Why: "staged copy of the " + l.Name}
+				Writable: true, Adopt: true, Why: why(l)}
 			if l.Copy != "" {
-				m = sandbox.Mount{Kind: sandbox.MountBind, Target: target, Source: l.Copy, Writable: true, Why: m.Why}
+				m = sandbox.Mount{Kind: sandbox.MountBind, Target: target, Source: l.Copy, Writable: !l.Hidden, Why: m.Why}
 			}
 			if len(out) > 0 && out[len(out)-1].Lower == m.Lower && m.Kind == sandbox.MountOverlay {
 				// One overlay, seen twice: two mounts of one upper would be two views.
@@ -102,6 +102,16 @@ func staged(layers []workspace.Layer) []sandbox.Mount {
 		}
 	}
 	return out
+}
+
+func why(l workspace.Layer) string {
+	switch {
+	case l.Hidden:
+		return "empty, in the place of " + l.Lower
+	case l.Rel != "":
+		return "staged copy of a part of the workspace"
+	}
+	return "staged copy of the " + l.Name
 }
 
 func (v *visit) caches() []string {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -118,14 +119,30 @@ func (s *Seat) read(ctx context.Context, z *freezer, opts CaptureOptions, c *car
 	return nil
 }
 
-// walk reads the workspace's layer, several files at a time.
+// walk reads the workspace's layers, several files at a time.
 func (s *Seat) walk(ctx context.Context, z *freezer) error {
-	l := &s.meta.Layers[0]
-	lower, err := openRoot(l.Lower)
-	if err != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.GOMAXPROCS(0)) // half of them wait for the disk
+	w := &walk{ctx: ctx, limits: z.limits, holes: s.holes()}
+	w.emit = func(it *item) error {
+		group.Go(func() error { return z.freeze(it) })
+		return nil
+	}
+	if err := s.standIn(); err != nil {
 		return err
 	}
-	defer unix.Close(lower)
+	for _, l := range s.workspaceLayers() {
+		if l.Hidden || isGitName(path.Base(l.root())) {
+			continue // what the agent does to its repository is no part of a change
+		}
+		if err := s.walkLayer(w, l); err != nil {
+			return errors.Join(err, group.Wait())
+		}
+	}
+	return group.Wait()
+}
+
+func (s *Seat) walkLayer(w *walk, l *Layer) error {
 	up, restore, err := openLayer(l.private())
 	if errors.Is(err, unix.ENOENT) {
 		return nil // discarded, and no run since
@@ -133,22 +150,24 @@ func (s *Seat) walk(ctx context.Context, z *freezer) error {
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * runtime.GOMAXPROCS(0)) // half of them wait for the disk
-	w := &walk{ctx: ctx, limits: z.limits, lower: lower}
-	w.emit = func(it *item) error {
-		group.Go(func() error { return z.freeze(it) })
-		return nil
+	v := view{up: newDirRef(up, restore)}
+	defer v.up.drop()
+	lower, err := openRoot(l.Lower)
+	if err != nil {
+		return err
 	}
-	v := view{up: newDirRef(up, restore), before: newDirRef(lower, func() {})}
+	v.before = newDirRef(lower, func() { unix.Close(lower) })
+	defer v.before.drop()
+	w.layer, w.lower, w.index = l, lower, nil
 	if l.Copy == "" {
 		v.through = v.before
 	} else if w.index, err = s.readIndex(l); err != nil {
 		return err
 	}
-	err = w.dir(v, ".", 0)
-	v.up.drop()
-	return errors.Join(err, group.Wait())
+	if l.Rel == "" {
+		return w.dir(v, ".", 0)
+	}
+	return errors.Join(w.dir(v, l.Rel, strings.Count(l.Rel, "/")+1), w.top(l, v))
 }
 
 // openLayer opens the root of a layer, whose mode the agent may have changed.

@@ -24,6 +24,8 @@ const (
 // touched stays as it is.
 type copier struct {
 	seat     *Seat
+	root     string          // of the layer, in the workspace
+	holes    map[string]bool // other layers lie there
 	index    copyIndex
 	seen     map[string]bool
 	limits   CopyLimits
@@ -39,7 +41,7 @@ func (s *Seat) syncCopy(ctx context.Context, l *Layer, opts SeatOptions) error {
 	if err != nil {
 		return err
 	}
-	c := &copier{seat: s, index: index, seen: make(map[string]bool), limits: opts.Copy, progress: opts.Progress, reset: s.reset}
+	c := &copier{seat: s, root: l.root(), holes: s.holes(), index: index, seen: make(map[string]bool), limits: opts.Copy, progress: opts.Progress, reset: s.reset}
 	if c.limits.Files == 0 {
 		c.limits.Files = defaultCopyFiles
 	}
@@ -59,13 +61,13 @@ func (s *Seat) syncCopy(ctx context.Context, l *Layer, opts SeatOptions) error {
 		return err
 	}
 	defer unix.Close(to)
-	if err := c.dir(ctx, from, to, ".", 0); err != nil {
+	if err := c.dir(ctx, from, to, c.root, 0); err != nil {
 		return err
 	}
-	if err := c.dropVanished(to); err != nil {
+	if err := c.dropVanished(to, l); err != nil {
 		return err
 	}
-	if err := c.root(from, l.Copy); err != nil {
+	if err := c.top(from, l.Copy); err != nil {
 		return err
 	}
 	if err := s.writeIndex(l, c.index); err != nil {
@@ -74,19 +76,19 @@ func (s *Seat) syncCopy(ctx context.Context, l *Layer, opts SeatOptions) error {
 	return waitPast(s.dir, c.latest)
 }
 
-// root gives the copy's root the original's mode and remembers it.
-func (c *copier) root(from int, dir string) error {
+// top gives the copy's root the original's mode and remembers it.
+func (c *copier) top(from int, dir string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(from, &st); err != nil {
 		return err
 	}
-	if _, known := c.index["."]; known {
+	if _, known := c.index[c.root]; known {
 		return nil
 	}
 	if err := giveTo(unix.AT_FDCWD, dir, st.Mode&0o7777, c.seat.meta.UID, c.seat.meta.GID); err != nil {
 		return err
 	}
-	c.index["."] = copied{Lower: versionOf(&st), Mode: st.Mode}
+	c.index[c.root] = copied{Lower: versionOf(&st), Mode: st.Mode}
 	return nil
 }
 
@@ -116,6 +118,9 @@ func (c *copier) dir(ctx context.Context, from, to int, rel string, depth int) e
 }
 
 func (c *copier) entry(ctx context.Context, from, to int, name, rel string, depth int) error {
+	if c.holes[rel] {
+		return nil
+	}
 	var orig, have unix.Stat_t
 	if err := statAt(from, name, &orig); errors.Is(err, fs.ErrNotExist) {
 		return nil

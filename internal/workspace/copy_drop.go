@@ -16,7 +16,7 @@ func (c *copier) dropForeign(to int, names []string, rel string) error {
 		return fmt.Errorf("%s: %w", rel, err)
 	}
 	for _, name := range have {
-		if _, ok := slices.BinarySearch(names, name); ok {
+		if _, ok := slices.BinarySearch(names, name); ok || c.holes[path.Join(rel, name)] {
 			continue
 		}
 		delete(c.index, path.Join(rel, name))
@@ -29,17 +29,18 @@ func (c *copier) dropForeign(to int, names []string, rel string) error {
 
 // dropVanished removes copies of what the user deleted, if the agent did not
 // touch them.
-func (c *copier) dropVanished(to int) error {
+func (c *copier) dropVanished(to int, l *Layer) error {
 	for _, rel := range slices.Backward(slices.Sorted(maps.Keys(c.index))) { // children first
 		known := c.index[rel]
-		if rel == "." || c.seen[rel] {
+		if rel == c.root || c.seen[rel] {
 			continue
 		}
 		var st unix.Stat_t
-		if statBeneath(to, rel, &st) != nil {
+		in := l.inside(rel)
+		if statBeneath(to, in, &st) != nil {
 			continue
 		}
-		dir, err := openBeneath(to, path.Dir(rel), unix.O_RDONLY|unix.O_DIRECTORY)
+		dir, err := openBeneath(to, path.Dir(in), unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			continue
 		}

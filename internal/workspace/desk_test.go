@@ -36,28 +36,27 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// inside mounts the layer and becomes the script.
-func inside(layer, script string) error {
-	var l Layer
-	if err := json.Unmarshal([]byte(layer), &l); err != nil {
+// inside mounts the layers and becomes the script.
+func inside(layers, script string) error {
+	var all []Layer
+	if err := json.Unmarshal([]byte(layers), &all); err != nil {
 		return err
 	}
-	at := l.Copy
+	at := all[0].Copy
 	if at == "" {
-		at = filepath.Join(filepath.Dir(l.Upper), "merged")
+		at = filepath.Join(filepath.Dir(all[0].Upper), "merged")
 		if err := os.MkdirAll(at, 0o755); err != nil {
 			return err
 		}
+	}
+	if len(all) > 1 || all[0].Copy == "" {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			return fmt.Errorf("making mounts private: %w", err)
 		}
-		options := "userxattr"
-		if os.Getuid() == 0 {
-			options = "redirect_dir=on"
-		}
-		options += fmt.Sprintf(",lowerdir=%s,upperdir=%s,workdir=%s", l.Lower, l.Upper, l.Work)
-		if err := unix.Mount("overlay", at, "overlay", 0, options); err != nil {
-			return fmt.Errorf("mounting overlay: %w", err)
+	}
+	for i := range all {
+		if err := show(&all[i], filepath.Join(at, all[i].Rel)); err != nil {
+			return fmt.Errorf("mounting %s: %w", all[i].Name, err)
 		}
 	}
 	if err := os.Chdir(at); err != nil {
@@ -66,13 +65,32 @@ func inside(layer, script string) error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("dropping privileges: %w", err)
 	}
-	return unix.Exec("/bin/sh", []string{"sh", "-euc", script}, []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "REAL=" + l.Lower})
+	return unix.Exec("/bin/sh", []string{"sh", "-euc", script}, []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "REAL=" + all[0].Lower})
+}
+
+func show(l *Layer, at string) error {
+	if l.Copy == at {
+		return nil
+	}
+	if l.Copy != "" {
+		return unix.Mount(l.Copy, at, "", unix.MS_BIND, "")
+	}
+	options := "userxattr"
+	if os.Getuid() == 0 {
+		options = "redirect_dir=on"
+	}
+	options += fmt.Sprintf(",lowerdir=%s,upperdir=%s,workdir=%s", l.Lower, l.Upper, l.Work)
+	return unix.Mount("overlay", at, "overlay", 0, options)
 }
 
 // agent runs a script at the seat's workspace and fails the test if it fails.
 func agent(t *testing.T, s *Seat, script string) {
 	t.Helper()
-	l, err := json.Marshal(s.Layers()[0])
+	var layers []*Layer
+	for _, l := range s.workspaceLayers() {
+		layers = append(layers, l)
+	}
+	l, err := json.Marshal(layers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +104,7 @@ func agent(t *testing.T, s *Seat, script string) {
 			AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_CHOWN, unix.CAP_FSETID},
 		}
 	}
-	if s.Layers()[0].Copy != "" {
+	if len(layers) == 1 && layers[0].Copy != "" {
 		cmd.SysProcAttr = nil
 	}
 	var out bytes.Buffer
@@ -102,13 +120,20 @@ func asUser(t *testing.T, pattern string) {
 	if os.Getuid() != 0 {
 		return
 	}
+	dir, err := os.MkdirTemp("", "carrel-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	asUserIn(t, dir, pattern)
+}
+
+// asUserIn is asUser with a directory that is made the user's, and named to
+// the tests in CARREL_TEST_DIR.
+func asUserIn(t *testing.T, dir, pattern string) {
+	t.Helper()
 	t.Run("ordinary user", func(t *testing.T) {
 		u := testUser(t)
-		dir, err := os.MkdirTemp("", "carrel-user-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
 		uid, _ := strconv.Atoi(u.Uid)
 		gid, _ := strconv.Atoi(u.Gid)
 		binary := filepath.Join(dir, "workspace.test")
@@ -118,7 +143,7 @@ func asUser(t *testing.T, pattern string) {
 		}
 		cmd := exec.Command(binary, "-test.run="+pattern, "-test.v", "-test.timeout=5m")
 		cmd.Dir = dir
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "CI=" + os.Getenv("CI")}
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "CI=" + os.Getenv("CI"), "CARREL_TEST_DIR=" + dir}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte("--- PASS")) {

@@ -17,14 +17,15 @@ import (
 // it is put into the layer.
 func (s *Seat) sanitize(l *Layer) error {
 	prefix := ""
-	if l.Name == layerWorkspace {
-		if s.ws.linked() {
-			return nil // its layer is cleaned by itself
-		}
+	if l.Name != layerGit {
 		prefix = gitName
 		if s.ws.repo != nil {
 			prefix = strings.TrimPrefix(s.ws.repo.Dir, s.ws.root+"/")
 		}
+		if s.ws.linked() || s.layerOf(prefix) != l {
+			return nil // the layer that holds it is cleaned by itself
+		}
+		prefix = l.inside(prefix)
 	}
 	lower, err := openRoot(l.Lower)
 	if err != nil {

@@ -48,12 +48,17 @@ type CopyLimits struct {
 // Layer is one tree the desk sees through a private layer. Either Upper and
 // Work are set (an overlay over Lower) or Copy is (a private copy of Lower).
 type Layer struct {
-	Name    string   `json:"name"` // "workspace" or "git"
+	Name    string   `json:"name"` // "workspace", "workspace-1", … or "git"
 	Lower   string   `json:"lower"`
 	Upper   string   `json:"upper,omitempty"`
 	Work    string   `json:"work,omitempty"`
 	Copy    string   `json:"copy,omitempty"`
 	Targets []string `json:"targets"` // where the desk sees it
+	// Rel is where in the workspace the layer lies, "" for its root: a
+	// workspace with mounts inside has several layers, parents first.
+	Rel string `json:"rel,omitempty"`
+	// Hidden layers are an empty directory, Copy, in the place of Lower.
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // Names of layers.
@@ -92,8 +97,10 @@ type seatMeta struct {
 	UID          int           `json:"uid"`
 	GID          int           `json:"gid"`
 	Layers       []Layer       `json:"layers"`
-	Created      time.Time     `json:"created"`
-	Used         time.Time     `json:"used"`
+	// Mounts are the mount points inside the workspace the layers were made for.
+	Mounts  []string  `json:"mounts,omitempty"`
+	Created time.Time `json:"created"`
+	Used    time.Time `json:"used"`
 	// Open is set while a run's work has not been captured: then the stamp
 	// of that run goes on being the stamp of what it touched.
 	Open bool `json:"open"`

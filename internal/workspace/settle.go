@@ -46,7 +46,7 @@ func (s *Seat) Settle(_ context.Context, applied []carrel.FileChange) error {
 	}
 	switch {
 	case s.meta.Open:
-	case len(pending.Paths) == 0 && s.meta.Staging == StagingOverlay:
+	case len(pending.Paths) == 0 && s.meta.Staging == StagingOverlay && len(s.meta.Mounts) == 0:
 		// Nothing is left to tell apart: as at the next run's start, at once.
 		if err := s.emptyLayers(); err != nil {
 			return fmt.Errorf("settling desk %s: %w", s.meta.ID, err)
@@ -59,35 +59,55 @@ func (s *Seat) Settle(_ context.Context, applied []carrel.FileChange) error {
 	return s.writePending(pending)
 }
 
-// shed takes out of the workspace's layer what is not pending. left are the
+// shed takes out of the workspace's layers what is not pending. left are the
 // files that are no longer: applied, or the same as in the tree. No run may be
 // under way.
 func (s *Seat) shed(pending *pendingWork, left []carrel.FileChange, now time.Time) error {
-	l := &s.meta.Layers[0]
-	if l.Copy != "" {
-		return s.shedCopy(l, left)
-	}
-	up, restore, err := openLayer(l.Upper)
-	if err != nil {
-		return err
-	}
-	defer restore()
-	d := shedder{pending: pending, above: map[string]bool{}, deletions: map[string]bool{}, left: map[string]carrel.FileState{}, now: now}
+	d := shedder{pending: pending, holes: s.holes(), above: map[string]bool{}, deletions: map[string]bool{}, left: map[string]carrel.FileState{}, now: now}
 	for p, known := range pending.Paths {
 		for at := string(p); at != "."; at = path.Dir(at) {
 			d.above[at] = true
 			d.deletions[at] = d.deletions[at] || known.After.Kind == carrel.FileNone
 		}
 	}
+	byLayer := map[*Layer][]carrel.FileChange{}
 	for _, f := range left {
 		d.left[string(f.Path)] = f.FileState
+		l := s.layerOf(string(f.Path))
+		byLayer[l] = append(byLayer[l], f)
 	}
-	return d.dir(up, ".")
+	for _, l := range s.workspaceLayers() {
+		var err error
+		switch {
+		case l.Hidden:
+		case l.Copy != "":
+			err = s.shedCopy(l, byLayer[l])
+		default:
+			err = d.layer(l)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *shedder) layer(l *Layer) error {
+	if isGitName(path.Base(l.root())) {
+		return nil
+	}
+	up, restore, err := openLayer(l.Upper)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	return d.dir(up, l.root())
 }
 
 // shedder empties an overlay's upper of all that is not pending.
 type shedder struct {
 	pending   *pendingWork
+	holes     map[string]bool // other layers lie there
 	above     map[string]bool // pending paths and the directories above them
 	deletions map[string]bool // of those, the ones with a pending deletion at or below them
 	left      map[string]carrel.FileState
@@ -102,7 +122,7 @@ func (d *shedder) dir(fd int, rel string) error {
 	for _, name := range names {
 		at := path.Join(rel, name)
 		switch {
-		case at == gitName:
+		case at == gitName, d.holes[at]:
 		case d.above[at]:
 			err = d.keep(fd, name, at)
 		default:
@@ -182,7 +202,7 @@ func (s *Seat) shedCopy(l *Layer, left []carrel.FileChange) error {
 	defer restore()
 	for _, f := range left {
 		var st unix.Stat_t
-		if statBeneath(root, string(f.Path), &st) != nil {
+		if statBeneath(root, l.inside(string(f.Path)), &st) != nil {
 			delete(index, string(f.Path))
 			continue
 		}

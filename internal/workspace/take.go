@@ -132,6 +132,9 @@ func (s *Seat) begin(ctx context.Context, opts SeatOptions) error {
 		if opts.Staging != StagingAuto && opts.Staging != s.meta.Staging {
 			s.note(fmt.Sprintf("this desk's work is staged by %s; --staging %s needs --fresh", s.meta.Staging, opts.Staging))
 		}
+		if err := s.checkMounts(); err != nil {
+			return err
+		}
 	} else if err := s.anew(opts); err != nil {
 		return err
 	}
@@ -141,6 +144,13 @@ func (s *Seat) begin(ctx context.Context, opts SeatOptions) error {
 // anew gives a desk without work empty layers: what is left in the old ones,
 // as the agent's own state of git, belongs to a tree that has moved on.
 func (s *Seat) anew(opts SeatOptions) error {
+	same, err := s.sameMounts()
+	if err != nil {
+		return err
+	}
+	if !same || len(s.meta.Mounts) > 0 {
+		return s.makeLayers(opts)
+	}
 	if s.meta.Staging == StagingCopy && opts.Staging != StagingOverlay {
 		s.reset = true // by syncCopy
 		return nil
@@ -250,10 +260,16 @@ func (s *Seat) start(ctx context.Context, opts SeatOptions) error {
 			s.meta.Base.Commit, s.meta.Base.Branch = repo.Head, repo.Branch
 		}
 	}
+	if err := s.standIn(); err != nil {
+		return err
+	}
 	for i := range s.meta.Layers {
 		if err := s.fill(ctx, &s.meta.Layers[i], opts); err != nil {
 			return err
 		}
+	}
+	if err := s.makePoints(); err != nil {
+		return err
 	}
 	s.wasOpen = s.meta.Open
 	s.meta.Open, s.meta.Used = true, time.Now().UTC()

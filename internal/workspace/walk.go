@@ -31,6 +31,8 @@ type walk struct {
 	ctx    context.Context
 	limits Limits
 	index  copyIndex // nil unless the layer is a copy
+	layer  *Layer
+	holes  map[string]bool // other layers lie there
 	lower  int
 	emit   func(*item) error
 	count  int
@@ -59,7 +61,7 @@ func (w *walk) has(it *item, at string) bool {
 	if dir := it.after.dir; dir != nil && statAt(dir.fd, at, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFCHR { // a whiteout
 		return true
 	}
-	return statBeneath(w.lower, path.Join(path.Dir(it.rel), at), &st) == nil
+	return statBeneath(w.lower, path.Join(path.Dir(w.layer.inside(it.rel)), at), &st) == nil
 }
 
 // dir compares one directory. Names of up come first; then what shows through
@@ -108,7 +110,7 @@ func (w *walk) missing(v view, seen map[string]bool, rel string, depth int) erro
 		return fmt.Errorf("reading %s: %w", rel, err)
 	}
 	for _, name := range names {
-		if seen[name] {
+		if seen[name] || w.holes[path.Join(rel, name)] {
 			continue
 		}
 		if rel == "." && name == gitName {
@@ -127,6 +129,9 @@ func (w *walk) missing(v view, seen map[string]bool, rel string, depth int) erro
 // directory that shows through.
 func (w *walk) entry(v view, from *dirRef, name, parent string, depth int) error {
 	rel := path.Join(parent, name)
+	if w.holes[rel] {
+		return nil
+	}
 	after := side{dir: from, name: name}
 	if err := statAt(from.fd, name, &after.st); errors.Is(err, unix.ENOENT) {
 		return nil // gone between listing and looking, while the agent works
@@ -184,7 +189,7 @@ func (w *walk) leaf(v view, after side, marks overlayMarks, rel string, depth in
 		it.was = &known
 	}
 	if marks.metacopy {
-		if it.after, err = w.content(after, marks, path.Dir(rel)); err != nil {
+		if it.after, err = w.content(after, marks, w.layer.inside(path.Dir(rel))); err != nil {
 			return fmt.Errorf("finding the content of %s: %w", rel, err)
 		}
 		defer it.after.dir.drop()
@@ -285,7 +290,7 @@ func (w *walk) below(v view, before *dirRef, name string, marks overlayMarks, re
 	case w.index != nil || marks.opaque:
 		return nil, nil
 	case marks.redirect != "":
-		fd, err := openBeneath(w.lower, marks.redirected(path.Dir(rel)), unix.O_RDONLY|unix.O_DIRECTORY)
+		fd, err := openBeneath(w.lower, marks.redirected(w.layer.inside(path.Dir(rel))), unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			return nil, err
 		}

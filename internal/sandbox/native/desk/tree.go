@@ -112,13 +112,15 @@ func openOverlay(m *Mount, userns int) (int, error) {
 }
 
 // openLower returns the lower layer: the directory, or an idmapped view of it.
+// An overlay shows one mount: those below it are layers of their own, and not
+// all of them could be shown as another user's.
 func openLower(m *Mount, userns int) (int, error) {
 	if userns < 0 {
 		return openDir(m.Lower)
 	}
-	fd, err := cloneTree(unix.AT_FDCWD, m.Lower)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Lower, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return -1, err
+		return -1, fmt.Errorf("opening %s: %w", m.Lower, err)
 	}
 	if err := protect(fd, &Mount{Lower: m.Lower}, userns); err != nil {
 		unix.Close(fd)
