@@ -18,6 +18,7 @@ func TestWordsOfAHostileDesk(t *testing.T) {
 		"an order":       {Kind: desk.Go},
 		"nothing known":  {Kind: 99},
 		"no end":         {Kind: desk.Ended, Code: 0x7f},
+		"a tally":        {Kind: desk.Tallied, Text: "1"},
 	} {
 		d := newDesk(&sandbox.Spec{}, Identity{})
 		if err := d.running(m); err == nil {

@@ -121,6 +121,8 @@ func (d *Desk) running(m desk.Message) error {
 		d.mu.Lock()
 		d.status = &status
 		d.mu.Unlock()
+	case m.Kind == desk.Tallied:
+		return d.watch.tallied(m.Text)
 	default:
 		return errUnexpected
 	}

@@ -28,8 +28,10 @@ func tmpSize(l *sandbox.Limits) int64 {
 	if unix.Sysinfo(&info) == nil {
 		size = max(size, int64(info.Totalram)*int64(info.Unit)/tmpShare)
 	}
-	if l.Memory > 0 {
-		size = min(size, l.Memory)
+	for _, limit := range []int64{l.Memory, l.Disk} {
+		if limit > 0 {
+			size = min(size, limit)
+		}
 	}
 	return size
 }

@@ -14,8 +14,8 @@ import (
 // which take memory mapped or not.
 
 // sharedInside adds up such memory of the processes of a desk. Segments of
-// System V that nobody has attached, and files on their way through a socket,
-// cannot be seen from outside.
+// System V, which nobody need have attached, are PID 1's to count; files on
+// their way through a socket cannot be seen by anybody.
 func sharedInside(pids []int) (mapped, files int64) {
 	seen := map[[2]uint64]bool{}
 	for _, pid := range pids {

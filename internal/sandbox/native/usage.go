@@ -51,25 +51,30 @@ func canWatchMemory(pid int) error {
 }
 
 // memoryInside adds up what the desk's processes hold that is not a file's,
-// and what lies in its file systems in memory, which are at dirs. What is both
-// mapped and a file in memory counts once.
-func memoryInside(pid1 int, dirs []string) (int64, error) {
+// what lies in its file systems in memory, which are at dirs, and shared memory
+// of System V. What is both mapped and a file in memory counts once.
+func memoryInside(pid1 int, dirs []string, systemV int64) (int64, error) {
 	pids := inside(pid1)
-	var sum, files int64
+	var sum int64
 	for _, pid := range pids {
 		sum += held(pid)
-	}
-	for _, dir := range dirs {
-		var st unix.Statfs_t
-		if unix.Statfs(fmt.Sprintf("/proc/%d/root/%s", pid1, dir), &st) == nil && st.Type == unix.TMPFS_MAGIC {
-			files += int64(st.Blocks-st.Bfree) * st.Bsize
-		}
 	}
 	if sum == 0 {
 		return 0, errors.New("the desk is gone")
 	}
 	mapped, anonymous := sharedInside(pids)
-	return sum + max(mapped, files+anonymous), nil
+	return sum + max(mapped, filesInMemory(pid1, dirs)+anonymous+systemV), nil
+}
+
+// filesInMemory adds up what the desk's file systems in memory hold.
+func filesInMemory(pid1 int, dirs []string) (sum int64) {
+	for _, dir := range dirs {
+		var st unix.Statfs_t
+		if unix.Statfs(fmt.Sprintf("/proc/%d/root/%s", pid1, dir), &st) == nil && st.Type == unix.TMPFS_MAGIC {
+			sum += int64(st.Blocks-st.Bfree) * st.Bsize
+		}
+	}
+	return sum
 }
 
 // placesInMemory are the places of a desk's file systems in memory.
@@ -101,6 +106,9 @@ type diskGuard struct {
 	limit   int64 // bytes the run may add; 0: no limit
 	base    int64
 	floor   map[string]space
+	// inMemory is what the run wrote to file systems in memory, such as /tmp,
+	// which counts as if a disk held it.
+	inMemory func() int64
 }
 
 // space is what must stay free on one file system.
@@ -159,6 +167,9 @@ func (g *diskGuard) exceeded() bool {
 		return false
 	}
 	used, err := g.used()
+	if g.inMemory != nil {
+		used += g.inMemory()
+	}
 	return err != nil || used-g.base > g.limit
 }
 

@@ -2,21 +2,27 @@ package native
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
+	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
 
 const (
-	// watchEvery is how often usage is looked at where the kernel does not
-	// hold the limit: often enough that a program allocating a gigabyte a
-	// second overshoots by a quarter of one.
-	watchEvery = 250 * time.Millisecond
-	// diskShare bounds the time spent on walking the run's directories: one
-	// part in so many.
-	diskShare = 20
+	// Where the kernel does not hold the limit, memory is looked at the more
+	// often the less is left, as if a program took it at this many bytes a
+	// second, which few machines manage; but no more often, and no less, than
+	// this.
+	fastest    = 4 << 30
+	watchLeast = 4 * time.Millisecond
+	watchMost  = 250 * time.Millisecond
+	// diskEvery is how often disks are looked at.
+	diskEvery = time.Second
+	// share bounds the time spent on looking: one part in so many.
+	share = 20
 )
 
 // watch holds a desk to its limits. A nil watch does nothing.
@@ -29,8 +35,12 @@ type watch struct {
 	done   sync.WaitGroup
 	wall   *time.Timer
 
-	mu  sync.Mutex // guards max
+	mu  sync.Mutex // guards what follows
 	max int64
+	// detached is what PID 1 said last of shared memory that no process need
+	// have attached, asked that it was asked and has not answered.
+	detached int64
+	asked    bool
 }
 
 // prepareWatch sets up every limit that was asked for, before the program
@@ -53,6 +63,10 @@ func (d *Desk) prepareWatch() error {
 	if err != nil && l.Disk > 0 && !l.BestEffort {
 		return limitRefusal("disk", err)
 	}
+	if guard != nil {
+		places := placesInMemory(d.spec.Mounts)
+		guard.inMemory = func() int64 { return filesInMemory(d.process.pid, places) }
+	}
 	w.disk = guard
 	return nil
 }
@@ -69,10 +83,10 @@ func (w *watch) start() {
 		w.wall = time.AfterFunc(l.Wall, w.timeIsUp)
 	}
 	if l.Memory > 0 && w.group == nil {
-		w.every(watchEvery, w.memory)
+		w.every(watchLeast, w.memory)
 	}
 	if w.disk != nil {
-		w.every(time.Second, w.space)
+		w.every(diskEvery, w.space)
 	}
 }
 
@@ -84,42 +98,83 @@ func (w *watch) timeIsUp() {
 	}
 }
 
-// every calls look until the desk ends, never spending more than its share of
-// time on it.
-func (w *watch) every(pause time.Duration, look func()) {
+// every calls look until the desk ends, which says how long to pause, and
+// never spends more than its share of time on it.
+func (w *watch) every(first time.Duration, look func() time.Duration) {
 	w.done.Add(1)
 	go func() {
 		defer w.done.Done()
-		for next := pause; ; {
+		for pause := first; ; {
 			select {
 			case <-w.quit:
 				return
-			case <-time.After(next):
+			case <-time.After(pause):
 			}
 			began := time.Now()
-			look()
-			next = max(pause, diskShare*time.Since(began))
+			pause = look()
+			pause = max(pause, share*time.Since(began))
 		}
 	}()
 }
 
-func (w *watch) memory() {
-	used, err := memoryInside(w.desk.process.pid, placesInMemory(w.desk.spec.Mounts))
+func (w *watch) memory() time.Duration {
+	used, err := memoryInside(w.desk.process.pid, placesInMemory(w.desk.spec.Mounts), w.tally())
 	if err != nil {
-		return // it is about to end
+		return watchMost // it is about to end
 	}
 	w.mu.Lock()
 	w.max = max(w.max, used)
 	w.mu.Unlock()
-	if used > w.desk.spec.Limits.Memory {
+	left := w.desk.spec.Limits.Memory - used
+	if left < 0 {
 		w.desk.endFor("memory")
 	}
+	return pauseFor(left)
 }
 
-func (w *watch) space() {
+// pauseFor is how long a desk may go unseen that has so many bytes left.
+func pauseFor(left int64) time.Duration {
+	ms := time.Duration(left / (fastest / 1000))
+	return min(max(ms*time.Millisecond, watchLeast), watchMost)
+}
+
+// tally returns what PID 1 said last of shared memory that only it can see,
+// and asks it again.
+func (w *watch) tally() int64 {
+	w.mu.Lock()
+	ask := !w.asked
+	w.asked = true
+	detached := w.detached
+	w.mu.Unlock()
+	if ask {
+		_ = w.desk.link.Send(desk.Message{Kind: desk.Tally}) // it is about to end
+	}
+	return detached
+}
+
+// maxTally is more memory than there is: what PID 1 says is checked.
+const maxTally = 1 << 50
+
+// tallied takes PID 1's answer.
+func (w *watch) tallied(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > maxTally || w == nil {
+		return errUnexpected
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.asked {
+		return errUnexpected
+	}
+	w.asked, w.detached = false, n
+	return nil
+}
+
+func (w *watch) space() time.Duration {
 	if w.disk.exceeded() {
 		w.desk.endFor("disk")
 	}
+	return diskEvery
 }
 
 // stop ends the watch. It may be called more than once.

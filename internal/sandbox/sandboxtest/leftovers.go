@@ -148,7 +148,7 @@ func supervisorKilled(b *bed) {
 
 // manyRuns: what a run takes of the host it gives back.
 func manyRuns(b *bed) {
-	const runs = 400
+	const runs = 150
 	s := b.spec("/bin/true")
 	once := func() {
 		d, err := b.start(s)

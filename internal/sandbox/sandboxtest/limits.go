@@ -11,7 +11,7 @@ import (
 
 // memoryLimit is attack K184.
 func memoryLimit(b *bed) {
-	for _, how := range []string{"eat", "eat-shared"} {
+	for _, how := range []string{"eat", "eat-shared", "eat-detached", "eat-briefly"} {
 		s := b.spec(probePath, "probe", how)
 		s.Limits = sandbox.Limits{Memory: 200 << 20}
 		if out, _, exit := b.run(s); exit.Cause != "memory" || exit.Code != 137 {
@@ -61,6 +61,13 @@ func diskLimit(b *bed) {
 	}
 	s.DiskPaths = nil
 	b.mustNotStart(s, 125)
+	// What lies in memory instead counts too.
+	s = b.spec("/bin/sh", "-c", "for d in /tmp /dev/shm; do dd if=/dev/zero of=$d/big bs=1M count=6 2>/dev/null; done; sleep 20; echo done")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "disk" {
+		b.t.Errorf("files in memory: exit %+v: %s", exit, out)
+	}
 	// A directory closed to whoever measures is no way around the limit.
 	s = b.spec("/bin/sh", "-c", "mkdir d && exec 3>d/f && chmod 000 d && dd if=/dev/zero bs=1M count=64 >&3 2>/dev/null; sleep 20; echo done")
 	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}

@@ -49,6 +49,10 @@ func probe(name string, args []string) int {
 			}
 			return b
 		})
+	case "eat-detached":
+		return probeEat(segment)
+	case "eat-briefly":
+		return probeEatBriefly()
 	case "fork":
 		return probeFork()
 	case "sleep":
@@ -195,6 +199,42 @@ func probeEat(take func(int) []byte) int {
 		time.Sleep(5 * time.Millisecond)
 	}
 	fmt.Println("ate", len(kept))
+	return 0
+}
+
+// segment makes a segment of System V, and lets go of it once it is full.
+func segment(n int) []byte {
+	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, n, unix.IPC_CREAT|0o600)
+	if err != nil {
+		fmt.Println(err)
+		return nil
+	}
+	b, err := unix.SysvShmAttach(id, 0, 0)
+	if err != nil {
+		fmt.Println(err)
+		return nil
+	}
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	if err := unix.SysvShmDetach(b); err != nil {
+		fmt.Println(err)
+	}
+	return nil
+}
+
+// probeEatBriefly takes much at once and gives it back.
+func probeEatBriefly() int {
+	b, err := unix.Mmap(-1, 0, 600<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	_ = unix.Munmap(b)
+	fmt.Println("ate and went")
 	return 0
 }
 

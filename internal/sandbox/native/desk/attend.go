@@ -2,6 +2,9 @@ package desk
 
 import (
 	"errors"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +23,9 @@ func attend(link *Link, orders <-chan Message, a agent) int {
 		case m, ok := <-orders:
 			if !ok {
 				return codeOwn
+			}
+			if m.Kind == Tally {
+				_ = link.Send(Message{Kind: Tallied, Text: strconv.FormatInt(systemV(), 10)})
 			}
 			a.obey(m)
 		}
@@ -60,4 +66,24 @@ func (a agent) obey(m Message) {
 		_ = unix.Kill(-a.pid, unix.SIGCONT)
 	}
 	CloseAll(m.Files)
+}
+
+// systemV is the memory of the desk's shared segments, in bytes: they live as
+// long as the desk, attached or not, and only inside can they be counted.
+func systemV() (sum int64) {
+	b, err := os.ReadFile("/proc/sysvipc/shm")
+	if err != nil {
+		return 0 // a kernel without them
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) < 16 {
+			continue
+		}
+		for _, column := range f[14:16] { // resident and swapped
+			n, _ := strconv.ParseInt(column, 10, 64) // 0 in the heading
+			sum += n
+		}
+	}
+	return sum
 }

@@ -24,6 +24,7 @@ const (
 	Failed                    // Code is the exit code it deserves, Text the reason
 	Stopped                   // the program was stopped by signal Code
 	Ended                     // Code is the program's wait status
+	Tallied                   // answer to Tally: Text is the bytes, in decimal
 )
 
 // From the supervisor to PID 1.
@@ -34,6 +35,7 @@ const (
 	Go                        // start the program
 	Pass                      // pass signal Code on to the program's process group
 	Continue                  // continue the program in the foreground
+	Tally                     // say what the desk's shared memory of System V takes
 )
 
 // Bounds of a message. A longer one, or one with more files, is an error: the
