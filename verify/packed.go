@@ -175,6 +175,7 @@ type policySources struct {
 			Name   string        `json:"name"`
 			Digest carrel.Digest `json:"digest"`
 		} `json:"files"`
+		Data   carrel.Digest `json:"data"`
 		Digest carrel.Digest `json:"digest"`
 	} `json:"sources"`
 }

@@ -145,8 +145,11 @@ func (p Pack) checkPolicy(r *PackReport, policy carrel.Digest) error {
 				return err
 			}
 		}
-		if source.Digest != "" {
-			if err := check(source.Digest); err != nil {
+		for _, d := range []carrel.Digest{source.Data, source.Digest} {
+			if d == "" {
+				continue
+			}
+			if err := check(d); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/private"
 	"github.com/carrel-dev/carrel/verify"
 )
@@ -141,19 +143,22 @@ func (k Keys) Public() (verify.PublicKey, error) {
 }
 
 // Rotate puts a new key in the place of the old one, whose private half is
-// destroyed. Its public half is kept beside, by date, for what it signed.
-func (k Keys) Rotate(now time.Time) (old, fresh verify.PublicKey, err error) {
+// destroyed, under a grant for a, which revokes it. The old public half is kept
+// beside, by date, for what it signed; a key that cannot be read leaves none.
+func (k Keys) Rotate(_ context.Context, g gate.Grant, a carrel.Action, now time.Time) (fresh verify.PublicKey, err error) {
+	if err := g.Covers(a); err != nil {
+		return fresh, err
+	}
 	err = private.Locked(k.dir, func() error {
-		key, err := k.load()
-		if err != nil {
-			return err
-		}
-		if old, err = verify.NewPublicKey(&key.PublicKey); err != nil {
-			return err
-		}
-		retired := fmt.Sprintf("attestation-%s-%s.pub", now.UTC().Format("20060102T150405Z"), old.ID.Short())
-		if err := private.Replace(filepath.Join(k.dir, retired), old.PEM()); err != nil {
-			return err
+		if key, err := k.load(); err == nil {
+			old, err := verify.NewPublicKey(&key.PublicKey)
+			if err != nil {
+				return err
+			}
+			retired := fmt.Sprintf("attestation-%s-%s.pub", now.UTC().Format("20060102T150405Z"), old.ID.Short())
+			if err := private.Replace(filepath.Join(k.dir, retired), old.PEM()); err != nil {
+				return err
+			}
 		}
 		made, err := k.make()
 		if err != nil {
@@ -163,9 +168,9 @@ func (k Keys) Rotate(now time.Time) (old, fresh verify.PublicKey, err error) {
 		return err
 	})
 	if err != nil {
-		return old, fresh, fmt.Errorf("rotating the attestation key: %w", err)
+		return fresh, fmt.Errorf("rotating the attestation key: %w", err)
 	}
-	return old, fresh, nil
+	return fresh, nil
 }
 
 // Retired returns the public keys that signed before, oldest first.

@@ -85,6 +85,7 @@ type File struct {
 	UpstreamProxy Value[string]               `yaml:"upstream_proxy"`
 	ExtraRoots    []Value[string]             `yaml:"extra_roots"`
 	Identity      Value[Identity]             `yaml:"identity"`
+	Signing       Value[Signing]              `yaml:"signing"`
 }
 
 // Egress is one destination. What a host may look like is defined by the
@@ -125,6 +126,13 @@ type Key struct {
 	Env     string   `yaml:"env" json:"env,omitempty"`
 	File    string   `yaml:"file" json:"file,omitempty"`
 	Command []string `yaml:"command" json:"command,omitempty"`
+}
+
+// Signing is a program that signs attestations, in place of a key that Carrel
+// makes: it reads what is to be signed and writes the signature.
+type Signing struct {
+	Command   []string `yaml:"command" json:"command"`
+	PublicKey string   `yaml:"public_key" json:"public_key"` // file, PEM
 }
 
 // Identity is who commits.

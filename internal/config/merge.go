@@ -28,6 +28,7 @@ type Effective struct {
 	UpstreamProxy Value[string]               `json:"upstream_proxy"`
 	ExtraRoots    []Value[string]             `json:"extra_roots"`
 	Identity      Value[Identity]             `json:"identity"`
+	Signing       Value[Signing]              `json:"signing"`
 }
 
 // Merge joins the three files; nil is an empty one. What narrows applies
@@ -60,6 +61,7 @@ func Merge(org, user, repo *File, trusted bool) Effective {
 		UpstreamProxy: first(org.UpstreamProxy, user.UpstreamProxy),
 		ExtraRoots:    slices.Concat(org.ExtraRoots, user.ExtraRoots),
 		Identity:      first(user.Identity, org.Identity),
+		Signing:       first(org.Signing, user.Signing),
 	}
 	e.Home = mergeHome(org, user, repo)
 	e.Profile = overlay(e.Profile, user.Profile)

@@ -37,6 +37,7 @@ func (f *File) checkRepository() error {
 	note("model", f.Model.Key.Origin.Line)
 	note("upstream_proxy", f.UpstreamProxy.Origin.Line)
 	note("identity", f.Identity.Origin.Line)
+	note("signing", f.Signing.Origin.Line)
 	note("limits.best_effort", f.Limits.BestEffort.Origin.Line)
 	if f.Home.Value == "keep" {
 		note("home: keep", f.Home.Origin.Line)

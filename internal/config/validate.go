@@ -53,6 +53,7 @@ func (f *File) validate(s Source) error {
 		one(&f.Model.Endpoint, checkEndpoint),
 		one(&f.Model.Key, s.checkKey),
 		one(&f.Identity, checkIdentity),
+		one(&f.Signing, s.checkSigning),
 	)
 }
 
@@ -188,4 +189,11 @@ func checkIdentity(i *Identity) error {
 		return errors.New("an identity has a name and an email")
 	}
 	return nil
+}
+
+func (s Source) checkSigning(v *Signing) error {
+	if len(v.Command) == 0 || v.Command[0] == "" || v.PublicKey == "" {
+		return errors.New("signing needs a command and public_key, the file of its public key")
+	}
+	return s.resolve(&v.PublicKey)
 }

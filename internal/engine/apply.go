@@ -50,7 +50,11 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 	if err != nil {
 		return err
 	}
-	return e.applied(ctx, s, out, opts)
+	out.Attestation, err = e.attest(ctx, op.gate, s)
+	if err != nil {
+		err = &hintError{fmt.Errorf("the change was applied, and is not attested: %w", err), "carrel attest " + string(s.entry.ID)}
+	}
+	return errors.Join(e.applied(ctx, s, out, opts), err)
 }
 
 func selectionHint(sel Selection) string {
@@ -93,6 +97,8 @@ type published struct {
 	Files  int    `json:"files"`
 	// Left are paths of the change that no commit holds, such as ignored ones.
 	Left []workspace.LeftOut `json:"left_out,omitempty"`
+	// Attestation is nil if the change could not be attested.
+	Attestation *attested `json:"attestation"`
 }
 
 // publish takes the change through the gate into the tree or onto a branch,
@@ -117,7 +123,7 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 			ApplyOptions: apply, Branch: opts.Branch, Message: opts.Message, Environ: e.host.Environ, Now: time.Now(),
 		})
 		out.Commit, out.Tree, out.Author, out.Signed, out.Files, out.Left = done.Name, done.Tree, done.Author, done.Signed, done.Files, done.Left
-		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}}, err
+		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}, Counts: map[string]int64{"files": int64(done.Files), "left_out": int64(len(done.Left))}}, err
 	})
 	if err != nil {
 		return published{}, err

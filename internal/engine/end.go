@@ -25,6 +25,9 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
 	v.result.Traffic = door.Counts()
 	v.result.Warnings = append(v.result.Warnings, v.visibleSecrets()...)
+	if v.policyKept != nil {
+		v.result.Warnings = append(v.result.Warnings, "the text of the policy could not be kept for evidence: "+v.policyKept.Error())
+	}
 	var start *sandbox.StartError
 	if errors.As(cause, &start) {
 		v.result.ExitCode = start.Code
@@ -81,7 +84,7 @@ func (v *visit) info() carrel.RunInfo {
 	return carrel.RunInfo{
 		Agent: v.profile.Name, Command: v.result.Command, User: v.e.host.User,
 		Workspace: v.result.Workspace, Desk: v.result.Desk, BaseCommit: v.result.Base.Commit,
-		Policy: v.result.Policy, Tier: v.result.Tier, Grants: v.result.Grants, Version: v.e.host.Version,
+		Policy: v.result.Policy, Tier: v.result.Tier, Grants: v.result.Grants, Version: v.e.host.Version, Program: v.program,
 	}
 }
 

@@ -62,6 +62,9 @@ type visit struct {
 	began    bool    // the agent was started
 	denials  denials
 	result   RunResult
+
+	program    carrel.Digest // of the agent's executable; "" if not known
+	policyKept error         // why the text of the policy could not be kept
 }
 
 // Run lends a desk to one command and returns the exit code for the shell: the
@@ -334,6 +337,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 		return sandbox.Exit{Code: 125}, err
 	}
 	v.began = true
+	defer v.gather()()
 	stop := v.passSignals(ctx, desk)
 	defer stop()
 	defer v.warmLater()()

@@ -56,10 +56,10 @@ func (d *Draft) Publish(ctx context.Context, branch string, c Commit, who Identi
 	return nil
 }
 
-// migrate moves every object file, packs before their indices: git finds a
-// pack by its index.
-func (d *Draft) migrate() error {
-	from, to := filepath.Join(d.dir, "objects"), filepath.Join(d.repo.Common, "objects")
+// migrate copies every object file into the repository, packs before their
+// indices: git finds a pack by its index.
+func (p *pristine) migrate() error {
+	from, to := filepath.Join(p.dir, "objects"), filepath.Join(p.repo.Common, "objects")
 	var files []string
 	err := filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -79,7 +79,7 @@ func (d *Draft) migrate() error {
 		if strings.HasPrefix(rel, "info/") {
 			continue
 		}
-		if err := d.repo.adopt(filepath.Join(from, rel), filepath.Join(to, rel)); err != nil {
+		if err := p.repo.adopt(filepath.Join(from, rel), filepath.Join(to, rel)); err != nil {
 			return err
 		}
 	}

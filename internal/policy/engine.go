@@ -76,7 +76,8 @@ func New(ctx context.Context, layers ...Layer) (*Engine, error) {
 		e.Close()
 		return nil, err
 	}
-	e.digest, err = digestOf(e.sources)
+	manifest, err := manifestOf(e.sources)
+	e.digest = carrel.DigestBytes(manifest)
 	return e, err
 }
 
@@ -189,18 +190,22 @@ func checkLayers(layers []Layer) error {
 	return nil
 }
 
-// digestOf covers every source, the version each was read as, and the
+// manifestOf names every source, the version each was read as, and the
 // evaluator: the same text under another OPA may answer otherwise.
-func digestOf(sources []Source) (carrel.Digest, error) {
+func manifestOf(sources []Source) ([]byte, error) {
 	b, err := carrel.Canonical(struct {
 		Evaluator string   `json:"evaluator"`
 		Sources   []Source `json:"sources"`
 	}{"opa " + version.Version, sources})
 	if err != nil {
-		return "", fmt.Errorf("digesting the policy: %w", err)
+		return nil, fmt.Errorf("digesting the policy: %w", err)
 	}
-	return carrel.DigestBytes(b), nil
+	return b, nil
 }
+
+// Manifest is what Digest is the digest of: canonical JSON that names every
+// source by its digest.
+func (e *Engine) Manifest() ([]byte, error) { return manifestOf(e.sources) }
 
 // Digest names everything a decision rests on besides its input.
 func (e *Engine) Digest() carrel.Digest { return e.digest }

@@ -1,0 +1,261 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/attest"
+	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/private"
+	"github.com/carrel-dev/carrel/internal/workspace"
+	"github.com/carrel-dev/carrel/verify"
+)
+
+// AttestOptions are the flags of attest.
+type AttestOptions struct{ JSON bool }
+
+// Attest signs what is known of a change, again or for the first time.
+func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) error {
+	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
+	if err != nil {
+		return err
+	}
+	op, err := e.operator(ctx, "")
+	if err != nil {
+		return err
+	}
+	done, err := e.attest(ctx, op.gate, s)
+	if err != nil {
+		return err
+	}
+	if opts.JSON {
+		return e.printJSON(done)
+	}
+	_, err = fmt.Fprintf(e.host.Stdout, "attested %s with key %s\n  next: carrel evidence %s -o DIR\n", s.entry.ID, done.Key.Short(), s.entry.Run)
+	return err
+}
+
+// attested is what an act of attesting left.
+type attested struct {
+	Change carrel.ChangeID `json:"change"`
+	Key    carrel.Digest   `json:"key"`
+	Dir    string          `json:"-"`
+	Names  []string        `json:"attestations"`
+	Commit string          `json:"commit,omitempty"`
+}
+
+// attest signs what the log says of a change, keeps the attestations with
+// their proofs, and notes them at the commit if there is one.
+func (e *Engine) attest(ctx context.Context, g *gate.Gate, s selected) (*attested, error) {
+	signer, err := e.signer(s.ws.Root())
+	if err != nil {
+		return nil, err
+	}
+	facts, err := e.facts(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("attesting %s: %w", s.entry.ID, err)
+	}
+	statements, err := facts.Statements()
+	if err != nil {
+		return nil, fmt.Errorf("attesting %s: %w", s.entry.ID, err)
+	}
+	a := attest.Action(s.entry.Run, string(s.entry.ID), signer.Public(), statements)
+	done := &attested{Change: s.entry.ID, Key: signer.Public().ID, Dir: e.attestations(s.entry.ID, a.ID), Names: verify.ChangeAttestations}
+	if facts.Observed.Target == carrel.TargetBranch {
+		done.Commit = string(facts.Observed.Publication.Record.Outcome.Facts["commit"])
+	}
+	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		signed, err := e.sign(ctx, grant, a, signer, statements, facts.Size)
+		if err != nil {
+			return carrel.Outcome{}, err
+		}
+		if err := keepAttestations(done.Dir, signed); err != nil {
+			return carrel.Outcome{}, err
+		}
+		if done.Commit != "" {
+			err = noteAttestations(ctx, s.ws.Repository(), done.Commit, signed)
+		}
+		return attestOutcome(signed), err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attesting %s: %w", s.entry.ID, err)
+	}
+	return done, nil
+}
+
+func attestOutcome(signed []verify.Attestation) carrel.Outcome {
+	facts := map[string]carrel.Text{}
+	for i, s := range signed {
+		facts[verify.ChangeAttestations[i]] = carrel.Text(carrel.DigestBytes(s.Bundle))
+	}
+	return carrel.Outcome{Facts: facts}
+}
+
+// attestations is the directory of one act of attesting a change.
+func (e *Engine) attestations(change carrel.ChangeID, act carrel.ActionID) string {
+	return e.state("attestations", string(change), string(act))
+}
+
+// signer is the key of this installation, or the user's own signing command.
+func (e *Engine) signer(workspaces ...string) (attest.Signer, error) {
+	cfg, err := e.userSettings()
+	if err != nil {
+		return nil, err
+	}
+	if set := cfg.Signing; set.IsSet() {
+		key, err := readPublicKey(set.Value.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("%s: signing: %w", set.Origin, err)
+		}
+		return attest.Command{Argv: set.Value.Command, Key: key, Env: e.host.Environ}, nil
+	}
+	signer, err := e.keys().Signer(workspaces...)
+	if errors.Is(err, fs.ErrPermission) || err != nil && strings.Contains(err.Error(), "chmod") {
+		err = &hintError{err, "make the key yours alone, or rotate it: carrel identity rotate"}
+	}
+	return signer, err
+}
+
+func (e *Engine) keys() attest.Keys { return attest.OpenKeys(e.state("keys")) }
+
+// facts gathers everything the statements about a change are derived from,
+// under a checkpoint that covers it.
+func (e *Engine) facts(ctx context.Context, s selected) (*attest.Facts, error) {
+	log, err := e.openLog()
+	if err != nil {
+		return nil, err
+	}
+	f := &attest.Facts{Change: s.change, Digest: s.entry.Digest, Manifest: s.entry.Manifest, Version: e.host.Version, Now: time.Now().UTC()}
+	if f.LogKey, err = audit.PublicKey(e.state("keys")); err != nil {
+		return nil, err
+	}
+	if f.Checkpoint, err = log.Checkpoint(ctx); err != nil {
+		return nil, err
+	}
+	c, err := verify.OpenCheckpoint(f.Checkpoint, f.LogKey)
+	if err != nil {
+		return nil, err
+	}
+	f.Size, f.Root = c.Size, c.Root
+	if f.Observed, err = attest.Observe(s.entry.Run, s.entry.ID, e.logged(ctx, s.entry.Run, c.Size)); err != nil {
+		return nil, err
+	}
+	if f.Patch, err = attest.Patch(s.change, e.blobs); err != nil {
+		return nil, err
+	}
+	f.Repository, err = repositoryName(ctx, s.ws.Repository())
+	return f, err
+}
+
+// logged yields the records of a run that lie below size.
+func (e *Records) logged(ctx context.Context, run carrel.RunID, size int64) iter.Seq2[attest.Logged, error] {
+	return func(yield func(attest.Logged, error) bool) {
+		for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, run) {
+			if err == nil && entry.Index >= size {
+				return
+			}
+			if !yield(attest.Logged{Index: entry.Index, Record: entry.Record, Raw: slices.Clone(entry.Raw)}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// repositoryName is what a policy at the merge compares: where the repository
+// was cloned from, or its first commit where it was not.
+func repositoryName(ctx context.Context, repo *git.Repo) (string, error) {
+	if repo == nil {
+		return "", nil
+	}
+	if origin := repo.Origin(); origin != "" {
+		return origin, nil
+	}
+	root, err := repo.RootCommit(ctx)
+	if err != nil || root == "" {
+		return "", err
+	}
+	return "urn:carrel:repository:" + root, nil
+}
+
+// sign signs, and proves that the log has the intent to sign exactly this.
+// from is a size of the log before the intent.
+func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer attest.Signer, statements []attest.Unsigned, from int64) ([]verify.Attestation, error) {
+	bundles, err := attest.Sign(ctx, g, a, signer, statements)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := e.proveIntent(ctx, a.ID, from)
+	if err != nil {
+		return nil, err
+	}
+	var out []verify.Attestation
+	for _, b := range bundles {
+		out = append(out, verify.Attestation{Bundle: b, Proof: proof})
+	}
+	return out, nil
+}
+
+// proveIntent signs where the log stands, and proves the intent of an action.
+func (e *Engine) proveIntent(ctx context.Context, id carrel.ActionID, from int64) ([]byte, error) {
+	signed, err := e.log.Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := audit.PublicKey(e.state("keys"))
+	if err != nil {
+		return nil, err
+	}
+	c, err := verify.OpenCheckpoint(signed, key)
+	if err != nil {
+		return nil, err
+	}
+	reader := audit.OpenReader(e.state("log"))
+	for entry, err := range reader.From(ctx, from) {
+		if err != nil {
+			return nil, err
+		}
+		if r := entry.Record; r.Kind != carrel.KindIntent || r.Action.ID != id {
+			continue
+		}
+		hashes, err := reader.Prove(entry.Index, c.Size)
+		if err != nil {
+			return nil, err
+		}
+		return verify.Proof{Extra: slices.Clone(entry.Raw), Index: entry.Index, Hashes: hashes, Checkpoint: signed}.Bytes(), nil
+	}
+	return nil, fmt.Errorf("the log has no intent of %s", id)
+}
+
+// keepAttestations makes the attestations of one act durable, whole: the
+// directory has its name only once everything is in it.
+func keepAttestations(dir string, signed []verify.Attestation) error {
+	for i, name := range verify.ChangeAttestations {
+		for suffix, content := range map[string][]byte{verify.BundleSuffix: signed[i].Bundle, verify.ProofSuffix: signed[i].Proof} {
+			if err := private.Replace(filepath.Join(dir, name+suffix), content); err != nil {
+				return fmt.Errorf("keeping the attestations: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// noteAttestations puts the attestations beside the commit.
+func noteAttestations(ctx context.Context, repo *git.Repo, commit string, signed []verify.Attestation) error {
+	lines, err := verify.NoteLines(signed)
+	if err != nil {
+		return err
+	}
+	return repo.AddNote(ctx, verify.NotesRef, commit, lines, time.Now())
+}

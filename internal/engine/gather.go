@@ -1,0 +1,151 @@
+//go:build linux
+
+package engine
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/private"
+	"github.com/carrel-dev/carrel/policies"
+)
+
+// gather notes, while the agent works, what an attestation will need to name:
+// the digest of its program, and the text of the policy. The returned function
+// waits for it.
+func (v *visit) gather() (wait func()) {
+	var group sync.WaitGroup
+	group.Go(func() { v.program = v.programDigest() })
+	group.Go(func() {
+		if err := v.keepPolicy(); err != nil {
+			v.policyKept = err
+		}
+	})
+	return group.Wait
+}
+
+// programDigest is the digest of the agent's program, "" where the desk could
+// have changed it, or where it changed while it was read: then what ran is not
+// known.
+func (v *visit) programDigest() carrel.Digest {
+	path := v.plan.Program
+	for _, dir := range []string{v.ws.Root(), carrel.DeskWorkspace, v.plan.Home} {
+		if path == dir || strings.HasPrefix(path, dir+"/") {
+			return ""
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil || !before.Mode().IsRegular() {
+		return ""
+	}
+	known := v.e.state("programs", fileKey(path, before))
+	if raw, err := private.Read(known, 100); err == nil {
+		if d, err := carrel.ParseDigest(string(raw)); err == nil {
+			return d
+		}
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return ""
+	}
+	after, err := f.Stat()
+	if err != nil || fileKey(path, after) != fileKey(path, before) {
+		return ""
+	}
+	d := carrel.DigestHash(h)
+	if before.Size() > rememberedSize {
+		_ = os.MkdirAll(filepath.Dir(known), 0o700) // what is not remembered is read again
+		_ = private.ReplaceSoon(known, []byte(d))
+	}
+	return d
+}
+
+// rememberedSize is how large a program must be for its digest to be
+// remembered: reading less takes no longer than finding that.
+const rememberedSize = 1 << 20
+
+// fileKey names a file in a state that nobody can bring back by writing to it:
+// the time of its last change of any kind is the kernel's to set.
+func fileKey(path string, info fs.FileInfo) string {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	text := fmt.Sprintf("%s\x00%d %d %d %d.%d %d.%d", path, s.Dev, s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec, s.Ctim.Sec, s.Ctim.Nsec)
+	return carrel.DigestBytes([]byte(text)).Hex()
+}
+
+// keepPolicy keeps the text of the policy in force by digest, once for each
+// policy. It outlives the run and its change: evidence names it.
+func (v *visit) keepPolicy() error {
+	manifest := v.e.policyText(v.policy.Digest())
+	if _, err := os.Lstat(manifest); err == nil {
+		return nil
+	}
+	grants, err := carrel.Canonical(v.grants)
+	if err != nil {
+		return err
+	}
+	contents := [][]byte{grants}
+	builtin, err := fs.Glob(policies.Bundle, "*.rego")
+	if err != nil {
+		return err
+	}
+	for _, name := range builtin {
+		b, err := policies.Bundle.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		contents = append(contents, b)
+	}
+	for _, layers := range [][]policy.Layer{v.settings.policyLayers, v.extra} {
+		for _, l := range layers {
+			if len(l.Data) > 0 {
+				contents = append(contents, l.Data)
+			}
+			for _, f := range l.Files {
+				contents = append(contents, f.Source)
+			}
+		}
+	}
+	text, err := v.policy.Manifest()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(manifest), 0o700); err != nil {
+		return err
+	}
+	for _, c := range append(contents, text) { // the manifest last: what it names is there
+		if err := private.ReplaceSoon(v.e.policyText(carrel.DigestBytes(c)), c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// policyText is where the text of a policy, or the list of its texts, is kept.
+func (e *Engine) policyText(d carrel.Digest) string { return e.state("policies", d.Hex()) }
+
+// readPolicy returns a kept text; its error is fs.ErrNotExist if there is none.
+func (e *Engine) readPolicy(d carrel.Digest) ([]byte, error) {
+	b, err := private.Read(e.policyText(d), maxPolicyFile)
+	if err == nil && !carrel.DigestBytes(b).Equal(d) {
+		err = errors.New("the kept text of the policy " + d.Short() + " is not what it was")
+	}
+	return b, err
+}
