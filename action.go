@@ -74,8 +74,11 @@ type Action struct {
 	Service  string   `json:"service,omitempty"` // a .desk service of the host, with what it stands for
 
 	// request
-	Method string `json:"method,omitempty"`
-	URL    Text   `json:"url,omitempty"` // path and query as forwarded
+	Method   string   `json:"method,omitempty"`
+	URL      Text     `json:"url,omitempty"`       // path and query as forwarded, in their one spelling
+	Headers  []string `json:"headers,omitempty"`   // names, lower case, sorted, each once; never values
+	BodySize int64    `json:"body_size,omitempty"` // bytes; -1 if the request does not say
+	Upgrade  string   `json:"upgrade,omitempty"`   // the protocol it asks to switch to, lower case
 
 	// publish
 	Publication *Publication `json:"publication,omitempty"`
@@ -134,6 +137,7 @@ func (a Action) Digest() (Digest, error) {
 // Clone returns a deep copy.
 func (a Action) Clone() Action {
 	a.Argv = append([]Text(nil), a.Argv...)
+	a.Headers = append([]string(nil), a.Headers...)
 	if a.File != nil {
 		f := a.File.clone()
 		a.File = &f

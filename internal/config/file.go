@@ -98,6 +98,13 @@ type Egress struct {
 	// Addresses narrow where a name may lead; a private address is reachable
 	// only where it is named.
 	Addresses []string `yaml:"addresses" json:"addresses,omitempty"`
+	// Methods and Paths narrow the rule to some requests; TLS is then
+	// inspected. WebSocket lets a request become one. Upload bounds what may be
+	// sent under the rule in one run.
+	Methods   []string `yaml:"methods" json:"methods,omitempty"`
+	Paths     []string `yaml:"paths" json:"paths,omitempty"`
+	WebSocket bool     `yaml:"websocket" json:"websocket,omitempty"`
+	Upload    Size     `yaml:"upload" json:"upload,omitempty"`
 }
 
 // Service is one service of the host, reached as NAME.desk.
@@ -112,6 +119,7 @@ type Limits struct {
 	Pids       Value[int64]    `yaml:"pids" json:"pids"`
 	Wall       Value[Duration] `yaml:"wall" json:"wall"`
 	Disk       Value[Size]     `yaml:"disk" json:"disk"`
+	Upload     Value[Size]     `yaml:"upload" json:"upload"` // what may be sent to the network in all
 	BestEffort Value[bool]     `yaml:"best_effort" json:"best_effort"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -73,6 +74,18 @@ func canonicalEgress(e Egress) string {
 	}
 	for _, a := range slices.Sorted(slices.Values(e.Addresses)) {
 		s += " at " + a
+	}
+	for _, m := range slices.Sorted(slices.Values(e.Methods)) {
+		s += " " + strings.ToUpper(m)
+	}
+	for _, p := range slices.Sorted(slices.Values(e.Paths)) {
+		s += " " + strconv.Quote(p)
+	}
+	if e.WebSocket {
+		s += " websocket"
+	}
+	if e.Upload > 0 {
+		s += fmt.Sprintf(" upload %d", e.Upload)
 	}
 	return s
 }

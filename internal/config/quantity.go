@@ -81,6 +81,9 @@ func (l *Limits) set(name, value string, origin Origin) (err error) {
 	case "disk":
 		l.Disk.Origin = origin
 		l.Disk.Value, err = ParseSize(value)
+	case "upload":
+		l.Upload.Origin = origin
+		l.Upload.Value, err = ParseSize(value)
 	case "wall":
 		l.Wall.Origin = origin
 		l.Wall.Value, err = ParseDuration(value)
@@ -91,7 +94,7 @@ func (l *Limits) set(name, value string, origin Origin) (err error) {
 			err = fmt.Errorf("%q is not a number of processes", value)
 		}
 	default:
-		err = fmt.Errorf("not known%s", nearest(name, []string{"memory", "pids", "wall", "disk"}))
+		err = fmt.Errorf("not known%s", nearest(name, []string{"memory", "pids", "wall", "disk", "upload"}))
 	}
 	return err
 }
@@ -100,6 +103,7 @@ func (l *Limits) set(name, value string, origin Origin) (err error) {
 func (l Limits) Lower(m Limits) Limits {
 	return Limits{
 		Memory: lower(l.Memory, m.Memory), Pids: lower(l.Pids, m.Pids), Wall: lower(l.Wall, m.Wall), Disk: lower(l.Disk, m.Disk),
+		Upload:     lower(l.Upload, m.Upload),
 		BestEffort: first(l.BestEffort, m.BestEffort),
 	}
 }

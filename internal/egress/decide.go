@@ -47,14 +47,20 @@ func (rs *Rules) decideName(host string) carrel.Decision {
 }
 
 func (rs *Rules) decideDestination(a carrel.Action) carrel.Decision {
-	c, ok := rs.match(a.Host, a.Port)
-	switch {
-	case !ok:
+	matched := rs.matches(a.Host, a.Port)
+	if len(matched) == 0 {
 		return rs.explain(a)
+	}
+	switch c := matched[0]; {
 	case c.protocols[a.Port] != a.Protocol:
 		return deny("egress/protocol", fmt.Sprintf("the rule %s speaks %s on port %d, not %s", c.rule, c.protocols[a.Port], a.Port, a.Protocol))
+	case a.Operation == carrel.OpRequest:
+		return decideRequest(a, matched)
+	case rs.Exact(a.Host, a.Port):
+		return allow(c, carrel.ProtoHTTP)
+	default:
+		return allow(c, a.Protocol)
 	}
-	return allow(c, a.Protocol)
 }
 
 // explain says what is nearest to an action that no rule names.

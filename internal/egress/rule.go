@@ -3,6 +3,7 @@ package egress
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,17 @@ type Rule struct {
 	// Addresses narrow where a name may lead, and are the only way to a
 	// private, local or otherwise special address: addresses or prefixes.
 	Addresses []string `json:"addresses,omitempty" yaml:"addresses,omitempty"`
+	// Methods and Paths narrow the rule to some requests, which the door must
+	// see to decide: TLS to the host is then inspected. A path may have "*"
+	// within a segment and "**" for any number of segments; "/a/**" is /a and
+	// everything below it.
+	Methods []string `json:"methods,omitempty" yaml:"methods,omitempty"`
+	Paths   []string `json:"paths,omitempty" yaml:"paths,omitempty"`
+	// WebSocket allows requests to become one, where the door sees requests.
+	WebSocket bool `json:"websocket,omitempty" yaml:"websocket,omitempty"`
+	// Upload bounds the bytes that may be sent under the rule in one run; 0
+	// does not.
+	Upload int64 `json:"upload,omitempty" yaml:"upload,omitempty"`
 }
 
 // String shows the rule as people write it on the command line.
@@ -45,6 +57,15 @@ func (r Rule) String() string {
 	if r.Protocol != "" {
 		s += "/" + string(r.Protocol)
 	}
+	if len(r.Methods) > 0 {
+		s += " " + strings.Join(r.Methods, ",")
+	}
+	if len(r.Paths) > 0 {
+		s += " " + strings.Join(r.Paths, ",")
+	}
+	if r.WebSocket {
+		s += " websocket"
+	}
 	return s
 }
 
@@ -56,6 +77,7 @@ type compiled struct {
 	prefix    netip.Prefix   // of an address rule, else invalid
 	addresses []netip.Prefix // that the rule names; empty: public ones
 	protocols map[int]carrel.Protocol
+	paths     []*regexp.Regexp // of the rule's paths
 }
 
 // compile checks r strictly and fills in its defaults.
@@ -69,6 +91,9 @@ func compile(r Rule) (compiled, error) {
 		return fail(err)
 	}
 	if err := c.setPorts(&r); err != nil {
+		return fail(err)
+	}
+	if err := c.setRequests(&r); err != nil {
 		return fail(err)
 	}
 	if r.ECH != "" && r.ECH != ECHAllow {

@@ -83,6 +83,18 @@ func checkModel(s string) (*url.URL, error) {
 	return u, nil
 }
 
+// List returns the rules, each with its defaults filled in.
+func (rs *Rules) List() []Rule {
+	if rs == nil {
+		return nil
+	}
+	out := make([]Rule, len(rs.list))
+	for i, c := range rs.list {
+		out[i] = c.rule
+	}
+	return out
+}
+
 // Match returns the rule for a canonical host and a port: the most specific
 // host wins, an exact name before the longest suffix, the longest prefix
 // among addresses.
@@ -92,16 +104,31 @@ func (rs *Rules) Match(host string, port int) (Rule, bool) {
 }
 
 func (rs *Rules) match(host string, port int) (best compiled, ok bool) {
-	if rs == nil {
+	matched := rs.matches(host, port)
+	if len(matched) == 0 {
 		return compiled{}, false
 	}
-	weight := -1
-	for _, c := range rs.list {
-		if _, named := c.protocols[port]; named && c.weight(host) > weight {
-			best, weight = c, c.weight(host)
-		}
+	return matched[0], true
+}
+
+// matches returns the rules for a destination that are equally specific, in
+// their order; together they say what may be asked of it.
+func (rs *Rules) matches(host string, port int) (best []compiled) {
+	if rs == nil {
+		return nil
 	}
-	return best, weight >= 0
+	weight := 0
+	for _, c := range rs.list {
+		w := c.weight(host)
+		if _, named := c.protocols[port]; !named || w < weight {
+			continue
+		}
+		if w > weight {
+			best, weight = nil, w
+		}
+		best = append(best, c)
+	}
+	return best
 }
 
 // weight says how closely the rule names host; negative if it does not.

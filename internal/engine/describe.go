@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/policy"
@@ -39,11 +40,22 @@ type dryRun struct {
 	Warnings  []string          `json:"warnings"`
 }
 
-// reach is one destination; it is decided at host level, so that any tenant
-// behind the name can be reached.
+// reach is one destination and how closely it is looked at: at host level any
+// tenant behind the name can be reached; at request level each request is
+// decided.
 type reach struct {
 	Rule  string `json:"rule"`
 	Level string `json:"level"`
+}
+
+// level is the closest look that any port of a rule gets.
+func (v *visit) level(r egress.Rule) string {
+	for _, port := range r.Ports {
+		if v.rules.Inspects(r.Host, port) || v.lent.rules.Bound(r.Host, port) && v.rules.Protocol(r.Host, port) == carrel.ProtoTLS {
+			return "request level"
+		}
+	}
+	return "host level"
 }
 
 // describe prints everything the agent would see and reach.
@@ -58,8 +70,8 @@ func (v *visit) describe() error {
 		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes,
 		Warnings: append(v.warnings(), v.visibleSecrets()...),
 	}
-	for _, r := range v.grants.Rules {
-		d.Egress = append(d.Egress, reach{r.String(), "host level"})
+	for _, r := range v.rules.List() {
+		d.Egress = append(d.Egress, reach{r.String(), v.level(r)})
 	}
 	if v.model != nil {
 		d.Model, d.ModelKey = v.model.endpoint, v.model.from

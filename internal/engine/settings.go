@@ -80,6 +80,7 @@ func (s *settings) rules(opts RunOptions, profileRules []egress.Rule, model stri
 	g := egress.Grants{Rules: profileRules, Model: model}
 	for _, v := range s.Egress {
 		r := egress.Rule{Host: v.Value.Host, Ports: v.Value.Ports, Protocol: carrel.Protocol(v.Value.Protocol), Addresses: v.Value.Addresses}
+		r.Methods, r.Paths, r.WebSocket, r.Upload = v.Value.Methods, v.Value.Paths, v.Value.WebSocket, int64(v.Value.Upload)
 		if v.Value.ECH {
 			r.ECH = egress.ECHAllow
 		}

@@ -102,12 +102,24 @@ func (o *object) destination(a carrel.Action) {
 	o.number("port", int64(a.Port))
 	o.text("protocol", string(a.Protocol))
 	if a.Operation == carrel.OpRequest {
-		o.text("method", a.Method)
-		o.outside("url", a.URL)
-		path, query, _ := strings.Cut(string(a.URL), "?")
-		o.outside("url_path", carrel.Text(path))
-		o.outside("url_query", carrel.Text(query))
+		o.request(a)
 	}
+}
+
+func (o *object) request(a carrel.Action) {
+	o.text("method", a.Method)
+	scheme := "http"
+	if a.Protocol == carrel.ProtoTLS {
+		scheme = "https"
+	}
+	o.text("scheme", scheme)
+	o.outside("url", a.URL)
+	path, query, _ := strings.Cut(string(a.URL), "?")
+	o.outside("path", carrel.Text(path))
+	o.outside("query", carrel.Text(query))
+	o.strings("headers", a.Headers)
+	o.number("body_size", a.BodySize)
+	o.text("upgrade", a.Upgrade)
 }
 
 func (o *object) publication(p carrel.Publication) {

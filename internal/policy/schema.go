@@ -115,8 +115,18 @@ func checkDestination(a carrel.Action) error {
 		return &badInput{"url", "does not start with a slash"}
 	case len(a.URL) > maxURL:
 		return &badInput{"url", fmt.Sprintf("is longer than %d bytes", maxURL)}
+	case a.BodySize < -1:
+		return &badInput{"body_size", "is negative"}
+	case slices.ContainsFunc(a.Headers, notLower):
+		return &badInput{"headers", "are names in lower case"}
+	case notLower(a.Upgrade):
+		return &badInput{"upgrade", "is not in lower case"}
 	}
 	return nil
+}
+
+func notLower(name string) bool {
+	return strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r >= 'A' && r <= 'Z' })
 }
 
 // checkHost accepts names in lower case without a trailing dot, as resolvers
