@@ -34,6 +34,7 @@ type Report struct {
 	Size       int64       // records in the log
 	Checked    int64       // records that were read
 	Root       tlog.Hash   // of all records
+	Key        string      // that signs the log now: the one given, or what it was handed to
 	Checkpoint *Checkpoint // the newest one whose signature was checked; nil: none was found
 	Unsigned   int64       // records after that checkpoint
 	Torn       int64       // bytes of an unfinished write at the end; the next writer cuts them
@@ -42,12 +43,16 @@ type Report struct {
 	Unknown    []carrel.ActionID // intents without a result: nobody knows what became of them
 }
 
-// Log checks the log in dir against its public key: framing and canonical form
+// Log checks the log in dir against its public key, or one it once had: framing and canonical form
 // of every record, the tree against the signed checkpoint and the stored
 // hashes, the numbers of each run, and that results have intents. The first
 // thing that is wrong is returned as a *Fault; other errors mean that the log
 // could not be read.
 func Log(ctx context.Context, dir, key string, o Options) (Report, error) {
+	key, err := CurrentKey(dir, key)
+	if err != nil {
+		return Report{}, err
+	}
 	c := &checker{dir: dir, runs: newRuns(o.From != nil), progress: o.Progress, batches: [2]*batch{{}, {}}}
 	if err := c.expect(key, o); err != nil {
 		return Report{}, err
@@ -59,7 +64,9 @@ func Log(ctx context.Context, dir, key string, o Options) (Report, error) {
 	if err := c.segments(ctx); err != nil {
 		return Report{}, err
 	}
-	return c.report()
+	report, err := c.report()
+	report.Key = key
+	return report, err
 }
 
 // checker reads a log from front to back.

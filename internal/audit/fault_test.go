@@ -145,7 +145,7 @@ func script(o Options) (acknowledged []string, failed error) {
 // again.
 func TestEveryDiskFault(t *testing.T) {
 	count := &faultDisk{}
-	o := testOptions(t)
+	o := quickOptions(t)
 	o.disk, o.segmentBytes = count, 700
 	if _, err := script(o); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func faultsOf(key string) []fault {
 
 func testFault(t *testing.T, key string, n int, f fault) {
 	t.Helper()
-	o := testOptions(t)
+	o := quickOptions(t)
 	disk := &faultDisk{match: key, after: n, fault: f}
 	o.disk, o.segmentBytes = disk, 700
 	acknowledged, err := script(o)

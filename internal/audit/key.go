@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -73,6 +75,40 @@ func (k keyring) read(name string) (string, error) {
 	defer f.Close()
 	b, err := readPrefix(f, maxKey)
 	return strings.TrimSuffix(string(b), "\n"), err
+}
+
+// publicOf returns the public half of a private key in its text form.
+func publicOf(private string) (string, error) {
+	parts := strings.SplitN(private, "+", 5) // PRIVATE+KEY+name+hash+key
+	if len(parts) != 5 {
+		return "", errors.New("not a signing key")
+	}
+	key, err := base64.StdEncoding.DecodeString(parts[4])
+	if err != nil || len(key) != 1+ed25519.SeedSize {
+		return "", errors.New("not a signing key")
+	}
+	return note.NewEd25519VerifierKey(parts[2], ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey))
+}
+
+// mend writes the public key again if it is not that of the private one: a
+// change of the key ended in between.
+func (k keyring) mend() error {
+	private, err := k.read(privateKeyFile)
+	if err != nil {
+		return err
+	}
+	public, err := k.public()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parts := strings.SplitN(public, "+", 3) // name+hash+key
+	if len(parts) == 3 && strings.HasPrefix(private, "PRIVATE+KEY+"+parts[0]+"+"+parts[1]+"+") {
+		return nil
+	}
+	if public, err = publicOf(private); err != nil {
+		return fmt.Errorf("reading the log's key %s: %w", filepath.Join(k.dir, privateKeyFile), err)
+	}
+	return replace(k.disk, filepath.Join(k.dir, publicKeyFile), []byte(public+"\n"))
 }
 
 func (k keyring) public() (string, error) { return k.read(publicKeyFile) }

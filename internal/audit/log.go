@@ -127,6 +127,9 @@ func (s *store) begin(keys keyring) error {
 	if err := keys.check(s.tail.Size == 0); err != nil {
 		return err
 	}
+	if err := s.settleKey(keys); err != nil {
+		return fmt.Errorf("finishing a change of the log's key: %w", err)
+	}
 	public, err := keys.public()
 	if err != nil {
 		return err

@@ -24,8 +24,9 @@ var _ interface {
 	Enqueue(context.Context, carrel.Record) error
 } = (*Log)(nil)
 
-func testOptions(t testing.TB) Options {
-	dir := t.TempDir()
+func testOptions(t testing.TB) Options { return optionsIn(t.TempDir()) }
+
+func optionsIn(dir string) Options {
 	return Options{Dir: filepath.Join(dir, "log"), KeyDir: filepath.Join(dir, "keys"), Second: filepath.Join(dir, "second", "checkpoint")}
 }
 
@@ -50,9 +51,20 @@ func (d quickDisk) open(path string, flag int) (file, error) {
 }
 
 func quickOptions(t testing.TB) Options {
-	o := testOptions(t)
+	o := optionsIn(memoryDir(t))
 	o.disk = quickDisk{}
 	return o
+}
+
+// memoryDir is a directory in memory where there is such a place.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "audit-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func mustOpen(t testing.TB, o Options) *Log {

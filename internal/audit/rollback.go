@@ -44,6 +44,9 @@ func Recover(ctx context.Context, o Options, acceptLoss bool) (rec Recovery, err
 }
 
 func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
+	if err := keys.mend(); err != nil {
+		return err
+	}
 	public, err := keys.public()
 	if err != nil {
 		return err
@@ -74,6 +77,9 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 		if err := s.second.setAside(s.disk, s.tail.Size); err != nil {
 			return err
 		}
+	}
+	if err := s.settleKey(keys); err != nil {
+		return fmt.Errorf("finishing a change of the log's key: %w", err)
 	}
 	s.note(map[string]int64{"known": rec.Known, "size": s.tail.Size, "bytes": rec.Cut},
 		"recovered on request: accepted %q", rec.Accepted)

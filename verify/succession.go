@@ -1,0 +1,89 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// maxSuccessions bounds how often a log's key can have been replaced.
+const maxSuccessions = 1000
+
+// SuccessionFile is the name of the proof of a log's nth change of its key,
+// counted from 1, in the log's directory.
+func SuccessionFile(n int) string { return fmt.Sprintf("succession-%d%s", n, ProofSuffix) }
+
+// SuccessionNote is what the record of a change of the key says.
+func SuccessionNote(old, fresh string) string { return "key_succession: " + old + " " + fresh }
+
+// Successor returns the key to which the holder of a log's old key handed the
+// log. The proof must carry the record that names both, and a checkpoint that
+// both have signed.
+func Successor(p Proof, old string) (fresh string, err error) {
+	r, err := Record(p.Extra)
+	if err != nil {
+		return "", fmt.Errorf("succession: %w", err)
+	}
+	fresh, ok := strings.CutPrefix(string(r.Note), SuccessionNote(old, ""))
+	if !ok || r.Kind != carrel.KindLog {
+		return "", errors.New("succession: the record hands the log to no key")
+	}
+	if _, err := p.Check(p.Extra, old); err != nil {
+		return "", fmt.Errorf("succession, by the old key: %w", err)
+	}
+	if _, err := p.Check(p.Extra, fresh); err != nil {
+		return "", fmt.Errorf("succession, by the new key: %w", err)
+	}
+	return fresh, nil
+}
+
+// CurrentKey returns the key that signs the log in dir now, for somebody who
+// knows a key that once did.
+func CurrentKey(dir, key string) (string, error) {
+	if _, err := note.NewVerifier(key); err != nil {
+		return "", fmt.Errorf("reading the log's public key: %w", err)
+	}
+	for n := 1; n <= maxSuccessions; n++ {
+		path := filepath.Join(dir, SuccessionFile(n))
+		raw, err := readRegular(path, maxProof)
+		if errors.Is(err, fs.ErrNotExist) {
+			return key, nil
+		}
+		if err != nil {
+			return "", &Fault{File: SuccessionFile(n), Reason: err.Error()}
+		}
+		p, err := ParseProof(raw)
+		if err != nil {
+			return "", &Fault{File: SuccessionFile(n), Reason: err.Error()}
+		}
+		fresh, err := Successor(p, key)
+		switch {
+		case err == nil:
+			key = fresh
+		case strings.Contains(string(p.Extra), key+" "):
+			return "", &Fault{File: SuccessionFile(n), Record: p.Index, Reason: err.Error()}
+		}
+	}
+	return "", fmt.Errorf("the log's key was replaced more than %d times", maxSuccessions)
+}
+
+// readRegular reads a regular file of at most limit bytes.
+func readRegular(path string, limit int64) ([]byte, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("it is over the limit of %d bytes", limit)
+	}
+	return b, err
+}
