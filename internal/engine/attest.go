@@ -217,10 +217,6 @@ func (e *Engine) proveIntent(ctx context.Context, id carrel.ActionID, from int64
 	if err != nil {
 		return nil, err
 	}
-	c, err := verify.OpenCheckpoint(signed, key)
-	if err != nil {
-		return nil, err
-	}
 	reader := audit.OpenReader(e.state("log"))
 	for entry, err := range reader.From(ctx, from) {
 		if err != nil {
@@ -229,11 +225,12 @@ func (e *Engine) proveIntent(ctx context.Context, id carrel.ActionID, from int64
 		if r := entry.Record; r.Kind != carrel.KindIntent || r.Action.ID != id {
 			continue
 		}
-		hashes, err := reader.Prove(entry.Index, c.Size)
+		proof, err := reader.Prove(entry.Index, signed, key)
 		if err != nil {
 			return nil, err
 		}
-		return verify.Proof{Extra: slices.Clone(entry.Raw), Index: entry.Index, Hashes: hashes, Checkpoint: signed}.Bytes(), nil
+		proof.Extra = slices.Clone(entry.Raw)
+		return proof.Bytes(), nil
 	}
 	return nil, fmt.Errorf("the log has no intent of %s", id)
 }
