@@ -69,7 +69,7 @@ func (a *app) root() *cobra.Command {
 }
 
 func (a *app) verbs() []*cobra.Command {
-	return append(a.hostVerbs(), a.logCommand(), a.hookCommand())
+	return append(a.hostVerbs(), a.logCommand(), a.hookCommand(), a.initCommand(), a.agentPolicyCommand())
 }
 
 // wrongFlag says where the right flags are.
@@ -95,6 +95,16 @@ func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
 			return &usageError{fmt.Errorf("%s takes at most %d argument(s), got %d: %q", cmd.CommandPath(), n, len(args), args)}
+		}
+		return nil
+	}
+}
+
+// exactly wants n arguments, and says what they are.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return &usageError{fmt.Errorf("%s needs %s", cmd.CommandPath(), what)}
 		}
 		return nil
 	}

@@ -106,6 +106,7 @@ var mayStartProcesses = map[string]string{
 	"internal/git":        "the one hardened way to run git",
 	"internal/credential": "the user's own helper that prints a key",
 	"internal/attest":     "the user's own signing command",
+	"internal/hook":       "asks a registered hook, as its client would",
 	"internal/terminal":   "the pager",
 
 	"internal/policy/evaluator": "carrel itself, as the bounded evaluator of policies",

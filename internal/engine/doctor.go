@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/carrel-dev/carrel"
@@ -18,6 +19,7 @@ type diagnosis struct {
 	Tier     string               `json:"tier"`
 	Usable   bool                 `json:"usable"` // a desk can be built
 	Controls []carrel.Enforcement `json:"controls"`
+	Clients  []ClientState        `json:"clients,omitempty"` // whose hooks are registered
 }
 
 // needed are the controls without which no desk is built.
@@ -37,6 +39,7 @@ func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
 		}
 	}
 	e := &Records{host}
+	d.Clients = e.clientStates(ctx)
 	switch {
 	case opts.JSON:
 		return d.Usable, e.printJSON(d)
@@ -74,6 +77,12 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Control, level, terminal.Escape(c.How))
 		if c.Fix != "" {
 			fmt.Fprintf(table, "\t\t  fix: %s\n", terminal.Escape(c.Fix))
+		}
+	}
+	for _, c := range d.Clients {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", strings.TrimSuffix(c.Client+" "+c.Scope, " "), c.Level, terminal.Escape(c.How))
+		if c.Fix != "" {
+			fmt.Fprintf(table, "\t\t  fix: %s\n", c.Fix)
 		}
 	}
 	if err := table.Flush(); err != nil {

@@ -25,7 +25,6 @@ type HookOptions struct {
 	Client  string // hook.ClaudeCode
 	Hook    string // as registered in the client's settings; "": as the client says
 	Project string // the project's directory as the client knows it; "": found from its directory
-	Walled  bool   // the client is at a desk
 }
 
 // hookDeadline is well below what clients wait: a client that does not get an
@@ -38,7 +37,7 @@ const hookDeadline = 8 * time.Second
 func Hook(ctx context.Context, host Host, in io.Reader, opts HookOptions) []byte {
 	ctx, cancel := context.WithTimeout(ctx, hookDeadline)
 	defer cancel()
-	call := hook.Claude{Name: opts.Hook, Walled: opts.Walled} // what is answered if nothing can be read
+	call := hook.Claude{Name: opts.Hook} // what is answered if nothing can be read
 	answered := make(chan []byte, 1)
 	go func() { // ends with its answer, or with the process
 		var reply []byte
@@ -67,7 +66,6 @@ func answerHook(ctx context.Context, host Host, in io.Reader, opts HookOptions) 
 	if err == nil {
 		call, err = hook.ReadClaude(raw, opts.Hook)
 	}
-	call.Walled = opts.Walled
 	if err != nil {
 		return call.Reply(hook.Fault(err))
 	}
@@ -155,11 +153,24 @@ func projectAround(dir string) string {
 	}
 }
 
-// program finds a program on the user's PATH, links resolved.
+// program is where the shell would find a program on the user's PATH, links
+// resolved; "" if that cannot be told.
 func (h Host) program(name string) string {
 	if strings.ContainsAny(name, `/\`) {
 		return "" // relative to where the shell is by then
 	}
+	found := h.onPath(name)
+	if found == "" {
+		return ""
+	}
+	real, err := filepath.EvalSymlinks(found)
+	if err != nil {
+		return ""
+	}
+	return filepath.ToSlash(real)
+}
+
+func (h Host) onPath(name string) string {
 	path, _ := h.lookup("PATH")
 	for _, dir := range filepath.SplitList(path) {
 		if !filepath.IsAbs(dir) {
@@ -167,9 +178,7 @@ func (h Host) program(name string) string {
 		}
 		found := filepath.Join(dir, name)
 		if info, err := os.Stat(found); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
-			if real, err := filepath.EvalSymlinks(found); err == nil {
-				return filepath.ToSlash(real)
-			}
+			return found
 		}
 	}
 	return ""

@@ -54,7 +54,9 @@ func AnswerTo(err error) Answer {
 	return Answer{carrel.Deny, message + "; " + string(r.Action.ID)}
 }
 
+const faulty = "carrel: denied, because deciding failed: "
+
 // Fault is the answer when Carrel itself failed.
 func Fault(err error) Answer {
-	return Answer{carrel.Deny, "carrel: denied, because deciding failed: " + err.Error()}
+	return Answer{carrel.Deny, faulty + err.Error()}
 }

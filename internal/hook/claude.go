@@ -25,11 +25,6 @@ type Claude struct {
 	ToolUse string          `json:"tool_use_id"`
 	Source  string          `json:"source"`
 	Prompt  string          `json:"prompt"`
-
-	// Walled says that the client is at a desk: what is allowed need not be
-	// asked about again. Without walls an allowed call is left to the client's
-	// own rules, because a policy that allows a program counts on walls.
-	Walled bool `json:"-"`
 }
 
 // The calls that this package answers with more than a nod.
@@ -134,12 +129,11 @@ func preTool(decision, reason string) object {
 	return object{"hookEventName": PreToolUse, "permissionDecision": decision, "permissionDecisionReason": reason}
 }
 
-// beforeTool answers before a tool runs. Where no person can be asked, what
-// needs one is denied.
+// beforeTool answers before a tool runs. What policy allows is left to the
+// client's own rules: a policy that allows a program counts on walls, and there
+// are none here. Where no person can be asked, what needs one is denied.
 func (c Claude) beforeTool(a Answer) object {
 	switch {
-	case a.Verdict == carrel.Allow && c.Walled:
-		return object{"hookSpecificOutput": preTool("allow", "carrel: allowed")}
 	case a.Verdict == carrel.Allow:
 		return object{}
 	case a.Verdict == carrel.Ask && (c.Mode == "bypassPermissions" || c.Mode == "dontAsk"):
@@ -154,8 +148,6 @@ func (c Claude) beforeTool(a Answer) object {
 // wants a person to decide, the person decides there.
 func (c Claude) atPrompt(a Answer) object {
 	switch {
-	case a.Verdict == carrel.Allow && c.Walled:
-		return object{"hookSpecificOutput": object{"hookEventName": c.Name, "decision": object{"behavior": "allow"}}}
 	case a.Verdict == carrel.Allow, a.Verdict == carrel.Ask:
 		return object{}
 	}

@@ -15,28 +15,25 @@ import (
 func TestRepliesInTheClientsWords(t *testing.T) {
 	for _, c := range []struct {
 		name, mode string
-		walled     bool
 		verdict    carrel.Verdict
 		want       string
 	}{
-		{PreToolUse, "default", false, carrel.Allow, `{}`},
-		{PreToolUse, "default", true, carrel.Allow, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"allow","permissionDecisionReason":"carrel: allowed"}}`},
-		{PreToolUse, "default", true, carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"ask","permissionDecisionReason":"m"}}`},
-		{PreToolUse, "bypassPermissions", true, carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
-		{PreToolUse, "default", true, carrel.Deny, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
-		{PreToolUse, "default", true, "", `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
-		{PermissionRequest, "", false, carrel.Allow, `{}`},
-		{PermissionRequest, "", false, carrel.Ask, `{}`},
-		{PermissionRequest, "", true, carrel.Allow, `{"hookSpecificOutput":{"decision":{"behavior":"allow"},"hookEventName":"PermissionRequest"}}`},
-		{PermissionRequest, "", true, carrel.Deny, `{"hookSpecificOutput":{"decision":{"behavior":"deny","message":"m"},"hookEventName":"PermissionRequest"}}`},
-		{UserPromptSubmit, "", false, carrel.Deny, `{"decision":"block","reason":"m"}`},
-		{UserPromptSubmit, "", false, carrel.Allow, `{}`},
-		{PostToolUse, "", false, carrel.Deny, `{"decision":"block","reason":"m"}`},
-		{"Elicitation", "", false, carrel.Deny, `{"hookSpecificOutput":{"action":"decline","hookEventName":"Elicitation"}}`},
-		{"Notification", "", false, carrel.Deny, `{"systemMessage":"m"}`},
-		{"SomethingNew", "", false, carrel.Allow, `{}`},
+		{PreToolUse, "default", carrel.Allow, `{}`},
+		{PreToolUse, "default", carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"ask","permissionDecisionReason":"m"}}`},
+		{PreToolUse, "bypassPermissions", carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{PreToolUse, "default", carrel.Deny, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{PreToolUse, "default", "", `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{PermissionRequest, "", carrel.Allow, `{}`},
+		{PermissionRequest, "", carrel.Ask, `{}`},
+		{PermissionRequest, "", carrel.Deny, `{"hookSpecificOutput":{"decision":{"behavior":"deny","message":"m"},"hookEventName":"PermissionRequest"}}`},
+		{UserPromptSubmit, "", carrel.Deny, `{"decision":"block","reason":"m"}`},
+		{UserPromptSubmit, "", carrel.Allow, `{}`},
+		{PostToolUse, "", carrel.Deny, `{"decision":"block","reason":"m"}`},
+		{"Elicitation", "", carrel.Deny, `{"hookSpecificOutput":{"action":"decline","hookEventName":"Elicitation"}}`},
+		{"Notification", "", carrel.Deny, `{"systemMessage":"m"}`},
+		{"SomethingNew", "", carrel.Allow, `{}`},
 	} {
-		got := Claude{Name: c.name, Mode: c.mode, Walled: c.walled}.Reply(Answer{c.verdict, "m"})
+		got := Claude{Name: c.name, Mode: c.mode}.Reply(Answer{c.verdict, "m"})
 		if string(got) != c.want {
 			t.Errorf("%s %s %q: %s, want %s", c.name, c.mode, c.verdict, got, c.want)
 		}

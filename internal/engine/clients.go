@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/hook"
+)
+
+// ClientState says whether the hooks of an agent's client are live, as trying
+// them showed.
+type ClientState struct {
+	Client string       `json:"client"`
+	Scope  string       `json:"scope"`
+	File   string       `json:"file"`
+	Level  carrel.Level `json:"level"`
+	How    string       `json:"how"`
+	Fix    string       `json:"fix,omitempty"`
+}
+
+// clientStates looks at every place where Carrel can be registered, and starts
+// what is registered there if it is this program: nothing that a repository
+// names is run. What is not registered is told only where the client is
+// installed.
+func (e *Records) clientStates(ctx context.Context) []ClientState {
+	var out []ClientState
+	project := projectAround(e.host.Cwd)
+	for _, scope := range []string{ScopeOrganisation, ScopeUser, ScopeProject} {
+		s := ClientState{Client: hook.ClaudeCode, Scope: scope, File: e.settingsFile(scope, project)}
+		if e.lookAtClient(ctx, &s, project) {
+			out = append(out, s)
+		}
+	}
+	if len(out) == 0 && e.host.program("claude") != "" {
+		out = append(out, ClientState{Client: hook.ClaudeCode, Level: carrel.NotEnforced, How: "the client is installed and its hooks are not registered",
+			Fix: "carrel init claude-code, or work at a desk: carrel run -- claude"})
+	}
+	return out
+}
+
+// lookAtClient fills s in and reports whether Carrel is registered there.
+func (e *Records) lookAtClient(ctx context.Context, s *ClientState, project string) bool {
+	s.Level = carrel.NotEnforced
+	text, err := os.ReadFile(s.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	var in hook.Installed
+	if err == nil {
+		in, err = hook.ReadInstalled(text)
+	}
+	if err != nil {
+		s.How = "the settings cannot be read: " + err.Error()
+		return true
+	}
+	if len(in.Commands) == 0 {
+		return false
+	}
+	s.Fix = "carrel init claude-code --scope " + s.Scope
+	program, why := e.ownProgram(in)
+	if s.How = why; why != "" {
+		return true
+	}
+	slowest := time.Duration(0)
+	for range 3 {
+		c := in.Commands[hook.PreToolUse]
+		took, err := hook.Probe(ctx, program, c.Args, project)
+		if err != nil {
+			s.How = "the registered hook was asked: " + err.Error()
+			return true
+		}
+		slowest = max(slowest, took)
+	}
+	s.Level, s.Fix = carrel.Partly, ""
+	s.How = fmt.Sprintf("hooks are live and answered within %v; a client can be made to skip them, the walls are carrel run", slowest.Round(time.Millisecond))
+	return true
+}
+
+// ownProgram returns the program that all hooks start, or why they are not
+// this program's.
+func (e *Records) ownProgram(in hook.Installed) (program, why string) {
+	if in.Off != "" {
+		return "", in.Off
+	}
+	for _, name := range hook.Registered() {
+		c, ok := in.Commands[name]
+		if !ok {
+			return "", "the hook " + name + " is not registered for every tool"
+		}
+		if !slices.Equal(c.Args, []string{"hook", hook.ClaudeCode, "--hook", name}) {
+			return "", fmt.Sprintf("the hook %s starts carrel with other words: %q", name, c.Args)
+		}
+		if program = c.Program; !strings.ContainsAny(program, `/\`) {
+			program = e.host.onPath(program)
+		}
+		registered, err := os.Stat(program)
+		if err != nil || program == "" {
+			return "", fmt.Sprintf("%s is not there, which a client takes for a yes", c.Program)
+		}
+		if self, err := os.Stat(e.host.Self); err != nil || !filepath.IsAbs(program) || !os.SameFile(registered, self) {
+			return "", fmt.Sprintf("%s is another program than this carrel; it was not started", c.Program)
+		}
+	}
+	return program, ""
+}
