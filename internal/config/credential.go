@@ -104,7 +104,7 @@ func (c *Credential) checkNamed() error {
 		len(c.Methods)+len(c.Paths)+len(c.From.Command) > 0 || c.From.Env+c.From.File != "" || c.As != (As{}) || c.For != 0 || c.Lend != "" {
 		return errors.New("a repository may name a credential and nothing more; where it comes from and goes is said in your own configuration or the organisation's")
 	}
-	if !credentialName.MatchString(c.Name) {
+	if !credentialName().MatchString(c.Name) {
 		return fmt.Errorf("%q is not the name of a credential", cut(c.Name))
 	}
 	return nil
@@ -120,7 +120,7 @@ func (a As) check() error {
 		return nil // for git alone, which is told by itself
 	case a.Env != "" && a.File != "":
 		return errors.New("it is either a variable or a file")
-	case a.Env != "" && !envName.MatchString(a.Env):
+	case a.Env != "" && !envName().MatchString(a.Env):
 		return fmt.Errorf("%q is not the name of a variable", cut(a.Env))
 	case a.File != "" && (!inHome || !filepath.IsLocal(home) || filepath.Clean(home) != home):
 		return fmt.Errorf("%q is not a clean path in the agent's home (~/…)", cut(a.File))

@@ -12,15 +12,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 var (
-	envName        = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
-	serviceName    = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
-	credentialName = regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{0,63}\z`)
-	cacheName      = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,31}\z`)
-	toolName       = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9_.-]{0,199}\*?\z`)
+	envName        = expression(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
+	serviceName    = expression(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
+	credentialName = expression(`\A[a-z0-9][a-z0-9._-]{0,63}\z`)
+	cacheName      = expression(`\A[a-z][a-z0-9-]{0,31}\z`)
+	toolName       = expression(`\A[A-Za-z][A-Za-z0-9_.-]{0,199}\*?\z`)
 )
+
+// expression is compiled when it is first met: most starts meet none.
+func expression(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // validate checks values, resolves paths, and holds a repository to what a
 // repository may say.
@@ -107,7 +113,7 @@ func checkEgress(e *Egress) error {
 }
 
 func checkService(v *Service) error {
-	if !serviceName.MatchString(v.Name) {
+	if !serviceName().MatchString(v.Name) {
 		return fmt.Errorf("%q cannot be the name of a service (letters, digits, hyphens)", cut(v.Name))
 	}
 	host, port, err := net.SplitHostPort(v.Address)
@@ -120,7 +126,7 @@ func checkService(v *Service) error {
 
 func checkEnv(s *string) error {
 	name, value, _ := strings.Cut(*s, "=")
-	if !envName.MatchString(name) || strings.ContainsRune(value, 0) {
+	if !envName().MatchString(name) || strings.ContainsRune(value, 0) {
 		return fmt.Errorf("%q is not NAME or NAME=VALUE", cut(*s))
 	}
 	return nil
@@ -137,14 +143,14 @@ func checkHide(s *string) error {
 
 // checkTool takes the names clients give their tools, and a * at the end.
 func checkTool(s *string) error {
-	if !toolName.MatchString(*s) {
+	if !toolName().MatchString(*s) {
 		return fmt.Errorf("%q is not the name of a tool, such as mcp__server__tool or mcp__server__*", cut(*s))
 	}
 	return nil
 }
 
 func checkCache(s *string) error {
-	if !cacheName.MatchString(*s) {
+	if !cacheName().MatchString(*s) {
 		return fmt.Errorf("%q is not the name of a cache", cut(*s))
 	}
 	return nil
@@ -176,7 +182,7 @@ func (s Source) checkKey(k *Key) error {
 	switch {
 	case said != 1:
 		return errors.New("a key comes from one place: env, file or command")
-	case k.Env != "" && !envName.MatchString(k.Env):
+	case k.Env != "" && !envName().MatchString(k.Env):
 		return fmt.Errorf("%q is not the name of a variable", cut(k.Env))
 	case k.File != "":
 		return s.resolve(&k.File)

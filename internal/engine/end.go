@@ -36,7 +36,8 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	cause = errors.Join(cause, err)
 	cause = errors.Join(cause, g.Flush(ctx), v.closeRecord(ctx))
 	v.result.Denials = v.denials.list()
-	cause = errors.Join(cause, v.keep())
+	signed := later(func() error { return v.signLog(ctx) })
+	cause = errors.Join(cause, v.keep(), signed(), v.seat.Saved())
 	v.summarise(change)
 	if change != nil && cause == nil {
 		cause = v.after(ctx, g, *change)
@@ -89,20 +90,22 @@ func (v *visit) info() carrel.RunInfo {
 }
 
 // closeRecord ends the run in the log, with what was in force and what was
-// counted, and signs where the log stands.
+// counted.
 func (v *visit) closeRecord(ctx context.Context) error {
 	info := v.info()
 	info.ExitCode, info.Enforcement = v.result.ExitCode, v.result.Enforcement
 	info.Lost = v.result.Traffic["refused_untold"]
 	err := v.log.Append(ctx, carrel.Record{Kind: carrel.KindRunEnd, Run: v.id, RunInfo: &info, Counts: v.result.Traffic})
-	if err != nil {
-		return err
-	}
+	size, root := v.log.Head()
+	v.result.Log = LogHead{size, base64.StdEncoding.EncodeToString(root[:])}
+	return err
+}
+
+// signLog signs where the log stands.
+func (v *visit) signLog(ctx context.Context) error {
 	if _, err := v.log.Checkpoint(ctx); err != nil {
 		return fmt.Errorf("signing the log: %w", err)
 	}
-	size, root := v.log.Head()
-	v.result.Log = LogHead{size, base64.StdEncoding.EncodeToString(root[:])}
 	return nil
 }
 

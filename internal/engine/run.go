@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -82,9 +84,7 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	if err := e.recoverApplies(ctx); err != nil {
 		return 125, err
 	}
-	if _, err := native.Reap(e.state("runtime")); err != nil {
-		return 125, fmt.Errorf("removing what a killed run left: %w", err)
-	}
+	collectLater()
 	err := v.prepare(ctx)
 	defer e.pruneNowAndThen(context.WithoutCancel(ctx)) // after close
 	defer v.close()
@@ -100,6 +100,31 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	}
 	return v.run(ctx)
 }
+
+// reap removes what killed runs left.
+func (e *Engine) reap() error {
+	if _, err := native.Reap(e.state("runtime")); err != nil {
+		return fmt.Errorf("removing what a killed run left: %w", err)
+	}
+	return nil
+}
+
+// startHeap is how much a start may allocate before memory is collected, and
+// startTime how long: a start allocates a few megabytes, once.
+const (
+	startHeap = 32 << 20
+	startTime = 200 * time.Millisecond
+)
+
+// collectLater puts the collection of memory off while the process's first run
+// starts: it would take the processor from what the run waits for.
+var collectLater = sync.OnceFunc(func() {
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(startHeap)
+	time.AfterFunc(startTime, func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	})
+})
 
 // check refuses words that mean nothing before anything is touched.
 func (o RunOptions) check() error {
@@ -154,6 +179,7 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 		v.extra = append(v.extra, layer)
 	}
 	group, gctx := errgroup.WithContext(ctx)
+	group.Go(v.e.reap)
 	if !v.opts.DryRun {
 		group.Go(func() (err error) { v.log, err = v.e.openLog(); return err })
 	}
@@ -273,9 +299,9 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	defer v.screen.close()
-	if err := v.e.saveRun(&v.result); err != nil { // so that it can be seen while it goes on
-		return 125, err
-	}
+	known := v.result
+	saved := later(func() error { return v.e.saveRun(&known) }) // so that it can be seen while it goes on
+	defer saved()
 	if err := v.log.Enqueue(ctx, v.startRecord()); err != nil {
 		return 125, err
 	}
@@ -285,11 +311,21 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	exec := v.exec()
 	var exit sandbox.Exit
 	_, err = g.Do(ctx, exec, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		if err := errors.Join(saved(), v.seat.Saved()); err != nil {
+			return carrel.Outcome{}, &sandbox.StartError{Code: 125, Err: err}
+		}
 		exit, err = v.work(ctx, g, grant, exec, door)
 		return carrel.Outcome{Counts: map[string]int64{"exit_code": int64(exit.Code)}}, err
 	})
 	err = errors.Join(err, door.Close())
 	return v.end(ctx, g, door, exit, err)
+}
+
+// later begins f and returns what waits for it.
+func later(f func() error) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return sync.OnceValue(func() error { return <-done })
 }
 
 // open makes the run's private directory and the file of notices.
@@ -331,12 +367,12 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	spec := v.spec(door)
 	life, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
-	go v.log.Warm() // while the walls are built
 	desk, err := v.tier.Start(life, grant, exec, spec)
 	if err != nil {
 		return sandbox.Exit{Code: 125}, err
 	}
 	v.began = true
+	go v.log.Warm() // while the agent works
 	defer v.gather()()
 	stop := v.passSignals(ctx, desk)
 	defer stop()
@@ -352,7 +388,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 // warmLater compiles the policy for the files of the change while the agent
 // works, unless the agent is gone before that is worth it.
 func (v *visit) warmLater() (stop func() bool) {
-	return time.AfterFunc(200*time.Millisecond, func() { v.policy.Warm() }).Stop
+	return time.AfterFunc(startTime, func() { v.policy.Warm() }).Stop
 }
 
 // interactive reports whether a person is at both ends of the run.

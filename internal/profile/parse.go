@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -61,17 +60,26 @@ func ParseNode(name string, node *yaml.Node) (Profile, error) {
 	return own.Profile, own.check()
 }
 
-var (
-	nameForm     = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
-	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+const (
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	letter = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	digit  = "0123456789"
 )
+
+func isName(s string) bool {
+	return len(s) <= 40 && s != "" && strings.Contains(lower, s[:1]) && strings.Trim(s, lower+digit+"-") == ""
+}
+
+func isVariable(s string) bool {
+	return s != "" && !strings.Contains(digit, s[:1]) && strings.Trim(s, letter+digit) == ""
+}
 
 // check refuses what could not be meant. What is granted is checked again, as
 // any grant is, by the packages that carry it out.
 func (p Profile) check() error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !nameForm.MatchString(p.Name) {
+	if !isName(p.Name) {
 		wrong("name %q: use lower-case letters, digits and dashes", p.Name)
 	}
 	for _, m := range p.Match {
@@ -98,7 +106,7 @@ func (p Profile) check() error {
 		errs = append(errs, p.Model.check())
 	}
 	for _, v := range variables {
-		if !variableForm.MatchString(v.Name) || strings.ContainsAny(v.Value, "\x00\n") {
+		if !isVariable(v.Name) || strings.ContainsAny(v.Value, "\x00\n") {
 			wrong("variable %q: it is no name, or its value is no line", v.Name)
 		}
 	}

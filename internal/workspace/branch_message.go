@@ -5,13 +5,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/carrel-dev/carrel"
 )
 
 // attested are trailers by which people vouch for a commit. An agent cannot
 // write them for anybody.
-var attested = regexp.MustCompile(`(?im)^[ \t]*([a-z-]+-by|carrel-[a-z]+)[ \t]*:.*\n?`)
+var attested = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?im)^[ \t]*([a-z-]+-by|carrel-[a-z]+)[ \t]*:.*\n?`) })
 
 // commitMessage is the user's message, or the agent's proposal without what
 // only people may say, or a plain one; and where the commit came from.
@@ -19,7 +20,7 @@ func commitMessage(o BranchOptions) string {
 	c := o.Change
 	text := plainText(o.Message)
 	if text == "" {
-		text = strings.TrimSpace(attested.ReplaceAllString(plainText(string(c.Message))+"\n", ""))
+		text = strings.TrimSpace(attested().ReplaceAllString(plainText(string(c.Message))+"\n", ""))
 	}
 	if text == "" {
 		text = plainSubject(c)

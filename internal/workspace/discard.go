@@ -31,7 +31,8 @@ func (s *Seat) Discard(_ context.Context, g gate.Grant, a carrel.Action) error {
 		return fmt.Errorf("discarding the work at desk %s: %w", s.meta.ID, err)
 	}
 	s.meta.Open = false
-	if err := errors.Join(s.writePending(pendingWork{}), s.save()); err != nil {
+	s.save()
+	if err := errors.Join(s.writePending(pendingWork{}), s.Saved()); err != nil {
 		return err
 	}
 	return s.ws.retire(s.meta.ID, ChangeDiscarded, string(a.Reason), "")

@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -156,10 +157,18 @@ func readBeneath(root int, rel string) (text string, mode uint32, err error) {
 }
 
 var (
-	configSection = regexp.MustCompile(`^\s*\[\s*([A-Za-z0-9.-]+)[^\]\n]*(?:"(?:[^"\\\n]|\\.)*")?\s*\]`)
-	secretKey     = regexp.MustCompile(`(?i)^\s*(?:\[[^\n]*\]\s*)?(extraheader|smtppass|password|passwd|passphrase|token|oauthtoken|authtoken|accesstoken|apikey|secret|cookiefile|sslcert|sslkey|proxysslkey|proxysslcert|sslcertpasswordprotected)\s*=`)
-	webUserinfo   = regexp.MustCompile(`(?i)\b((?:https?|ftps?|socks[45]?[ah]?)://)[^/\s]*@`)
-	sshPassword   = regexp.MustCompile(`(?i)\b((?:ssh|git\+ssh|ssh\+git|sftp)://[^/:\s@]*):[^/\s]*@`)
+	configSection = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\s*\[\s*([A-Za-z0-9.-]+)[^\]\n]*(?:"(?:[^"\\\n]|\\.)*")?\s*\]`)
+	})
+	secretKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)^\s*(?:\[[^\n]*\]\s*)?(extraheader|smtppass|password|passwd|passphrase|token|oauthtoken|authtoken|accesstoken|apikey|secret|cookiefile|sslcert|sslkey|proxysslkey|proxysslcert|sslcertpasswordprotected)\s*=`)
+	})
+	webUserinfo = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\b((?:https?|ftps?|socks[45]?[ah]?)://)[^/\s]*@`)
+	})
+	sshPassword = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\b((?:ssh|git\+ssh|ssh\+git|sftp)://[^/:\s@]*):[^/\s]*@`)
+	})
 )
 
 // withoutCredentials removes from a git configuration what opens doors: the
@@ -169,18 +178,18 @@ func withoutCredentials(text string) string {
 	var out strings.Builder
 	credential := false
 	for _, line := range logicalLines(text) {
-		if m := configSection.FindStringSubmatch(line); m != nil {
+		if m := configSection().FindStringSubmatch(line); m != nil {
 			name, _, _ := strings.Cut(strings.ToLower(m[1]), ".")
 			credential = name == "credential"
 		}
-		if credential || secretKey.MatchString(line) {
-			if m := configSection.FindString(line); m != "" && !credential {
+		if credential || secretKey().MatchString(line) {
+			if m := configSection().FindString(line); m != "" && !credential {
 				out.WriteString(m + "\n")
 			}
 			continue
 		}
 		joined := strings.NewReplacer("\\\n", "", "\\\r\n", "").Replace(line)
-		safe := sshPassword.ReplaceAllString(webUserinfo.ReplaceAllString(joined, "$1"), "$1@")
+		safe := sshPassword().ReplaceAllString(webUserinfo().ReplaceAllString(joined, "$1"), "$1@")
 		if safe == joined {
 			safe = line
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -80,6 +81,7 @@ type Seat struct {
 	wasOpen bool
 	// reset makes a copy what its original is before the run.
 	reset bool
+	saved func() error // waits for the last save; nil: none
 	// Notes say what a user may want to know about how the seat was taken,
 	// one sentence each: staging fell back, work was resumed.
 	Notes []string
@@ -137,7 +139,30 @@ func (s *Seat) Unused() error {
 		return nil
 	}
 	s.meta.Open = false
-	return s.save()
+	s.save()
+	return s.Saved()
+}
+
+// save begins to write the desk's own file. A write waits for the disk now and
+// then, and what is done meanwhile does not need the file.
+func (s *Seat) save() {
+	before, meta, done := s.saved, s.meta, make(chan error, 1)
+	go func() {
+		if before != nil {
+			_ = before() // this write replaces it
+		}
+		done <- writeJSONLater(filepath.Join(s.dir, deskFile), meta)
+	}()
+	s.saved = sync.OnceValue(func() error { return <-done })
+}
+
+// Saved waits until the desk's own file says what the seat says. It must have
+// returned nil before an agent starts, and before a run counts as ended.
+func (s *Seat) Saved() error {
+	if s.saved == nil {
+		return nil
+	}
+	return s.saved()
 }
 
 // Close gives the seat up; the work stays.
@@ -145,7 +170,7 @@ func (s *Seat) Close() error {
 	if s.lock == nil {
 		return nil
 	}
-	err := s.lock.Close()
+	err := errors.Join(s.Saved(), s.lock.Close())
 	s.lock = nil
 	if err != nil {
 		return fmt.Errorf("leaving desk %s: %w", s.meta.ID, err)

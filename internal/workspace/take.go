@@ -218,6 +218,9 @@ func (s *Seat) furnish(ctx context.Context, opts SeatOptions) error {
 	if err := s.start(ctx, opts); err != nil {
 		return err
 	}
+	if err := s.Saved(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.ws.index("desks"), 0o700); err != nil {
 		return err
 	}
@@ -273,10 +276,9 @@ func (s *Seat) start(ctx context.Context, opts SeatOptions) error {
 	}
 	s.wasOpen = s.meta.Open
 	s.meta.Open, s.meta.Used = true, time.Now().UTC()
-	return s.save()
+	s.save()
+	return nil
 }
-
-func (s *Seat) save() error { return writeJSONLater(filepath.Join(s.dir, deskFile), s.meta) }
 
 func (s *Seat) note(text string) { s.Notes = append(s.Notes, text) }
 

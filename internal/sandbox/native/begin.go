@@ -70,8 +70,12 @@ func (d *Desk) begin(ctx context.Context) error {
 // building handles one message of a desk whose program does not run yet.
 func (d *Desk) building(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) (began bool, err error) {
 	switch {
-	case m.Kind == desk.Networked && d.spec.Attach != nil && len(m.Files) >= 4 && !d.networked:
+	case m.Kind == desk.Networked && len(m.Files) >= 4 && !d.networked:
 		d.networked = true
+		if d.spec.Attach == nil {
+			desk.CloseAll(m.Files)
+			return false, nil
+		}
 		sockets := d.sockets(m.Files)
 		beside(func() error { return wrap("attaching the network", d.spec.Attach(ctx, sockets)) })
 		*waiting--

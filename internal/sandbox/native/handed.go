@@ -27,8 +27,9 @@ type handed struct {
 	err error
 }
 
-// openHanded opens the trees while PID 1 is being started.
-func (d *Desk) openHanded(from *seed) {
+// openHanded opens the trees while PID 1 is told what to build; overlays once
+// their layers are settled.
+func (d *Desk) openHanded(from *seed, settled <-chan error) {
 	d.trees = make(chan handed, 1)
 	go func() {
 		owners := owners{image: from.image, id: d.id, spaces: map[owner]int{}}
@@ -36,15 +37,22 @@ func (d *Desk) openHanded(from *seed) {
 		if fd, err := from.space(); err == nil {
 			owners.spaces[owner{}] = fd
 		}
-		d.trees <- owners.openAll(d.spec.Mounts)
+		d.trees <- owners.openAll(d.spec.Mounts, settled)
 	}()
 }
 
-func (o *owners) openAll(mounts []sandbox.Mount) (h handed) {
+func (o *owners) openAll(mounts []sandbox.Mount, settled <-chan error) (h handed) {
+	waited := false
 	for i := range mounts {
 		m := &mounts[i]
 		if m.Kind != sandbox.MountBind && m.Kind != sandbox.MountOverlay {
 			continue
+		}
+		if m.Kind == sandbox.MountOverlay && !waited {
+			if h.err = <-settled; h.err != nil {
+				return h
+			}
+			waited = true
 		}
 		fd, err := o.open(m)
 		if err != nil {
@@ -142,33 +150,43 @@ func (o *owners) spaceFor(path string) (int, error) {
 	if fd, ok := o.spaces[who]; ok {
 		return fd, nil
 	}
-	fd, err := makeSpace(o.image, o.id, who)
+	fd, err := holdSpace(o.image, o.id, who)()
 	if err == nil {
 		o.spaces[who] = fd
 	}
 	return fd, err
 }
 
-// makeSpace makes a user namespace by starting a process in it, which only
-// waits; its descriptor outlives the process.
-func makeSpace(image *os.File, id Identity, who owner) (int, error) {
+// holdSpace makes a user namespace by starting a process in it. What it returns
+// maps the namespace and gives its descriptor, which outlives the process; it
+// must be called.
+func holdSpace(image *os.File, id Identity, who owner) func() (int, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return -1, err
+		return func() (int, error) { return -1, err }
 	}
 	defer r.Close()
-	defer w.Close()
 	pid, err := execute(image, []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{r.Fd()},
 		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | sharing},
 	})
 	if err != nil {
-		return -1, fmt.Errorf("making a user namespace for the owner %d: %w", who.uid, err)
+		w.Close()
+		return func() (int, error) {
+			return -1, fmt.Errorf("making a user namespace for the owner %d: %w", who.uid, err)
+		}
 	}
+	return func() (int, error) { return takeSpace(pid, w, id, who) }
+}
+
+// takeSpace maps the user namespace of a process, opens it and ends the
+// process.
+func takeSpace(pid int, w *os.File, id Identity, who owner) (int, error) {
 	merr := mapIDs(pid, mapping{int(who.uid), int(who.gid), id.Outside, id.Group, true})
 	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	w.Close()
+	_ = syscall.Kill(pid, syscall.SIGKILL) // it would end by itself, but has hardly begun
 	for {
 		if _, werr := syscall.Wait4(pid, nil, 0, nil); !errors.Is(werr, syscall.EINTR) {
 			break

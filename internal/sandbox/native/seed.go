@@ -88,7 +88,7 @@ func (t *Tier) seedFor(image *os.File, id Identity) *seed {
 func sow(image *os.File, id Identity) *seed {
 	s := &seed{image: image, diagnosis: &diagnosis{}}
 	if id.Borrowed {
-		s.space = sync.OnceValues(func() (int, error) { return makeSpace(image, id, owner{}) })
+		s.space = sync.OnceValues(holdSpace(image, id, owner{}))
 		go func() { _, _ = s.space() }() // its error is kept for whoever needs it
 	}
 	s.err = s.start(image, id)
@@ -116,6 +116,17 @@ func (s *seed) start(image *os.File, id Identity) error {
 	if s.link, err = desk.NewLink(pair[0]); err != nil {
 		return err
 	}
-	s.process, err = spawn(image, id, []*os.File{null, null, errs, control})
-	return err
+	if s.process, err = spawn(image, id, []*os.File{null, null, errs, control}); err != nil {
+		return err
+	}
+	return wrap("starting PID 1 of the desk", s.link.Send(settle(id)))
+}
+
+// settle tells PID 1 that its users are mapped, and whom to become.
+func settle(id Identity) desk.Message {
+	m := desk.Message{Kind: desk.Settle}
+	if id.Borrowed {
+		m.Code = int32(id.Inside)
+	}
+	return m
 }

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -54,11 +55,14 @@ func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 	if d.claim, err = claim(s.RuntimeDir); err != nil {
 		return nil, err
 	}
-	if d.cutOff, err = settleLayers(s.Mounts); err != nil {
-		return nil, err
-	}
+	settled := make(chan error, 1)
 	if id.Borrowed {
-		d.openHanded(from)
+		d.openHanded(from, settled)
+	}
+	d.cutOff, err = settleLayers(s.Mounts)
+	settled <- err
+	if err != nil {
+		return nil, err
 	}
 	plan, err := sealedPlan(planOf(s, id))
 	if err != nil {
@@ -66,9 +70,6 @@ func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 	}
 	defer plan.Close()
 	order := desk.Message{Kind: desk.Build, Files: []int{int(plan.Fd())}}
-	if id.Borrowed {
-		order.Code = int32(id.Inside)
-	}
 	if s.Terminal == nil {
 		if d.streams, err = openStreams(s, id); err != nil {
 			return nil, err
@@ -78,7 +79,11 @@ func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 			order.Files = append(order.Files, int(f.Fd()))
 		}
 	}
-	return d, wrap("telling PID 1 what to build", d.link.Send(order))
+	err = d.link.Send(order)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		err = nil // it has ended already, and what it said is still to be read
+	}
+	return d, wrap("telling PID 1 what to build", err)
 }
 
 // sealedPlan hands the plan over in memory that nobody can change any more.

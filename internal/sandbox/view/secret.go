@@ -19,15 +19,32 @@ var secretWords = map[string]bool{
 // secretEnds are the same for names written in one word, as in authToken.
 var secretEnds = []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "APIKEY", "ACCESSKEY", "PRIVATEKEY"}
 
-// secretShapes are values that are secrets whatever their name: issuers mark
-// them so that they can be found.
-var secretShapes = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:` + strings.Join(shapes, "|") + `)`) })
+// shape is how one issuer marks its secrets, so that they can be found.
+type shape struct {
+	mark string // what every one of them contains
+	expr func() *regexp.Regexp
+}
 
-var shapes = []string{
-	`\bsk-[A-Za-z0-9_-]{16,}`, `\bgh[pousr]_[A-Za-z0-9]{20,}`, `\bgithub_pat_[A-Za-z0-9_]{20,}`, `\bglpat-[A-Za-z0-9_-]{16,}`,
-	`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`, `\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`, `\bAIza[A-Za-z0-9_-]{30,}`, `\bya29\.[A-Za-z0-9_-]{20,}`,
-	`\bnpm_[A-Za-z0-9]{30,}`, `\bpypi-[A-Za-z0-9_-]{30,}`, `\bhf_[A-Za-z0-9]{20,}`, `\bdop_v1_[a-f0-9]{40,}`, `\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}`,
-	`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.`, `-----BEGIN [A-Z ]*PRIVATE KEY`, `\bAGE-SECRET-KEY-`, `\bSG\.[A-Za-z0-9_-]{16,}\.`,
+// shapes are of values that are secrets whatever their name. An expression is
+// compiled when its mark is met: most starts meet none.
+var shapes = []shape{
+	shaped("sk-", `\bsk-[A-Za-z0-9_-]{16,}`), shaped("gh", `\bgh[pousr]_[A-Za-z0-9]{20,}`),
+	shaped("github_pat_", `\bgithub_pat_[A-Za-z0-9_]{20,}`), shaped("glpat-", `\bglpat-[A-Za-z0-9_-]{16,}`),
+	shaped("xox", `\bxox[abeoprs]-[A-Za-z0-9-]{10,}`), shaped("IA", `\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`),
+	shaped("AIza", `\bAIza[A-Za-z0-9_-]{30,}`), shaped("ya29.", `\bya29\.[A-Za-z0-9_-]{20,}`),
+	shaped("npm_", `\bnpm_[A-Za-z0-9]{30,}`), shaped("pypi-", `\bpypi-[A-Za-z0-9_-]{30,}`),
+	shaped("hf_", `\bhf_[A-Za-z0-9]{20,}`), shaped("dop_v1_", `\bdop_v1_[a-f0-9]{40,}`),
+	shaped("k_", `\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}`), shaped("eyJ", `\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.`),
+	shaped("PRIVATE KEY", `-----BEGIN [A-Z ]*PRIVATE KEY`), shaped("AGE-SECRET-KEY-", `\bAGE-SECRET-KEY-`),
+	shaped("SG.", `\bSG\.[A-Za-z0-9_-]{16,}\.`),
+}
+
+func shaped(mark, expr string) shape {
+	return shape{mark, sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })}
+}
+
+func (s shape) fits(value string) bool {
+	return strings.Contains(value, s.mark) && s.expr().MatchString(value)
 }
 
 // looksSecret reports whether a variable looks like a secret by its name or
@@ -42,11 +59,15 @@ func looksSecret(name, value string) bool {
 			return true
 		}
 	}
-	return secretShapes().MatchString(value) || hasUserinfo(value)
+	fits := func(s shape) bool { return s.fits(value) }
+	return slices.ContainsFunc(shapes, fits) || hasUserinfo(value)
 }
 
 // hasUserinfo reports whether a value holds an address with a password in it.
 func hasUserinfo(value string) bool {
+	if !strings.Contains(value, "://") {
+		return false
+	}
 	for word := range strings.FieldsSeq(strings.NewReplacer(",", " ", ";", " ", "|", " ", "=", " ").Replace(value)) {
 		if !strings.Contains(word, "://") {
 			continue

@@ -17,8 +17,8 @@ var devLinks = [][2]string{
 	{"pts/ptmx", "/dev/ptmx"},
 }
 
-// dev makes a /dev with the few devices that programs need, terminals of the
-// desk's own and shared memory.
+// dev makes a /dev with the few devices that programs need and terminals of
+// the desk's own.
 func (r *root) dev() error {
 	if err := r.tmpfs("/dev", 0o755, 1<<20, unix.MOUNT_ATTR_NOEXEC); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (r *root) dev() error {
 		return err
 	}
 	defer unix.Close(pts)
-	err = errors.Join(r.place(pts, "/dev/pts"), r.tmpfs("/dev/shm", 0o1777, 0, 0))
+	err = r.place(pts, "/dev/pts")
 	for _, l := range devLinks {
 		err = errors.Join(err, r.symlink(l[0], l[1]))
 	}

@@ -29,7 +29,8 @@ const (
 
 // From the supervisor to PID 1.
 const (
-	Build    Kind = iota + 64 // Files: the plan, and the agent's standard streams unless it gets a pty; Code: the user to become, or 0
+	Settle   Kind = iota + 64 // users are mapped; Code: the user to become, or 0
+	Build                     // Files: the plan, and the agent's standard streams unless it gets a pty
 	Mounts                    // Files: the next mounts of the plan, opened outside
 	Listen                    // Text: "network address" to listen on
 	Go                        // start the program
@@ -113,6 +114,9 @@ func (l *Link) Receive() (Message, error) {
 	var rerr error
 	err = raw.Read(func(fd uintptr) bool {
 		n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(rerr, unix.ECONNRESET) { // said once, before what the other end said last
+			n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		}
 		return !errors.Is(rerr, unix.EAGAIN)
 	})
 	if err := errors.Join(err, rerr); err != nil {

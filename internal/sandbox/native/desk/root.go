@@ -17,7 +17,7 @@ type root struct {
 	own    map[uint64]bool // devices of the tmpfs that this desk made
 	// writable are targets below which the agent may write.
 	writable []string
-	tmpSize  int64
+	tmpSize  int64 // of a tmpfs that names none
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 
 // newRoot mounts an empty root over the host's. Absolute paths still lead to
 // the host until pivot.
-func newRoot(tmpSize int64) (*root, error) {
+func newRoot() (*root, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, failed("leaving the host's mount events", err)
 	}
@@ -41,7 +41,7 @@ func newRoot(tmpSize int64) (*root, error) {
 	if err := attach(fd, unix.AT_FDCWD, "/"); err != nil {
 		return nil, failed("making the root", err)
 	}
-	r := &root{fd: fd, own: map[uint64]bool{}, tmpSize: tmpSize}
+	r := &root{fd: fd, own: map[uint64]bool{}}
 	r.number, err = r.adopt(fd)
 	return r, failed("making the root", err)
 }

@@ -14,36 +14,57 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// run builds the desk, starts the program and stays with it to the end.
+// run builds the desk, starts the program and stays with it to the end. PID 1
+// is started before the supervisor knows the plan, and what every desk has is
+// built while it is made.
 func run(link *Link) (int, error) {
-	if err := raiseLoopback(); err != nil {
-		return 0, failed("raising the loopback", err)
-	}
 	orders := receive(link)
+	r, err := prepare(link, orders)
+	if err != nil {
+		return 0, err
+	}
 	plan, streams, err := told(orders)
 	if err != nil {
 		return 0, err
 	}
-	connected := make(chan error, 1)
-	go func() { // beside the mounts; the supervisor configures the network meanwhile
-		connected <- failed("opening the desk's sockets", connect(link, plan.Network))
-	}()
 	handed, err := await(orders, plan)
 	if err != nil {
 		return 0, err
 	}
-	writable, err := build(plan, handed)
-	if err != nil {
+	if err := r.build(plan, handed); err != nil {
 		return 0, err
 	}
-	if err := <-connected; err != nil {
-		return 0, err
-	}
-	return work(link, orders, plan, writable, streams)
+	return work(link, orders, plan, r.writable, streams)
 }
 
-// told waits for the plan. PID 1 is started before the supervisor knows it,
-// to save the time that its own start takes.
+// prepare makes PID 1 what it must be, hands the desk's sockets out and
+// begins the root with what is the same for every desk.
+func prepare(link *Link, orders <-chan Message) (*root, error) {
+	m, ok := <-orders
+	if !ok {
+		return nil, errGone
+	}
+	if m.Kind != Settle {
+		return nil, errors.New("unexpected order before the users are mapped")
+	}
+	// Only now: the mapping of users is there, and who may write it is decided
+	// by who may dump this process.
+	if err := become(int(m.Code)); err != nil {
+		return nil, err
+	}
+	if err := settle(); err != nil {
+		return nil, err
+	}
+	if err := raiseLoopback(); err != nil {
+		return nil, failed("raising the loopback", err)
+	}
+	if err := connect(link); err != nil {
+		return nil, failed("opening the desk's sockets", err)
+	}
+	return begin()
+}
+
+// told waits for the plan.
 func told(orders <-chan Message) (p *Plan, streams []int, err error) {
 	m, ok := <-orders
 	if !ok {
@@ -51,14 +72,6 @@ func told(orders <-chan Message) (p *Plan, streams []int, err error) {
 	}
 	if m.Kind != Build || len(m.Files) == 0 {
 		return nil, nil, errors.New("unexpected order before the plan")
-	}
-	// Only now: the mapping of users is there, and who may write it is decided
-	// by who may dump this process.
-	if err := become(int(m.Code)); err != nil {
-		return nil, nil, err
-	}
-	if err := settle(); err != nil {
-		return nil, nil, err
 	}
 	if p, err = readPlan(m.Files[0]); err != nil {
 		return nil, nil, err
@@ -107,11 +120,9 @@ func settle() error {
 	return nil
 }
 
-// connect hands the sockets out, if anybody wants them.
-func connect(link *Link, wanted bool) error {
-	if !wanted {
-		return nil
-	}
+// connect hands out the sockets through which the supervisor may give the
+// desk a network.
+func connect(link *Link) error {
 	fds, err := openSockets()
 	if err != nil {
 		return err
@@ -177,41 +188,46 @@ func await(orders <-chan Message, p *Plan) ([]int, error) {
 	return handed, nil
 }
 
-// build makes the desk's root and enters it. It returns where the agent may
-// write.
-func build(p *Plan, handed []int) ([]string, error) {
-	if err := unix.Sethostname([]byte(p.Host)); err != nil {
-		return nil, failed("naming the desk", err)
-	}
-	trees, err := openTrees(p, handed)
-	if err != nil {
-		return nil, err
-	}
-	r, err := newRoot(p.TmpSize)
+// begin makes the desk's root, its /proc and its devices.
+func begin() (*root, error) {
+	r, err := newRoot()
 	if err != nil {
 		return nil, err
 	}
 	if err := r.proc(); err != nil {
 		return nil, failed("mounting /proc", err)
 	}
-	if err := r.dev(); err != nil {
-		return nil, failed("making /dev", err)
+	return r, failed("making /dev", r.dev())
+}
+
+// build completes the desk's root as planned and enters it.
+func (r *root) build(p *Plan, handed []int) error {
+	r.tmpSize = p.TmpSize
+	if err := unix.Sethostname([]byte(p.Host)); err != nil {
+		return failed("naming the desk", err)
+	}
+	trees, err := openTrees(p, handed)
+	if err != nil {
+		return err
+	}
+	if err := r.tmpfs("/dev/shm", 0o1777, 0, 0); err != nil {
+		return failed("mounting /dev/shm", err)
 	}
 	if !mentions(p, "/tmp") {
 		r.writable = append(r.writable, "/tmp")
 		if err := r.tmpfs("/tmp", 0o1777, 0, 0); err != nil {
-			return nil, failed("mounting /tmp", err)
+			return failed("mounting /tmp", err)
 		}
 	}
 	for i := range p.Mounts {
 		if err := r.mount(&p.Mounts[i], trees[i]); err != nil {
-			return nil, failed("mounting "+p.Mounts[i].Target, err)
+			return failed("mounting "+p.Mounts[i].Target, err)
 		}
 	}
 	if err := r.closeDev(); err != nil {
-		return nil, failed("closing /dev", err)
+		return failed("closing /dev", err)
 	}
-	return r.writable, r.pivot()
+	return r.pivot()
 }
 
 func mentions(p *Plan, target string) bool {
