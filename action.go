@@ -62,6 +62,7 @@ type Action struct {
 	Path    string      `json:"path,omitempty"`
 	RawPath Text        `json:"raw_path,omitempty"`
 	File    *FileChange `json:"file,omitempty"`
+	Owners  []string    `json:"owners,omitempty"` // of the path, by CODEOWNERS of the base commit
 
 	// exec
 	Argv []Text `json:"argv,omitempty"`
@@ -138,6 +139,7 @@ func (a Action) Digest() (Digest, error) {
 func (a Action) Clone() Action {
 	a.Argv = append([]Text(nil), a.Argv...)
 	a.Headers = append([]string(nil), a.Headers...)
+	a.Owners = append([]string(nil), a.Owners...)
 	if a.File != nil {
 		f := a.File.clone()
 		a.File = &f

@@ -21,6 +21,9 @@ type Decision struct {
 	NextSteps []string `json:"next_steps,omitempty"` // the narrowest change that would decide otherwise
 	Policy    Digest   `json:"policy,omitempty"`     // of every layer that was in force
 	Input     Digest   `json:"input,omitempty"`      // of what the policy saw
+	// Time is the local time that policies were told, RFC 3339 with its offset;
+	// only if one of them looked at it.
+	Time string `json:"time,omitempty"`
 	// Addresses narrow a network decision to those that a rule names; empty
 	// means public addresses only.
 	Addresses []string `json:"addresses,omitempty"`

@@ -7,7 +7,8 @@ package policies
 
 import "embed"
 
-// Bundle holds the sources, without their tests.
+// Bundle holds the sources, without their tests, and the names that make paths
+// and commands known (classes.txt).
 //
-//go:embed files.rego read.rego exec.rego network.rego publish.rego lease.rego operator.rego
+//go:embed classes.txt files.rego read.rego exec.rego network.rego publish.rego lease.rego operator.rego
 var Bundle embed.FS

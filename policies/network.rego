@@ -27,6 +27,14 @@ deny contains {
 	net.cidr_contains(range, input.host)
 }
 
+deny contains {
+	"rule": "trace",
+	"msg": "TRACE sends a request's own headers back, credentials included",
+	"next": "use another method",
+} if {
+	input.method == "TRACE"
+}
+
 metadata_names := {
 	"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
 	"metadata.azure.internal", "metadata.platformequinix.com", "metadata.packet.net",

@@ -8,11 +8,6 @@ import data.carrel.builtin.operator
 import data.carrel.builtin.publish
 import data.carrel.builtin.read
 
-test_read_and_write_know_the_same_stores if {
-	stores := {part | some part, why in files.denied_parts; why == "credential-store"}
-	stores == read.credential_parts
-}
-
 test_read_inside if {
 	doc := {"operation": "read", "path": "/workspace/a", "parts": ["workspace", "a"]}
 	read.allow with input as doc
@@ -61,4 +56,31 @@ test_operator if {
 
 test_lease if {
 	lease.allow with input as {"operation": "tool", "subject": "search"}
+}
+
+test_trace_is_denied if {
+	rules := {f.rule | some f in network.deny} with input as {"host": "ok.test", "host_is_address": false, "method": "TRACE"}
+	rules == {"trace"}
+}
+
+test_publish_many_files if {
+	doc := {"publication": {"auto": true, "files": 501, "risk": {"level": "low"}}}
+	rules := {f.rule | some f in publish.ask} with input as doc
+	rules == {"many-files"}
+}
+
+command(classes) := {"operation": "exec", "argv": ["x"], "classes": classes}
+
+test_commands if {
+	exec.allow with input as command([])
+	count(exec.deny) + count(exec.ask) == 0 with input as command([])
+	{f.rule | some f in exec.deny} == {"operates-carrel"} with input as command(["operates-carrel"])
+	every class in ["publishes", "deploys", "raises-privileges"] {
+		{f.rule | some f in exec.ask} == {class} with input as command([class])
+	}
+}
+
+test_read_credentials if {
+	doc := {"operation": "read", "path": "/workspace/.aws/credentials", "classes": ["credential-store"]}
+	{f.rule | some f in read.deny} == {"credential-store"} with input as doc
 }

@@ -28,6 +28,14 @@ ask contains {
 	not input.publication.risk.level in {"none", "low"}
 }
 
+ask contains {
+	"rule": "many-files",
+	"msg": sprintf("the change holds %d files, more than people review at once", [input.publication.files]),
+	"next": "have the agent make smaller changes",
+} if {
+	input.publication.files > 500
+}
+
 deny contains {
 	"rule": "empty",
 	"msg": "the change holds no file that may leave the desk",

@@ -11,6 +11,7 @@ allow if startswith(input.path, "/workspace/")
 deny contains {
 	"rule": "outside-workspace",
 	"msg": "only files below /workspace may be read",
+	"next": "copy it into the workspace, or give it to the run with --ro",
 } if {
 	not startswith(input.path, "/workspace/")
 }
@@ -20,15 +21,5 @@ deny contains {
 	"msg": "the path names a credential store",
 	"next": "keep credentials outside: the model door and leases bring them to the destination",
 } if {
-	some part in input.parts
-	part in credential_parts
-}
-
-credential_parts := {
-	".ssh", ".gnupg", ".aws", ".azure", ".oci", ".kube", ".netrc", "_netrc", ".pgpass", ".my.cnf", ".pypirc",
-	".git-credentials", ".vault-token", ".password-store", ".boto", ".s3cfg", ".dockercfg",
-	".docker/config.json", ".config/gh", ".config/glab-cli", ".config/gcloud", ".config/op", ".config/sops",
-	".config/rclone", ".config/doctl", "containers/auth.json", ".cargo/credentials", ".cargo/credentials.toml",
-	".gem/credentials", ".terraform.d/credentials.tfrc.json", "share/keyrings", ".claude/.credentials.json",
-	".codex/auth.json", ".gemini/oauth_creds.json",
+	"credential-store" in input.classes
 }

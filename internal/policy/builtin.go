@@ -35,6 +35,11 @@ var builtinFiles = []builtinFile{
 func builtinEntries() ([]*entry, []File, error) {
 	var entries []*entry
 	var files []File
+	names, err := policies.Bundle.ReadFile(classFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the built-in policy: %w", err)
+	}
+	known := SourceFile{classFile, carrel.DigestBytes(names), "names"}
 	for _, b := range builtinFiles {
 		source, err := policies.Bundle.ReadFile(b.name + ".rego")
 		if err != nil {
@@ -43,7 +48,7 @@ func builtinEntries() ([]*entry, []File, error) {
 		f := File{Name: b.name + ".rego", Source: source}
 		v := voice{
 			Layer: "builtin", Kind: builtin, Package: "data.carrel.builtin." + b.name, Where: f.Name, Governs: b.governs,
-			Files: []SourceFile{{f.Name, carrel.DigestBytes(f.Source), "v1"}},
+			Files: []SourceFile{{f.Name, carrel.DigestBytes(f.Source), "v1"}, known},
 		}
 		if b.ceilings {
 			v.Ceiling = b.governs

@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"io/fs"
+	"iter"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -296,3 +298,18 @@ func TestAttestNamesWhatIsSigned(t *testing.T) {
 		}
 	}
 }
+
+func readBundle(t *testing.T) string {
+	t.Helper()
+	_, files, err := builtinEntries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		all.Write(f.Source)
+	}
+	return all.String()
+}
+
+func keysOf[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }

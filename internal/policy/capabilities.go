@@ -58,8 +58,8 @@ var capabilities = sync.OnceValue(func() *ast.Capabilities {
 // usedByBuiltin are the functions that the built-in files call. Compiling
 // costs by how many functions there are, and most runs compile only these.
 var usedByBuiltin = []string{
-	"eq", "equal", "gt", "lt", "count", "object.filter", "startswith", "endswith", "regex.match",
-	"split", "sprintf", "trim_suffix", "net.cidr_contains", "internal.member_2",
+	"eq", "equal", "gt", "lt", "div", "count", "startswith", "concat", "sprintf", "trim_suffix",
+	"net.cidr_contains", "internal.member_2",
 }
 
 // builtinCapabilities are what the built-in files are compiled with.

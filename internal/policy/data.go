@@ -11,6 +11,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 )
 
+// maxLayerData bounds the data of a layer.
+const maxLayerData = 4 << 20
+
 // base is the data of a layer: documents beside its rules, and the only store
 // its rules can read.
 type base struct {
@@ -22,6 +25,9 @@ type base struct {
 func newBase(data []byte, c *ast.Compiler) (base, error) {
 	if len(data) == 0 {
 		return base{}, nil
+	}
+	if len(data) > maxLayerData {
+		return base{}, fmt.Errorf("data: more than %d bytes", maxLayerData)
 	}
 	v, err := ast.ValueFromReader(bytes.NewReader(data))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -25,41 +26,76 @@ type Voice struct {
 // it allows only if somebody who may grant the operation was asked and all who
 // were asked said allow.
 func (e *Engine) Decide(_ context.Context, a carrel.Action) carrel.Decision {
-	d, _, _ := e.decide(a)
+	d, _, _ := e.decide(a, time.Now())
 	return d
 }
 
-func (e *Engine) decide(a carrel.Action) (carrel.Decision, []Voice, input) {
+// DecideAt decides as Decide would have at another time, for replays.
+func (e *Engine) DecideAt(a carrel.Action, at time.Time) carrel.Decision {
+	d, _, _ := e.decide(a, at)
+	return d
+}
+
+// decide returns the decision, what each voice said, and the input that the
+// decision names.
+func (e *Engine) decide(a carrel.Action, at time.Time) (carrel.Decision, []Voice, input) {
 	if e == nil || e.digest == "" {
 		return denied("policy/none", "no policy is loaded"), nil, input{}
 	}
 	in, err := newInput(a)
 	if err != nil {
-		d := denied("input/malformed", "the action is malformed: "+err.Error())
-		var bad *badInput
-		if errors.As(err, &bad) {
-			d.Rules = []string{"input/" + bad.field}
-		}
+		d := refuseInput(err)
 		d.Policy = e.digest
 		return d, nil, input{}
 	}
-	voices := e.ask(a, in)
+	seen := inputs{plain: in, timed: in}
+	looks := e.readsTime(a.Operation)
+	if looks {
+		seen.timed = in.at(at)
+	}
+	voices := e.ask(a, seen)
 	d := join(a.Operation, voices)
-	d.Policy, d.Input = e.digest, in.digest
-	return d, voices, in
+	d.Policy, d.Input = e.digest, seen.timed.digest
+	if looks {
+		d.Time = at.Format(time.RFC3339)
+	}
+	return d, voices, seen.timed
 }
+
+// refuseInput is the decision about what no policy may see.
+func refuseInput(err error) carrel.Decision {
+	d := denied("input/malformed", "the action is malformed: "+err.Error())
+	var bad *badInput
+	if errors.As(err, &bad) {
+		d.Rules = []string{"input/" + bad.field}
+	}
+	return d
+}
+
+// readsTime reports whether a voice that governs op looks at the time.
+func (e *Engine) readsTime(op carrel.Operation) bool {
+	return slices.ContainsFunc(e.entries, func(entry *entry) bool { return entry.Time && slices.Contains(entry.Governs, op) })
+}
+
+// inputs is one input, and the same with the time for those who look at it:
+// the others' answers can then be remembered.
+type inputs struct{ plain, timed input }
 
 func denied(rule, reason string) carrel.Decision {
 	return carrel.Decision{Verdict: carrel.Deny, Rules: []string{rule}, Reason: reason}
 }
 
-func (e *Engine) ask(a carrel.Action, in input) []Voice {
+func (e *Engine) ask(a carrel.Action, in inputs) []Voice {
 	var out []Voice
 	for _, entry := range e.entries {
 		if !slices.Contains(entry.Governs, a.Operation) {
 			continue
 		}
-		answer := entry.answer(a, in)
+		seen := in.plain
+		if entry.Time {
+			seen = in.timed
+		}
+		answer := entry.answer(a, seen)
 		v := Voice{
 			Layer: entry.Layer, Entry: entry.Package, Verdict: answer.Verdict, Rules: entry.rules(answer),
 			Reason: answer.Reason, NextSteps: answer.NextSteps, Addresses: answer.Addresses,

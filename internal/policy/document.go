@@ -1,63 +1,191 @@
 package policy
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 )
 
-// AskAbout asks the files of l about a document that is no action, such as
-// what an attestation says. All files must be of one package, or l must name
-// its entry point; there is no floor and no other layer. Like a decision, the
-// answer is allow only if `allow` is true and nothing is denied; what fails is
-// an answer that denies. An error says that there is no policy to ask.
-func AskAbout(l Layer, document any) (Answer, error) {
-	modules, err := parseLayer(l)
-	if err != nil {
-		return Answer{}, fmt.Errorf("policy %s: %w", l.Name, err)
-	}
-	compiler, err := compileModules(modules)
-	if err != nil {
-		return Answer{}, fmt.Errorf("policy %s: %w", l.Name, err)
-	}
-	p := &program{modules: modules, compiler: compiler}
-	if p.data, err = newBase(l.Data, compiler); err != nil {
-		return Answer{}, fmt.Errorf("policy %s: %w", l.Name, err)
-	}
-	pkg, err := onlyPackage(l, modules)
-	if err != nil {
-		return Answer{}, fmt.Errorf("policy %s: %w", l.Name, err)
-	}
-	q, err := p.question(voice{Layer: l.Name, Kind: l.Kind, Package: pkg})
-	if err != nil {
-		return Answer{}, fmt.Errorf("policy %s: %w", l.Name, err)
-	}
-	encoded, err := carrel.Canonical(document)
-	if err != nil {
-		return Answer{}, fmt.Errorf("policy %s: input: %w", l.Name, err)
-	}
-	input, err := parseCanonical(encoded)
-	if err != nil {
-		return Answer{}, fmt.Errorf("policy %s: input: %w", l.Name, err)
-	}
-	answer, _ := q.answer(input) // one that failed denies, and says why
-	return answer, nil
+// maxDocument bounds an input that is read as JSON: a little more than the
+// largest exec.
+const maxDocument = 1 << 20
+
+// Document is an input as people, tests and other programs write it: the
+// fields of spec/policy-input.md as JSON.
+type Document struct {
+	Action carrel.Action
+	Time   time.Time // zero: now
+	// Ignored are fields that no policy would ever see.
+	Ignored []string
 }
 
-// onlyPackage is the package that is asked.
-func onlyPackage(l Layer, modules []module) (string, error) {
-	if l.Entry != "" {
-		return l.Entry, nil
+// ReadDocument reads one input. The error says which field is wrong; an
+// action of which a field is missing or unclean is found by deciding it.
+func ReadDocument(r io.Reader) (Document, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	if err != nil {
+		return Document{}, fmt.Errorf("reading the input: %w", err)
 	}
-	var pkgs []string
-	for _, m := range modules {
-		if !slices.Contains(pkgs, m.pkg()) {
-			pkgs = append(pkgs, m.pkg())
+	if len(raw) > maxDocument {
+		return Document{}, &badInput{"size", fmt.Sprintf("is more than %d bytes", maxDocument)}
+	}
+	return ParseDocument(raw)
+}
+
+// ParseDocument is ReadDocument for bytes.
+func ParseDocument(raw []byte) (Document, error) {
+	canonical, err := carrel.Canonicalize(raw) // refuses duplicate members, which readers understand differently
+	if err != nil {
+		return Document{}, &badInput{"json", "cannot be read: " + err.Error()}
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(canonical, &fields); err != nil || fields == nil {
+		return Document{}, &badInput{"json", "is not an object"}
+	}
+	d := documentReader{fields: fields}
+	doc := d.read()
+	if d.err != nil {
+		return Document{}, d.err
+	}
+	if err := doc.checkDerived(d.derived); err != nil {
+		return Document{}, err
+	}
+	doc.Ignored = slices.Sorted(maps.Keys(d.fields))
+	return doc, nil
+}
+
+// documentReader takes the fields it knows out of fields and keeps the first
+// error.
+type documentReader struct {
+	fields  map[string]json.RawMessage
+	derived map[string]json.RawMessage // what Carrel computes itself
+	err     error
+}
+
+// take reads one field into out. null is no value of any field.
+func (d *documentReader) take(name string, out any, kind string) bool {
+	raw, ok := d.fields[name]
+	delete(d.fields, name)
+	if !ok || d.err != nil {
+		return false
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if string(raw) == "null" || dec.Decode(out) != nil {
+		d.err = &badInput{name, "is not " + kind}
+		return false
+	}
+	return true
+}
+
+const (
+	aString = "a string"
+	aText   = `a string or {"base64": …}`
+)
+
+func (d *documentReader) read() Document {
+	var doc Document
+	a := &doc.Action
+	d.take("operation", &a.Operation, aString)
+	d.take("agent", &a.Agent, aString)
+	d.take("run", &a.Run, aString)
+	d.take("path", &a.Path, aString)
+	if !d.take("raw_path", &a.RawPath, aText) {
+		a.RawPath = carrel.Text(a.Path)
+	}
+	d.take("owners", &a.Owners, "an array of strings")
+	var file documentFile
+	if d.take("file", &file, "an object of the fields that the specification names") {
+		a.File = file.change(a.Path)
+	}
+	d.take("argv", &a.Argv, "an array of texts")
+	d.take("cwd", &a.Cwd, aText)
+	d.take("host", &a.Host, aString)
+	d.take("service", &a.Service, aString)
+	d.take("port", &a.Port, "a number")
+	d.take("protocol", &a.Protocol, aString)
+	d.take("method", &a.Method, aString)
+	d.take("url", &a.URL, aText)
+	d.take("publication", &a.Publication, "an object of the fields that the specification names")
+	d.take("subject", &a.Subject, aString)
+	d.take("subject_digest", &a.SubjectDigest, aString)
+	d.take("reason", &a.Reason, aText)
+	doc.Time = d.time()
+	d.derived = map[string]json.RawMessage{}
+	for _, name := range []string{"parts", "classes", "program", "host_is_address", "url_path", "url_query"} {
+		if raw, ok := d.fields[name]; ok {
+			d.derived[name] = raw
+			delete(d.fields, name)
 		}
 	}
-	if len(pkgs) != 1 {
-		return "", fmt.Errorf("its files are of %d packages (%v), and which to ask is not said", len(pkgs), pkgs)
+	return doc
+}
+
+// time reads input.time: RFC 3339, or the object that policies see.
+func (d *documentReader) time() time.Time {
+	raw, ok := d.fields["time"]
+	if !ok {
+		return time.Time{}
 	}
-	return pkgs[0], nil
+	var seen struct {
+		At      string
+		Date    string
+		Weekday string
+		Hour    int
+		Minute  int
+	}
+	if len(raw) > 0 && raw[0] == '{' {
+		d.take("time", &seen, "a time")
+	} else {
+		d.take("time", &seen.At, "a time")
+	}
+	at, err := time.Parse(time.RFC3339, seen.At)
+	if err != nil && d.err == nil {
+		d.err = &badInput{"time", "is not RFC 3339, as 2026-11-20T14:30:00+01:00"}
+	}
+	return at
+}
+
+// documentFile is input.file.
+type documentFile struct {
+	Change carrel.Alteration `json:"change"`
+	carrel.FileState
+	Before carrel.FileState `json:"before"`
+	Nlink  int              `json:"nlink"`
+	Labels []carrel.Label   `json:"labels"`
+}
+
+func (f documentFile) change(path string) *carrel.FileChange {
+	return &carrel.FileChange{
+		Path: carrel.Text(path), Change: f.Change, FileState: f.FileState, Before: f.Before, Nlink: f.Nlink, Labels: f.Labels,
+	}
+}
+
+// checkDerived refuses a document that contradicts what Carrel computes, such
+// as one with the parts of another path. An action that is malformed is left
+// to the decision, which says what is wrong with it.
+func (doc Document) checkDerived(derived map[string]json.RawMessage) error {
+	if len(derived) == 0 {
+		return nil
+	}
+	in, err := newInput(doc.Action)
+	if err != nil {
+		return nil
+	}
+	var computed map[string]json.RawMessage
+	if err := json.Unmarshal(in.json, &computed); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(derived)) {
+		if want, ok := computed[name]; ok && !bytes.Equal(want, derived[name]) {
+			return &badInput{name, fmt.Sprintf("is %.200s, and follows from the other fields as %.200s; leave it out", derived[name], want)}
+		}
+	}
+	return nil
 }

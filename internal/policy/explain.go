@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -21,14 +22,32 @@ type Explanation struct {
 }
 
 // Explain decides a as Decide does and tells how the answer came about.
-func (e *Engine) Explain(a carrel.Action) Explanation {
-	d, voices, in := e.decide(a)
+func (e *Engine) Explain(a carrel.Action) Explanation { return e.ExplainAt(a, time.Now()) }
+
+// ExplainAt explains what would be decided at another time.
+func (e *Engine) ExplainAt(a carrel.Action, at time.Time) Explanation {
+	d, voices, in := e.decide(a, at)
 	x := Explanation{Action: a, Decision: d, Voices: voices}
 	x.Input = in.json
 	if e != nil {
 		x.Sources = e.Sources()
 	}
 	return x
+}
+
+// ExplainDocument explains an input that was read as JSON: what cannot be read
+// is denied with the reason, as a malformed action is.
+func (e *Engine) ExplainDocument(raw []byte) (Explanation, []string) {
+	doc, err := ParseDocument(raw)
+	if err != nil {
+		x := Explanation{Decision: refuseInput(err), Sources: e.Sources()}
+		x.Decision.Policy = e.digest
+		return x, nil
+	}
+	if doc.Time.IsZero() {
+		doc.Time = time.Now()
+	}
+	return e.ExplainAt(doc.Action, doc.Time), doc.Ignored
 }
 
 // Ungated reports, one line each, where a layer speaks of an operation that

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -26,17 +27,24 @@ func newInput(a carrel.Action) (input, error) {
 	if err := checkAction(a); err != nil {
 		return input{}, err
 	}
+	known, err := classes()
+	if err != nil {
+		return input{}, err
+	}
 	doc := object{}
 	doc.text("operation", string(a.Operation))
 	doc.text("agent", a.Agent)
 	doc.text("run", string(a.Run))
 	switch a.Operation {
 	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
-		doc.file(a)
+		doc.file(a, known)
 	case carrel.OpExec:
+		program := programName(a)
 		doc.text("path", a.Path)
+		doc.text("program", program)
 		doc.texts("argv", a.Argv)
 		doc.outside("cwd", a.Cwd)
+		doc.strings("classes", known.ofCommand(program, a.Argv))
 	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest:
 		doc.destination(a)
 	case carrel.OpPublish:
@@ -54,15 +62,39 @@ func newInput(a carrel.Action) (input, error) {
 	if a.Reason != "" {
 		doc.outside("reason", a.Reason)
 	}
-	value := ast.NewTerm(ast.NewObject(doc...))
-	encoded := appendJSON(nil, value.Value)
-	return input{value, encoded, carrel.DigestBytes(encoded)}, nil
+	return sealed(ast.NewObject(doc...)), nil
 }
 
-func (o *object) file(a carrel.Action) {
+func sealed(value ast.Object) input {
+	encoded := appendJSON(make([]byte, 0, 512), value)
+	return input{ast.NewTerm(value), encoded, carrel.DigestBytes(encoded)}
+}
+
+// at returns in with the time, to the second, in the zone of t: rules are
+// about people's days. The record says the same time, so that the answer can
+// be found again.
+func (in input) at(t time.Time) input {
+	var now object
+	now.text("at", t.Format(time.RFC3339))
+	now.text("date", t.Format(time.DateOnly))
+	now.text("weekday", t.Weekday().String())
+	now.number("hour", int64(t.Hour()))
+	now.number("minute", int64(t.Minute()))
+	var doc object
+	in.value.Value.(ast.Object).Foreach(func(k, v *ast.Term) { doc = append(doc, [2]*ast.Term{k, v}) })
+	doc.member("time", ast.NewObject(now...))
+	return sealed(ast.NewObject(doc...))
+}
+
+func (o *object) file(a carrel.Action, known *classTable) {
+	parts := foldPath(a.Path)
 	o.text("path", a.Path)
 	o.outside("raw_path", a.RawPath)
-	o.strings("parts", foldPath(a.Path))
+	o.strings("parts", parts)
+	o.strings("classes", known.of(a.Path, parts))
+	if len(a.Owners) > 0 {
+		o.strings("owners", a.Owners)
+	}
 	if f := a.File; f != nil {
 		var file object
 		file.text("change", string(f.Change))

@@ -52,13 +52,16 @@ func checkAction(a carrel.Action) error {
 }
 
 func checkFile(a carrel.Action) error {
-	switch {
-	case a.Path == "":
+	if a.Path == "" {
 		return &badInput{"path", "is missing"}
-	case len(a.RawPath) > maxPath:
+	}
+	if err := checkPath(a.Path); err != nil {
+		return err
+	}
+	if len(a.RawPath) > maxPath {
 		return &badInput{"raw_path", fmt.Sprintf("is longer than %d bytes", maxPath)}
 	}
-	return checkPath(a.Path)
+	return nil
 }
 
 func checkPath(p string) error {

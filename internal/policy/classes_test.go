@@ -1,0 +1,121 @@
+package policy
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/carrel-dev/carrel"
+)
+
+func TestClassesOfPaths(t *testing.T) {
+	known, err := classes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/workspace/main.go": "", "/workspace/.git/config": "git-directory", "/workspace/.GIT./x": "git-directory windows-name",
+		"/workspace/git~1/x": "git-directory windows-name", "/workspace/.docker/config.json": "credential-store",
+		"/workspace/docker/config.json": "", "/workspace/.vault-token": "credential-store",
+		"/workspace/.github/workflows/ci.yml": "ci", "/workspace/.github/README.md": "", "/workspace/docs/CODEOWNERS": "owners",
+		"/workspace/sub/CLAUDE.md": "agent-settings", "/workspace/x.code-workspace": "editor", "/workspace/.code-workspace": "editor",
+		"/workspace/gradle/gradle-wrapper.jar": "install-time", "/workspace/lib/x.pth": "install-time",
+		"/workspace/go.sum": "dependencies", "/workspace/a/Cargo.lock": "dependencies", "/workspace/x.csproj": "dependencies",
+		"/workspace/Dockerfile": "container", "/workspace/Dockerfile.dev": "container", "/workspace/dockerfile.d/x": "", "/workspace/web.dockerfile": "container",
+		"/workspace/infra/main.tf": "infrastructure", "/workspace/x.tf.json": "infrastructure", "/workspace/x.json": "", "/workspace/tf": "",
+		"/workspace/id_rsa": "secret-file", "/workspace/.carrel/config.yaml": "own-settings",
+		"/workspace/net/aux.go": "windows-device", "/workspace/COM7.txt": "windows-device", "/workspace/com0": "", "/workspace/comx.txt": "",
+		"/workspace/a:b": "", "/workspace/a::$DATA": "windows-name", "/workspace/foo.~1~": "", "/workspace/a b": "", "/workspace/a /b": "windows-name",
+		"/workspace/a\\b": "windows-name", "/": "",
+	} {
+		if got := strings.Join(known.of(path, foldPath(path)), " "); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestClassesOfCommands(t *testing.T) {
+	known, err := classes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"git push": "publishes", "git -C x push origin main": "publishes", "/usr/bin/git push": "publishes", "GIT.EXE push": "publishes",
+		`C:\git\git.exe push`: "publishes", "git status": "", "git commit -m push": "publishes", "npm publish": "publishes", "npm test": "",
+		"terraform -chdir=x apply": "deploys", "terraform plan": "", "kubectl -n x delete pod y": "deploys", "kubectl get pods": "",
+		"sudo ls": "raises-privileges", "carrel approve": "operates-carrel", "carrel review": "", "go test ./...": "", "yarn npm publish": "publishes",
+	} {
+		var argv []carrel.Text
+		for w := range strings.FieldsSeq(line) {
+			argv = append(argv, carrel.Text(w))
+		}
+		a := carrel.Action{Operation: carrel.OpExec, Argv: argv}
+		if got := strings.Join(known.ofCommand(programName(a), argv), " "); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	named := carrel.Action{Operation: carrel.OpExec, Path: "/usr/bin/git", Argv: []carrel.Text{"harmless", "push"}}
+	if got := programName(named); got != "git" {
+		t.Errorf("the program is what runs, not what it is called: %q", got)
+	}
+}
+
+// TestEveryClassIsAnsweredAndDocumented: a class that no rule reads and no
+// page names would be a rule that people believe in.
+func TestEveryClassIsAnsweredAndDocumented(t *testing.T) {
+	known, err := classes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{classWindowsName: true, classWindowsDevice: true}
+	for _, table := range []map[string]string{known.parts, known.prefixes, known.suffixes} {
+		for name, class := range table {
+			seen[class] = true
+			if name != strings.ToLower(name) || name == "" {
+				t.Errorf("%s: %q is not folded", class, name)
+			}
+		}
+	}
+	for _, commands := range known.commands {
+		for _, c := range commands {
+			seen[c.class] = true
+		}
+	}
+	rego := readBundle(t)
+	for class := range seen {
+		if !strings.Contains(rego, `"`+class+`"`) {
+			t.Errorf("no built-in rule reads the class %s", class)
+		}
+	}
+	if len(seen) < 15 || slices.Contains(slices.Collect(keysOf(seen)), "") {
+		t.Errorf("classes: %v", seen)
+	}
+}
+
+// TestEveryRuleHasALineInTheDocs: a rule that a decision names must be found.
+func TestEveryRuleHasALineInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rego := readBundle(t)
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile(`"rule": "([a-z-]+)"`).FindAllStringSubmatch(rego, -1) {
+		found[m[1]] = true
+	}
+	for _, table := range regexp.MustCompile(`(?s)(?:denied|asked) := \{(.*?)\n\}`).FindAllStringSubmatch(rego, -1) {
+		for _, m := range regexp.MustCompile(`"([a-z-]+)": "`).FindAllStringSubmatch(table[1], -1) {
+			found[m[1]] = true
+		}
+	}
+	if len(found) < 25 {
+		t.Errorf("only %d rules were found", len(found))
+	}
+	for rule := range found {
+		if !strings.Contains(string(page), "| `"+rule+"` |") {
+			t.Errorf("docs/policies.md does not explain %s", rule)
+		}
+	}
+}
