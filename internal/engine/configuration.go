@@ -30,7 +30,14 @@ func (e *Records) userSettings() (*settings, error) {
 		return nil, err
 	}
 	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
-	for i, p := range s.Policy {
+	s.policyLayers, err = configuredLayers(s.Effective)
+	return s, err
+}
+
+// configuredLayers reads the Rego that the configuration names.
+func configuredLayers(cfg config.Effective) ([]policy.Layer, error) {
+	var layers []policy.Layer
+	for i, p := range cfg.Policy {
 		kind := policy.User
 		if p.Origin.Layer == config.Organisation {
 			kind = policy.Organisation
@@ -39,9 +46,9 @@ func (e *Records) userSettings() (*settings, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Origin, err)
 		}
-		s.policyLayers = append(s.policyLayers, layer)
+		layers = append(layers, layer)
 	}
-	return s, nil
+	return layers, nil
 }
 
 func (e *Records) userSource() config.Source {

@@ -254,7 +254,7 @@ func (e *Records) hookPolicy(ctx context.Context) (*policy.Engine, error) {
 			return policy.Answer{Verdict: d.Verdict, Rules: d.Rules, Reason: d.Reason, NextSteps: d.NextSteps}
 		},
 	}}, s.policyLayers...)
-	network, err := networkLayers(s)
+	network, err := networkLayers(s, "claude")
 	if err != nil {
 		return nil, err
 	}

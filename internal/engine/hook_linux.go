@@ -6,9 +6,10 @@ import (
 	"github.com/carrel-dev/carrel/internal/profile"
 )
 
-// networkLayers are the destinations that configuration and profile grant.
-func networkLayers(s *settings) ([]policy.Layer, error) {
-	p, _ := profile.Get("claude")
+// networkLayers are the destinations that the configuration and the profile of
+// an agent grant, if one is named.
+func networkLayers(s *settings, agent string) ([]policy.Layer, error) {
+	p, _ := profile.Get(agent)
 	grants, err := s.rules(RunOptions{}, profileRules(p, false), "")
 	if err != nil {
 		return nil, err

@@ -5,4 +5,4 @@ package engine
 import "github.com/carrel-dev/carrel/internal/policy"
 
 // networkLayers grants nothing: doors are built on Linux only.
-func networkLayers(*settings) ([]policy.Layer, error) { return nil, nil }
+func networkLayers(*settings, string) ([]policy.Layer, error) { return nil, nil }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"time"
@@ -12,9 +11,9 @@ import (
 	"github.com/carrel-dev/carrel"
 )
 
-// maxDocument bounds an input that is read as JSON: a little more than the
-// largest exec.
-const maxDocument = 1 << 20
+// MaxDocument bounds an input that is read as JSON, in bytes: a little more
+// than the largest exec.
+const MaxDocument = 1 << 20
 
 // Document is an input as people, tests and other programs write it: the
 // fields of spec/policy-input.md as JSON.
@@ -25,21 +24,12 @@ type Document struct {
 	Ignored []string
 }
 
-// ReadDocument reads one input. The error says which field is wrong; an
+// ParseDocument reads one input. The error says which field is wrong; an
 // action of which a field is missing or unclean is found by deciding it.
-func ReadDocument(r io.Reader) (Document, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
-	if err != nil {
-		return Document{}, fmt.Errorf("reading the input: %w", err)
-	}
-	if len(raw) > maxDocument {
-		return Document{}, &badInput{"size", fmt.Sprintf("is more than %d bytes", maxDocument)}
-	}
-	return ParseDocument(raw)
-}
-
-// ParseDocument is ReadDocument for bytes.
 func ParseDocument(raw []byte) (Document, error) {
+	if len(raw) > MaxDocument {
+		return Document{}, &badInput{"size", fmt.Sprintf("is more than %d bytes", MaxDocument)}
+	}
 	canonical, err := carrel.Canonicalize(raw) // refuses duplicate members, which readers understand differently
 	if err != nil {
 		return Document{}, &badInput{"json", "cannot be read: " + err.Error()}
@@ -95,8 +85,12 @@ func (d *documentReader) read() Document {
 	d.take("operation", &a.Operation, aString)
 	d.take("agent", &a.Agent, aString)
 	d.take("run", &a.Run, aString)
-	d.take("path", &a.Path, aString)
-	if !d.take("raw_path", &a.RawPath, aText) {
+	if a.Operation == carrel.OpRequest {
+		d.request(a)
+	} else {
+		d.take("path", &a.Path, aString)
+	}
+	if !d.take("raw_path", &a.RawPath, aText) && a.Operation != carrel.OpExec {
 		a.RawPath = carrel.Text(a.Path)
 	}
 	d.take("owners", &a.Owners, "an array of strings")
@@ -110,21 +104,36 @@ func (d *documentReader) read() Document {
 	d.take("service", &a.Service, aString)
 	d.take("port", &a.Port, "a number")
 	d.take("protocol", &a.Protocol, aString)
-	d.take("method", &a.Method, aString)
-	d.take("url", &a.URL, aText)
 	d.take("publication", &a.Publication, "an object of the fields that the specification names")
 	d.take("subject", &a.Subject, aString)
 	d.take("subject_digest", &a.SubjectDigest, aString)
 	d.take("reason", &a.Reason, aText)
 	doc.Time = d.time()
 	d.derived = map[string]json.RawMessage{}
-	for _, name := range []string{"parts", "classes", "program", "host_is_address", "url_path", "url_query"} {
+	for _, name := range []string{"parts", "classes", "program", "host_is_address", "scheme", "path", "query"} {
 		if raw, ok := d.fields[name]; ok {
 			d.derived[name] = raw
 			delete(d.fields, name)
 		}
 	}
 	return doc
+}
+
+// request reads the fields of a request, whose URL may also be given as path
+// and query.
+func (d *documentReader) request(a *carrel.Action) {
+	d.take("method", &a.Method, aString)
+	d.take("headers", &a.Headers, "an array of strings")
+	d.take("body_size", &a.BodySize, "a number")
+	d.take("upgrade", &a.Upgrade, aString)
+	if d.take("url", &a.URL, aText) {
+		return
+	}
+	var query carrel.Text
+	d.take("path", &a.URL, aText)
+	if d.take("query", &query, aText) && query != "" {
+		a.URL += "?" + query
+	}
 }
 
 // time reads input.time: RFC 3339, or the object that policies see.

@@ -63,7 +63,8 @@ func TestDocumentsThatAreNotRightAreDenied(t *testing.T) {
 		`{"operation": "connect", "host": "A.test", "port": 443, "protocol": "tls"}`:    "input/host",
 		`{"operation": "connect", "host": ["a"], "port": 443, "protocol": "tls"}`:       "input/host",
 		`{"operation": "publish"}`:                                                      "input/publication",
-		`{"operation": "write", "path": "` + strings.Repeat("/a", maxDocument/2) + `"}`: "input/path",
+		`{"operation": "write", "path": "` + strings.Repeat("/a", maxPath) + `"}`:       "input/path",
+		`{"operation": "write", "path": "` + strings.Repeat("/a", MaxDocument/2) + `"}`: "input/size",
 	} {
 		d := decideDocument(t, e, doc)
 		if d.Verdict != carrel.Deny || !slices.Contains(d.Rules, rule) || d.Reason == "" {
@@ -76,7 +77,8 @@ func TestDocumentsOfEveryOperation(t *testing.T) {
 	for _, doc := range []string{
 		`{"operation":"write","path":"/workspace/a","raw_path":"a","file":{"change":"create","size":3,"labels":[{"name":"x","severity":"low"}]},"owners":["@a"]}`,
 		`{"operation":"exec","argv":["go",{"base64":"/w=="}],"cwd":"/workspace","agent":"claude","run":"run_1"}`,
-		`{"operation":"request","host":"a.test","port":443,"protocol":"tls","method":"GET","url":"/x?y"}`,
+		`{"operation":"request","host":"a.test","port":443,"protocol":"tls","method":"GET","url":"/x?y","headers":["accept"],"body_size":-1,"upgrade":"websocket"}`,
+		`{"operation":"request","host":"a.test","port":443,"protocol":"tls","method":"GET","path":"/x","query":"y"}`,
 		`{"operation":"resolve","host":"a.test"}`,
 		`{"operation":"approve","subject":"chg_1","subject_digest":"` + string(someDigest) + `","reason":"fine"}`,
 		`{"operation":"credential","subject":"github"}`,

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/engine"
+)
+
+const policyHelp = `Write, test and read policies.
+
+A policy is Rego that answers allow, deny and ask for one action at a time. The
+built-in floor is always asked too. None of these verbs needs a run; they work
+on every system.
+
+
+
+
+    carrel policy eval --policy policy --input action.json`
+
+func (a *app) policyCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "policy", Short: "Write, test and read policies", Long: policyHelp, Args: noSuchVerb,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(a.policyEvalCommand())
+	return cmd
+}
+
+// policyFlags says which policy a verb asks.
+func policyFlags(cmd *cobra.Command, opts *engine.PolicyOptions) {
+	cmd.Flags().StringArrayVar(&opts.Paths, "policy", nil, "a Rego file or a directory, asked with the built-in floor and nothing else; repeatable (default: the configuration's)")
+	cmd.Flags().StringVar(&opts.Entry, "entry", "", `the package that is asked, as "data.team.rules" (default: cowork.access, and what says governs)`)
+}
+
+func (a *app) policyEvalCommand() *cobra.Command {
+	var opts engine.PolicyEvalOptions
+	cmd := &cobra.Command{
+		Use: "eval --input FILE", Short: "Decide one action that is given as JSON", Args: atMost(0),
+		Long: "Decide one action, given as the JSON that policies see: {\"operation\": \"write\",\n\"path\": \"/workspace/a\"}. What is missing, of another type or unclean is denied,\nas at the gate. Exit code 0 allows, 3 denies, 4 asks.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, err := a.host()
+			if err != nil {
+				return err
+			}
+			opts.JSON = a.json
+			answer, err := engine.PolicyEval(cmd.Context(), host, opts)
+			if err != nil {
+				return err
+			}
+			return verdictStatus(answer.Verdict)
+		},
+	}
+	policyFlags(cmd, &opts.PolicyOptions)
+	cmd.Flags().StringVar(&opts.Input, "input", "-", "the action: a file, or - for standard input")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// verdictStatus is the exit code of an answer.
+func verdictStatus(v carrel.Verdict) error {
+	switch v {
+	case carrel.Allow:
+		return nil
+	case carrel.Ask:
+		return &exitStatus{code: exitPending}
+	}
+	return &exitStatus{code: exitDenied}
+}
