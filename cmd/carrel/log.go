@@ -9,7 +9,8 @@ import (
 func (a *app) logCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "log", Short: "Read and check the log", Args: noSuchVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(a.logShowCommand(), a.logVerifyCommand(), a.logRecoverCommand())
+	cmd.AddCommand(a.logShowCommand(), a.logVerifyCommand(), a.logProveCommand(), a.logExportCommand(), a.logCheckpointCommand(),
+		a.logServeCommand(), a.logRetainCommand(), a.logRotateKeyCommand(), a.logRecoverCommand())
 	return cmd
 }
 
@@ -36,18 +37,26 @@ func (a *app) logShowCommand() *cobra.Command {
 }
 
 func (a *app) logVerifyCommand() *cobra.Command {
+	var opts engine.LogVerifyOptions
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Check the whole log: every record, the tree and the signed checkpoint", Args: atMost(0),
+		Use: "verify", Short: "Check the log: every record, the tree and the signed checkpoint", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.OpenRecords(host).LogVerify(cmd.Context(), a.json)
+			opts.JSON = a.json
+			return a.onRecords(func(r *engine.Records) error { return r.LogVerify(cmd.Context(), opts) })
 		},
 	}
+	cmd.Flags().BoolVar(&opts.Incremental, "incremental", false, "only what came since the last check, and that the log still contains it")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// onRecords runs act on the user's log.
+func (a *app) onRecords(act func(*engine.Records) error) error {
+	host, err := a.host()
+	if err != nil {
+		return err
+	}
+	return act(engine.OpenRecords(host))
 }
 
 func (a *app) logRecoverCommand() *cobra.Command {

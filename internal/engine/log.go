@@ -17,6 +17,7 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/private"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/verify"
 )
@@ -101,12 +102,24 @@ func (e *Records) showRecord(entry audit.Entry, asJSON bool) error {
 	return err
 }
 
-// LogVerify checks the whole log.
-func (e *Records) LogVerify(ctx context.Context, asJSON bool) error {
+// logKey returns the log's public key, or says that there is no log.
+func (e *Records) logKey() (string, error) {
 	key, err := audit.PublicKey(e.state("keys"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &hintError{fmt.Errorf("there is no log yet: %w", err), "it begins with the first run: carrel run -- COMMAND"}
+		return "", &hintError{fmt.Errorf("there is no log yet: %w", err), "it begins with the first run: carrel run -- COMMAND"}
 	}
+	return key, err
+}
+
+// LogVerifyOptions are the flags of log verify.
+type LogVerifyOptions struct {
+	Incremental bool // only what came since the last complete or incremental check
+	JSON        bool
+}
+
+// LogVerify checks the log and remembers up to where it was right.
+func (e *Records) LogVerify(ctx context.Context, o LogVerifyOptions) error {
+	key, err := e.logKey()
 	if err != nil {
 		return err
 	}
@@ -114,11 +127,18 @@ func (e *Records) LogVerify(ctx context.Context, asJSON bool) error {
 	if opts.Newest, err = newestCheckpoint(e.host.Paths.Second); err != nil {
 		return err
 	}
+	if o.Incremental {
+		if opts.From, err = e.checkedBefore(key); err != nil {
+			return err
+		}
+	}
 	if term.IsTerminal(int(e.host.Stderr.Fd())) {
 		progress := terminal.NewProgress(e.host.Stderr)
 		defer progress.Done()
 		opts.Progress = func(done, total int64) {
-			progress.Show(fmt.Sprintf("checking the log: %d of %d MiB", done>>20, total>>20))
+			if total >= longLog {
+				progress.Show("checking the log " + terminal.Bar(done, total))
+			}
 		}
 	}
 	report, err := verify.Log(ctx, e.state("log"), key, opts)
@@ -129,7 +149,39 @@ func (e *Records) LogVerify(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	return e.reportVerified(report, key, asJSON)
+	if err := e.rememberChecked(opts.Newest, key, report); err != nil {
+		return err
+	}
+	return e.reportVerified(report, key, o.JSON)
+}
+
+// longLog is from how many bytes on a check shows how far it is.
+const longLog = 8 << 20
+
+// checkedFile is the checkpoint up to which the log was found right.
+const checkedFile = "checked-checkpoint"
+
+// checkedBefore returns up to where the log was checked; nil: nowhere.
+func (e *Records) checkedBefore(key string) (*verify.Checkpoint, error) {
+	signed, err := private.Read(e.state(checkedFile), 64<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := verify.OpenCheckpoint(signed, key)
+	if err != nil {
+		return nil, nil // of another key: check from the start
+	}
+	return &c, nil
+}
+
+func (e *Records) rememberChecked(newest []byte, key string, r verify.Report) error {
+	if c, err := verify.OpenCheckpoint(newest, key); err != nil || r.Checkpoint == nil || c.Size > r.Size {
+		return nil
+	}
+	return private.Replace(e.state(checkedFile), newest)
 }
 
 // newestCheckpoint reads the checkpoint in the second place; none is no error.
@@ -155,6 +207,9 @@ func (e *Records) reportVerified(r verify.Report, key string, asJSON bool) error
 	}
 	w := e.host.Stdout
 	fmt.Fprintf(w, "ok: %s, root %s\n", plural(int(r.Size), "record"), root)
+	if r.Checked < r.Size {
+		fmt.Fprintf(w, "  %d of them now, the others before\n", r.Checked)
+	}
 	if r.Checkpoint != nil {
 		fmt.Fprintf(w, "  signed up to %d by %s; %d after that\n", r.Checkpoint.Size, key, r.Unsigned)
 	} else {

@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -45,4 +46,17 @@ func (p *Progress) Done() {
 		fmt.Fprint(p.out, "\r\x1b[K")
 		p.shown = false
 	}
+}
+
+// barWidth is how many steps a bar has.
+const barWidth = 30
+
+// Bar draws how much of total is done.
+func Bar(done, total int64) string {
+	if total <= 0 {
+		return ""
+	}
+	done = min(max(done, 0), total)
+	n := int(done * barWidth / total)
+	return fmt.Sprintf("[%s%s] %d%%", strings.Repeat("#", n), strings.Repeat(".", barWidth-n), done*100/total)
 }

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/carrel-dev/carrel/internal/audit"
+)
+
+// withLog opens the log for one act on it.
+func (e *Records) withLog(ctx context.Context, act func(*audit.Log) error) error {
+	log, err := audit.Open(ctx, e.host.logOptions())
+	if err != nil {
+		return err
+	}
+	return errors.Join(act(log), log.Close())
+}
+
+// LogCheckpoint signs how far the log has come, publishes its tiles up to
+// there, and prints the checkpoint.
+func (e *Records) LogCheckpoint(ctx context.Context, asJSON bool) error {
+	if _, err := e.logKey(); err != nil {
+		return err
+	}
+	var signed []byte
+	err := e.withLog(ctx, func(log *audit.Log) (err error) {
+		signed, err = log.Checkpoint(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	key, err := e.logKey()
+	if err != nil {
+		return err
+	}
+	c, err := audit.PublishTiles(ctx, e.state("log"), key)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return e.printJSON(map[string]any{
+			"origin": c.Origin, "size": c.Size, "root": base64.StdEncoding.EncodeToString(c.Root[:]), "key": key,
+			"checkpoint": string(signed), "tiles": e.state("log", audit.TilesDir),
+		})
+	}
+	_, err = e.host.Stdout.Write(signed)
+	return err
+}
+
+// LogServeOptions are the flags of log serve.
+type LogServeOptions struct {
+	Listen string // host:port
+}
+
+// LogServe lets monitors read the log over HTTP until ctx ends.
+func (e *Records) LogServe(ctx context.Context, opts LogServeOptions) error {
+	key, err := e.logKey()
+	if err != nil {
+		return err
+	}
+	if c, err := audit.PublishTiles(ctx, e.state("log"), key); err != nil {
+		return err
+	} else if c.Size == 0 {
+		return errors.New("the log is empty")
+	}
+	listener, err := net.Listen("tcp", opts.Listen)
+	if err != nil {
+		return fmt.Errorf("serving the log: %w", err)
+	}
+	server := &http.Server{
+		Handler:           http.HandlerFunc(e.serveLog),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	fmt.Fprintf(e.host.Stdout, "http://%s/checkpoint\n", listener.Addr())
+	fmt.Fprintf(e.host.Stderr, "key %s\n", key)
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the log: %w", err)
+	}
+	return nil
+}
+
+// serveLog answers one request with the key that is in force then.
+func (e *Records) serveLog(w http.ResponseWriter, req *http.Request) {
+	key, err := e.logKey()
+	if err != nil {
+		http.Error(w, "the log has no key", http.StatusInternalServerError)
+		return
+	}
+	audit.Handler(e.state("log"), key).ServeHTTP(w, req)
+}
+
+// LogRotateKey hands the log to a new key.
+func (e *Records) LogRotateKey(ctx context.Context, asJSON bool) error {
+	old, err := e.logKey()
+	if err != nil {
+		return err
+	}
+	var fresh string
+	err = e.withLog(ctx, func(log *audit.Log) (err error) {
+		fresh, err = log.RotateKey(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return e.printJSON(map[string]any{"old": old, "key": fresh})
+	}
+	_, err = fmt.Fprintf(e.host.Stdout, "old key  %s\nnew key  %s\nWho knows the old key finds the new one by the succession proofs in the log's directory.\n", old, fresh)
+	return err
+}
+
+// LogRetain makes the log refuse reads of records before an index.
+func (e *Records) LogRetain(ctx context.Context, from int64) error {
+	if _, err := e.logKey(); err != nil {
+		return err
+	}
+	if err := e.withLog(ctx, func(log *audit.Log) error { return log.Retain(ctx, from) }); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(e.host.Stdout, "records before %d are no longer shown; the log can still be checked whole\n", from)
+	return err
+}
