@@ -9,21 +9,10 @@ import (
 	"github.com/carrel-dev/carrel/internal/engine"
 )
 
-// exactly turns another number of arguments into a usage error that says what
-// is wanted.
-func exactly(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return &usageError{fmt.Errorf("%s takes one %s; see %s --help", cmd.CommandPath(), what, cmd.CommandPath())}
-		}
-		return nil
-	}
-}
-
 func (a *app) logProveCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "prove RECORD", Short: "Write the proof that a record is in the log", Args: exactly("RECORD"),
+		Use: "prove RECORD", Short: "Write the proof that a record is in the log", Args: exactly(1, "RECORD"),
 		Long: `RECORD is the index that "carrel log show" prints first, or an identifier
 (rec_…). The proof is a C2SP tlog-proof: record, index, hashes and a signed
 checkpoint. It can be checked with nothing but the log's public key.`,
@@ -38,7 +27,7 @@ checkpoint. It can be checked with nothing but the log's public key.`,
 func (a *app) logExportCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "export RUN", Short: "Write the records of a run, with proofs if a directory is given", Args: exactly("RUN"),
+		Use: "export RUN", Short: "Write the records of a run, with proofs if a directory is given", Args: exactly(1, "RUN"),
 		Long: `Without --output the records go to stdout, one JSON object per line, byte for
 byte as they were hashed. With it a new directory gets records.jsonl,
 records.proofs.jsonl, the signed checkpoint and log.vkey: enough to check,
@@ -83,7 +72,7 @@ default is this machine alone.`,
 
 func (a *app) logRetainCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "retain INDEX", Short: "Show no records before INDEX any more", Args: exactly("INDEX"),
+		Use: "retain INDEX", Short: "Show no records before INDEX any more", Args: exactly(1, "INDEX"),
 		Long: `Records before INDEX are no longer shown, exported or served. They stay in the
 files, because the tree is made of them: every proof stays right, the log can
 be checked whole, and a smaller INDEX shows them again. The log records it.`,
