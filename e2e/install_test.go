@@ -15,6 +15,8 @@ const (
 	claudeVersion = "2.1.330"
 	goProject     = "github.com/google/uuid@v1.6.0"
 	nodeProject   = "express@4.21.2"
+	pythonProject = "python3-simplejson" // of Debian: it ships its tests, and a compiled part
+	debugger      = "github.com/go-delve/delve/cmd/dlv@v1.27.2"
 )
 
 // installed returns the directory of a pinned thing in the cache of these
@@ -65,6 +67,30 @@ type installError struct {
 
 func (e *installError) Error() string { return e.command + ": " + e.err.Error() + "\n" + e.out }
 
+// debianFiles unpacks a package without installing it.
+func debianFiles(dir, name string) error {
+	if err := loudly(dir, "apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", name); err != nil {
+		return err
+	}
+	found, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
+	if err != nil || len(found) != 1 {
+		return &installError{"apt-get download " + name, err, strings.Join(found, " ")}
+	}
+	return loudly(dir, "dpkg", "--extract", found[0], dir)
+}
+
+// public copies a program to a place that every user may read.
+func public(t *testing.T, program string) string {
+	t.Helper()
+	to := filepath.Join(filepath.Dir(carrelBin), filepath.Base(program))
+	if _, err := os.Stat(to); err != nil {
+		if err := copyFile(to, program); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
 // claudeProgram installs the real client and returns its native program, at a
 // place that every user may read.
 func claudeProgram(t *testing.T) string {
@@ -76,11 +102,5 @@ func claudeProgram(t *testing.T) string {
 	if err != nil || len(found) == 0 {
 		t.Fatalf("the native client is not below %s (%v)", dir, err)
 	}
-	public := filepath.Join(filepath.Dir(carrelBin), "claude")
-	if _, err := os.Stat(public); err != nil {
-		if err := copyFile(public, found[0]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return public
+	return public(t, found[0])
 }

@@ -140,6 +140,58 @@ class Test(unittest.TestCase):
 	})
 }
 
+// A project of others: 140 tests of a Python package and its compiled part.
+func TestThirdPartyPythonProjectTestsInside(t *testing.T) {
+	requireTool(t, "/usr/bin/python3")
+	requireTool(t, "apt-get")
+	dir := installed(t, pythonProject, func(dir string) error { return debianFiles(dir, pythonProject) })
+	asEachUser(t, func(h *host) {
+		h.adopt(filepath.Join(dir, "usr/lib/python3/dist-packages"))
+		h.sameInsideAsOutside("/usr/bin/python3 -W error::ImportWarning -c 'import simplejson._speedups' && /usr/bin/python3 -m unittest discover -s simplejson/tests -t . 2>&1", "\nOK")
+	})
+}
+
+// counted is a program to look into while it runs.
+const counted = `package main
+
+import "time"
+
+func step(n int) int { return n * 2 }
+
+func main() {
+	for n := 21; ; n = step(n) % 1000 {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+`
+
+// The Go debugger sets a breakpoint, reads a variable and attaches to a
+// running program.
+func TestDelveWorksInside(t *testing.T) {
+	dir := installed(t, debugger, func(dir string) error {
+		cmd := exec.Command("go", "install", debugger)
+		cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-mod=mod", "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return &installError{"go install " + debugger, err, string(out)}
+		}
+		return nil
+	})
+	dlv := public(t, filepath.Join(dir, "dlv"))
+	asEachUser(t, func(h *host) {
+		source := h.write("repo/counter.go", counted)
+		if err := loudly(h.repo, "go", "build", "-gcflags=-N -l", "-o", h.write("repo/counter", ""), source); err != nil {
+			h.Fatal(err)
+		}
+		h.write("repo/at", "break main.step\ncontinue\nprint n\nexit\n")
+		h.write("repo/on", "break main.step\ncontinue\nprint n < 1000\nexit -c\n")
+		h.git("add", "-A")
+		h.git("commit", "-q", "-m", "debugged")
+		const flags = " --allow-non-terminal-interactive=true --check-go-version=false </dev/null 2>&1 --init "
+		h.sameInsideAsOutside("chmod +x counter; timeout 60 "+dlv+" exec ./counter"+flags+"at | tee said; grep -x 21 said && "+
+			"{ ./counter & } && p=$! && timeout 60 "+dlv+" attach $p"+flags+"on | tee said; kill $p; grep -x true said && echo both", "both", "--ro", dlv)
+	})
+}
+
 func TestGitWorksInside(t *testing.T) {
 	asEachUser(t, func(h *host) {
 		r := h.inside("echo x > f && git status --short && git add f && git diff --cached --stat && git commit -q -m made && git log --format='%s %an' -1 && git stash list && git branch b && git checkout -q b && git mv main.sh moved.sh && git commit -q -am moved && git log --oneline | wc -l")
