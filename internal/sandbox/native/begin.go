@@ -53,7 +53,7 @@ func (d *Desk) begin(ctx context.Context) error {
 			if !ok {
 				return errors.New("PID 1 of the desk ended before the program started")
 			}
-			began, err := d.building(ctx, m, beside, &waiting)
+			began, err := d.hears(ctx, m, beside, &waiting)
 			if began || err != nil {
 				return err
 			}
@@ -67,8 +67,8 @@ func (d *Desk) begin(ctx context.Context) error {
 	}
 }
 
-// building handles one message of a desk whose program does not run yet.
-func (d *Desk) building(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) (began bool, err error) {
+// hears handles one message of a desk whose program does not run yet.
+func (d *Desk) hears(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) (began bool, err error) {
 	switch {
 	case m.Kind == desk.Networked && len(m.Files) >= 4 && !d.networked:
 		d.networked = true

@@ -98,8 +98,11 @@ func seal(f *os.File) error {
 
 // installed returns the program from dir, where it is written first if need
 // be. Hashing it at every start would cost as much as it saves: the digest is
-// checked once, and then inodes and change times, which nobody but root can
-// set, show that it and the carrel that wrote it are still the same files.
+// checked once, when it was written, and from then on the stamp of it and of
+// the carrel that wrote it. That tells a torn write, another version or a
+// stray edit. It does not tell what a process of the same user, or root, does
+// on purpose: the stamp lies beside the program, and whoever can write there
+// could as well replace carrel. No desk can: the directory is never shown.
 func installed(dir string) (*os.File, error) {
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -140,7 +143,9 @@ func openStamped(name, writer string) (*os.File, error) {
 	return f, nil
 }
 
-// stamp says which file this is, in which state.
+// stamp says which file this is, in which state: device, inode, size, and the
+// time of its last change of content or attributes, which cannot be set and is
+// as fine as the kernel's clock tick.
 func stamp(f *os.File) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

@@ -57,7 +57,7 @@ func memoryInside(pid1 int, dirs []string, systemV int64) (int64, error) {
 	pids := inside(pid1)
 	var sum int64
 	for _, pid := range pids {
-		sum += held(pid)
+		sum += ownPages(pid)
 	}
 	if sum == 0 {
 		return 0, errors.New("the desk is gone")
@@ -88,8 +88,8 @@ func placesInMemory(mounts []sandbox.Mount) []string {
 	return dirs
 }
 
-// held reads a process's own pages. One that has ended holds none.
-func held(pid int) int64 {
+// ownPages reads a process's own pages. One that has ended holds none.
+func ownPages(pid int) int64 {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return 0
