@@ -13,6 +13,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/view"
 	"github.com/carrel-dev/carrel/internal/terminal"
@@ -162,9 +163,48 @@ func (v *visit) profileFiles(b view.Briefing) []sandbox.Mount {
 		out = append(out, sandbox.Mount{Kind: sandbox.MountFile, Target: target, Content: []byte(b.Text()), Why: "briefing of the agent"})
 	}
 	for _, path := range v.profile.HostFiles {
-		out = append(out, sandbox.Mount{Kind: sandbox.MountBind, Target: path, Source: path, Optional: true, Why: "managed settings"})
+		out = append(out, hostFile(path)...)
+	}
+	for _, m := range v.profile.Managed {
+		variables := v.profile.Env
+		if v.model != nil {
+			variables = append(variables[:len(variables):len(variables)], v.model.env...)
+		}
+		if content, err := m.Content(variables); err == nil { // data of a parsed profile always encodes
+			out = append(out, sandbox.Mount{Kind: sandbox.MountFile, Target: m.Path, Content: content, Why: "settings of the desk"})
+		}
 	}
 	return out
+}
+
+// maxHostFile bounds a settings file of the host that is read.
+const maxHostFile = 1 << 20
+
+// hostFile shows managed settings of the host, each file of a directory by
+// itself. Programs that settings have started at the client's start or before
+// a tool are Carrel's only outside, and left out.
+func hostFile(path string) []sandbox.Mount {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	if info.IsDir() {
+		var out []sandbox.Mount
+		entries, _ := os.ReadDir(path) // what cannot be read is not there for the agent either
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".json") {
+				out = append(out, hostFile(filepath.Join(path, e.Name()))...)
+			}
+		}
+		return out
+	}
+	m := sandbox.Mount{Kind: sandbox.MountBind, Target: path, Source: path, Optional: true, Why: "managed settings"}
+	if text, err := os.ReadFile(path); err == nil && len(text) < maxHostFile {
+		if inside, err := hook.AtDesk(text); err == nil {
+			m = sandbox.Mount{Kind: sandbox.MountFile, Target: path, Content: inside, Why: "managed settings"}
+		}
+	}
+	return []sandbox.Mount{m}
 }
 
 // homeDir is where the desk's home lies on the host: kept at the desk, thrown

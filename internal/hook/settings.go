@@ -191,6 +191,21 @@ func ManagedFile(program, helper string) ([]byte, error) {
 	return indented(doc)
 }
 
+// AtDesk is a managed settings file as a desk shows it: without the hooks and
+// the policy helper that start Carrel, which is not inside. The walls are.
+func AtDesk(settings []byte) ([]byte, error) {
+	merged, err := Merge(settings, "")
+	if err != nil {
+		return nil, err
+	}
+	doc, err := parseSettings(merged)
+	if err != nil {
+		return nil, err
+	}
+	delete(doc, "policyHelper")
+	return indented(doc)
+}
+
 // CheckServers reads a list of MCP servers as the client would, and says what
 // in it the client would not understand.
 func CheckServers(text []byte) error {

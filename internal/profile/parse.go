@@ -95,7 +95,11 @@ func (p Profile) check() error {
 			wrong("home file %q: either text, or keep and set", f.Path)
 		}
 	}
-	for _, target := range append(append([]string{}, p.Briefings...), p.HostFiles...) {
+	targets := append(append([]string{}, p.Briefings...), p.HostFiles...)
+	for _, m := range p.Managed {
+		targets = append(targets, m.Path)
+	}
+	for _, target := range targets {
 		if !path.IsAbs(target) || path.Clean(target) != target {
 			wrong("%q: it must be an absolute path", target)
 		}

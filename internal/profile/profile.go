@@ -8,6 +8,8 @@
 // it, policy decides.
 package profile
 
+import "encoding/json"
+
 // Profile is one agent. The zero value grants and sets nothing.
 type Profile struct {
 	Name  string   `yaml:"name"`
@@ -23,12 +25,41 @@ type Profile struct {
 	// HostFiles are paths of the host shown read-only at the same place if they
 	// exist: an organisation's managed settings.
 	HostFiles []string `yaml:"host_files"`
-	Model     *Model   `yaml:"model"`
+	// Managed are settings files put inside, read-only: what counts at the desk
+	// whatever the home and the workspace say.
+	Managed []Managed `yaml:"managed"`
+	Model   *Model    `yaml:"model"`
 	// Login says what a subscription login kept in the desk's own home means.
 	// It is shown to the user when the home is kept and no key is found.
 	Login string `yaml:"login"`
 	// Notes are shown with the profile: one sentence each.
 	Notes []string `yaml:"notes"`
+}
+
+// Managed is one settings file of the desk, in JSON.
+type Managed struct {
+	Path string         `yaml:"path"` // absolute
+	Set  map[string]any `yaml:"set"`
+	// Env is the member that names the variables of the profile, so that no
+	// other settings file changes them. Empty: none does.
+	Env string `yaml:"env"`
+	Why string `yaml:"why"`
+}
+
+// Content is the file's text, with the variables that are in force.
+func (m Managed) Content(variables []Variable) ([]byte, error) {
+	doc := map[string]any{}
+	for k, v := range m.Set {
+		doc[k] = v
+	}
+	if m.Env != "" {
+		env := map[string]string{}
+		for _, v := range variables {
+			env[v.Name] = v.Value
+		}
+		doc[m.Env] = env
+	}
+	return json.MarshalIndent(doc, "", "  ")
 }
 
 // Destination is one egress rule, as in the configuration.
