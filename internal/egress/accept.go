@@ -106,13 +106,15 @@ func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.Ad
 	a := d.connection(host, int(to.Port()))
 	d.count("connections")
 	_, err = d.gate.Do(d.ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		ctx, done := d.keep(ctx, a)
+		defer done()
 		return d.carry(ctx, g, a, conn)
 	})
 	var refusal *gate.Refusal
 	switch {
 	case errors.As(err, &refusal) && a.Protocol == carrel.ProtoHTTP:
 		d.count("refused")
-		d.web.serve(d.ctx, &visit{action: a, denial: denialOf(refusal)}, conn)
+		d.web.serve(d.ctx, &visit{action: a, denial: denialOf(refusal)}, conn, conn)
 	case errors.As(err, &refusal):
 		d.count("refused")
 		reset(conn)
@@ -123,14 +125,14 @@ func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.Ad
 
 // connection is the action of opening one connection.
 func (d *Door) connection(host string, port int) carrel.Action {
-	a := d.action(carrel.OpConnect, host, port, d.rules.Protocol(host, port))
-	switch s, ok := d.rules.service(host); {
+	a := d.action(carrel.OpConnect, host, port, d.rules().Protocol(host, port))
+	switch s, ok := d.rules().service(host); {
 	case ok && s.Port == port:
 		a.Service, a.Protocol = s.String(), carrel.ProtoTCP
 	case ok: // names nothing of the host: it leads nowhere
 		a.Protocol = carrel.ProtoTCP
 	case d.model != nil && host == ModelHost:
-		a.Service = d.rules.modelService()
+		a.Service = d.model.behind.Service
 	}
 	return a
 }
@@ -141,7 +143,7 @@ func (d *Door) connection(host string, port int) carrel.Action {
 func (d *Door) carry(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
 	switch a.Protocol {
 	case carrel.ProtoHTTP:
-		return d.carryHTTP(ctx, g, a, conn)
+		return d.carryHTTP(ctx, g, a, conn, conn)
 	case carrel.ProtoTLS, carrel.ProtoTCP:
 		return d.carryStream(ctx, g, a, conn)
 	}

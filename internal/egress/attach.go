@@ -63,7 +63,7 @@ func (d *Door) attach(s Sockets) error {
 	if err := d.route(s.Route); err != nil {
 		return err
 	}
-	ports := capturePorts{portOf(capturing.Addr()), portOf(dnsConn.LocalAddr()), portOf(dnsListener.Addr()), d.rules.Ports()}
+	ports := capturePorts{portOf(capturing.Addr()), portOf(dnsConn.LocalAddr()), portOf(dnsListener.Addr()), d.rules().Ports()}
 	if err := d.installRules(s, ports); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (d *Door) finishRefused(nl *netlinkSocket, reading <-chan struct{}) error {
 // addresses that the local default route leads home. The kernel refuses all
 // other ports itself, unseen.
 func (d *Door) capturePortByPort(s Sockets, why string) error {
-	for _, port := range d.rules.Ports() {
+	for _, port := range d.rules().Ports() {
 		if s.Listen == nil {
 			return fmt.Errorf("no netfilter (%s) and no way to listen inside", why)
 		}

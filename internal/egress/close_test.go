@@ -204,7 +204,7 @@ func TestThroughTheHostsProxy(t *testing.T) {
 			panic(err)
 		}
 		down.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n"))
-		relay(context.Background(), down, up)
+		relay(context.Background(), down, up, nil)
 		down.Close()
 		up.Close()
 	}))

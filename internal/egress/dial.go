@@ -70,13 +70,13 @@ type reach struct {
 // reachOf returns where the action a leads: for a service of the host and for
 // the model door, what stands behind the name.
 func (d *Door) reachOf(a carrel.Action) reach {
-	if s, ok := d.rules.service(a.Host); ok {
+	if s, ok := d.rules().service(a.Host); ok {
 		return reach{host: s.Host, port: s.Port, chosen: true, direct: true}
 	}
-	if d.model != nil && a.Service == d.rules.modelService() {
+	if d.model != nil && a.Service == d.model.behind.Service {
 		return reach{host: a.Host, port: a.Port, chosen: true}
 	}
-	c, _ := d.rules.match(a.Host, a.Port)
+	c, _ := d.rules().match(a.Host, a.Port)
 	return reach{host: a.Host, port: a.Port, named: c.addresses}
 }
 
@@ -101,6 +101,23 @@ func (d *Door) connect(ctx context.Context, g gate.Grant, a carrel.Action) (net.
 		return nil, &Breach{Action: a, Rule: "egress/address", Reason: fmt.Sprintf("%s leads to no address that may be dialled: %v", to.host, bad), Next: nameAddress(to, addrs)}
 	}
 	return d.dialAny(ctx, good, to.port)
+}
+
+// connectAnew is connect as an action of its own, for a connection that is
+// kept beyond the request that needed it.
+func (d *Door) connectAnew(ctx context.Context, a carrel.Action) (conn net.Conn, err error) {
+	a.ID = carrel.NewActionID()
+	_, err = d.gate.Do(ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		if conn, err = d.connect(ctx, g, a); err != nil {
+			return d.breach(a, err)
+		}
+		return carrel.Outcome{Facts: map[string]carrel.Text{"address": carrel.Text(conn.RemoteAddr().String())}}, nil
+	})
+	if err != nil && conn != nil { // connected, and not recorded
+		conn.Close()
+		conn = nil
+	}
+	return conn, err
 }
 
 func (d *Door) lookup(ctx context.Context, host string) ([]netip.Addr, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,12 @@ type Config struct {
 	// it as a bearer token. "" means Authorization.
 	KeyHeader string
 
+	// Upload bounds the bytes that the run may send in all; 0 does not.
+	Upload int64
+
+	// Authority signs for the destinations that are inspected; without one
+	// they are refused.
+	Authority *Authority
 	// Secrets puts credentials in on the way out and takes them out on the way
 	// in, for requests that the door inspects; nil has none.
 	Secrets Secrets
@@ -94,21 +101,23 @@ func slotsOf() int {
 // Door is one desk's way out. Make it with New, attach it once, close it when
 // the run has ended. Its methods are safe for concurrent use.
 type Door struct {
-	gate  *gate.Gate
-	cfg   Config
-	rules *Rules
-	names *names
-	local localAddresses
-	dials dialer
-	model *modelDoor // nil without an endpoint
-	web   *web
-	slots chan struct{}
+	gate    *gate.Gate
+	cfg     Config
+	granted atomic.Pointer[Rules]
+	names   *names
+	local   localAddresses
+	dials   dialer
+	model   *modelDoor // nil without an endpoint
+	web     *web
+	slots   chan struct{}
+	sent    budgets
 
 	ctx     context.Context
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	mu      sync.Mutex
+	live    map[*live]struct{}
 	closers []func() error
 	counts  map[string]int64
 	state   []carrel.Enforcement
@@ -123,8 +132,10 @@ func New(g *gate.Gate, cfg Config) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Door{gate: g, cfg: cfg, rules: cfg.Rules, names: newNames(), dials: dials,
+	d := &Door{gate: g, cfg: cfg, names: newNames(), dials: dials, live: make(map[*live]struct{}),
 		slots: make(chan struct{}, slotsOf()), counts: make(map[string]int64)}
+	d.granted.Store(cfg.Rules)
+	d.sent.run, d.sent.sent = cfg.Upload, make(map[string]int64)
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.web = newWeb(d)
 	if _, _, _, ok := cfg.Rules.ModelEndpoint(); ok {

@@ -235,6 +235,7 @@ func checkHead(head string) (length int64, chunked bool, err error) {
 		return 0, false, errors.New("the first line is not METHOD TARGET HTTP/1.1")
 	}
 	var hosts, lengths int
+	var host string
 	for more {
 		var line string
 		line, rest, more = strings.Cut(rest, "\r\n")
@@ -245,6 +246,7 @@ func checkHead(head string) (length int64, chunked bool, err error) {
 		switch name {
 		case "host":
 			hosts++
+			host = value
 		case "content-length":
 			lengths++
 			if length, err = strconv.ParseInt(value, 10, 64); err != nil || strings.Trim(value, "0123456789") != "" {
@@ -260,10 +262,25 @@ func checkHead(head string) (length int64, chunked bool, err error) {
 	switch {
 	case hosts > 1, hosts == 0 && !old:
 		return 0, false, errors.New("not exactly one Host")
+	case !agrees(first, host):
+		return 0, false, errors.New("the first line and Host name different hosts")
 	case lengths > 1:
 		return 0, false, errors.New("the length of the body is said more than once")
 	}
 	return length, chunked, nil
+}
+
+// agrees reports whether a first line that names a host itself names this one.
+func agrees(first, host string) bool {
+	_, target, _ := strings.Cut(first, " ")
+	_, rest, absolute := strings.Cut(target, "://")
+	if !absolute || strings.HasPrefix(target, "/") {
+		return true
+	}
+	if end := strings.IndexAny(rest, "/?# "); end >= 0 {
+		rest = rest[:end]
+	}
+	return strings.EqualFold(rest, host)
 }
 
 // framingNames are the headers that say where a request goes and where it

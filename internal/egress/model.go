@@ -34,20 +34,23 @@ var credentialParameters = []string{"key", "api_key", "access_token"}
 // modelDoor is http://model.desk: it passes requests on to the agent's model
 // endpoint and adds the key, which never enters the desk.
 type modelDoor struct {
-	door  *Door
-	proxy httputil.ReverseProxy
-	pool  *http.Transport
-	stale atomic.Bool // the endpoint refused the last key
+	door   *Door
+	behind carrel.Action // host, port, protocol and service of the endpoint
+	proxy  httputil.ReverseProxy
+	pool   *http.Transport
+	stale  atomic.Bool // the endpoint refused the last key
 }
 
 func newModelDoor(d *Door) *modelDoor {
 	m := &modelDoor{door: d}
+	m.behind.Host, m.behind.Port, m.behind.Protocol, _ = d.cfg.Rules.ModelEndpoint()
+	m.behind.Service = d.cfg.Rules.modelService()
 	m.pool = &http.Transport{
 		DialContext: m.dial, DisableCompression: true, ForceAttemptHTTP2: true,
 		TLSClientConfig:     &tls.Config{RootCAs: d.cfg.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: dialTimeout, MaxIdleConnsPerHost: 8, IdleConnTimeout: 5 * time.Minute,
 	}
-	endpoint := d.rules.model
+	endpoint := d.cfg.Rules.model
 	m.proxy = httputil.ReverseProxy{Transport: m, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // ReverseProxy drops what it cannot parse
@@ -55,8 +58,7 @@ func newModelDoor(d *Door) *modelDoor {
 			p.Out.Host = endpoint.Host
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			host, port, protocol, _ := d.rules.ModelEndpoint()
-			d.answerError(d.action(carrel.OpConnect, host, port, protocol), w, err)
+			d.answerError(m.action(carrel.OpConnect), w, err)
 		},
 	}
 	return m
@@ -64,6 +66,11 @@ func newModelDoor(d *Door) *modelDoor {
 
 // ServeHTTP implements http.Handler.
 func (m *modelDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "" {
+		a := m.action(carrel.OpRequest)
+		m.door.refuseRequest(a, w, &Breach{Action: a, Rule: "egress/upgrade", Reason: "the model door carries requests only, not an upgrade to another protocol"})
+		return
+	}
 	t, err := canonicalTarget(r.URL)
 	if err != nil {
 		m.door.refuseTarget(m.action(carrel.OpRequest), w, err)
@@ -80,27 +87,15 @@ func (m *modelDoor) close() {
 }
 
 func (m *modelDoor) action(op carrel.Operation) carrel.Action {
-	host, port, protocol, _ := m.door.rules.ModelEndpoint()
-	a := m.door.action(op, host, port, protocol)
-	a.Service = m.door.rules.modelService()
+	a := m.door.action(op, m.behind.Host, m.behind.Port, m.behind.Protocol)
+	a.Service = m.behind.Service
 	return a
 }
 
 // dial opens one connection to the endpoint, which later requests share. It
 // is an action of its own, so that the log has the real destination.
-func (m *modelDoor) dial(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-	a := m.action(carrel.OpConnect)
-	_, err = m.door.gate.Do(ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-		if conn, err = m.door.connect(ctx, g, a); err != nil {
-			return m.door.breach(a, err)
-		}
-		return carrel.Outcome{Facts: map[string]carrel.Text{"address": carrel.Text(conn.RemoteAddr().String())}}, nil
-	})
-	if err != nil && conn != nil { // connected, and not recorded
-		conn.Close()
-		conn = nil
-	}
-	return conn, err
+func (m *modelDoor) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	return m.door.connectAnew(ctx, m.action(carrel.OpConnect))
 }
 
 // RoundTrip implements http.RoundTripper: each request is a use of the key

@@ -24,19 +24,19 @@ var chunks = sync.Pool{New: func() any { return new([copyChunk]byte) }}
 
 // relay copies both ways until both sides have finished, one has failed, or
 // ctx ends. It returns how many bytes went each way.
-func relay(ctx context.Context, inside, outside net.Conn) (out, in int64, err error) {
+func relay(ctx context.Context, inside, outside net.Conn, sent *allowance) (out, in int64, err error) {
 	stop := context.AfterFunc(ctx, func() { sever(inside, outside) })
 	defer stop()
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		in, err = copyHalf(inside, outside)
+		in, err = copyHalf(inside, outside, nil)
 		if err != nil {
 			sever(inside, outside)
 		}
 		done <- err
 	}()
-	out, err = copyHalf(outside, inside)
+	out, err = copyHalf(outside, inside, sent)
 	if err != nil {
 		sever(inside, outside)
 	}
@@ -44,9 +44,10 @@ func relay(ctx context.Context, inside, outside net.Conn) (out, in int64, err er
 	return out, in, broken(err)
 }
 
-// copyHalf copies one direction and passes its end on.
-func copyHalf(dst, src net.Conn) (int64, error) {
-	n, err := copyAll(dst, src)
+// copyHalf copies one direction and passes its end on. sent counts what is
+// copied; nil does not.
+func copyHalf(dst, src net.Conn, sent *allowance) (int64, error) {
+	n, err := copyAll(dst, src, sent)
 	if half, ok := dst.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 		if errors.Is(err, syscall.ENOTCONN) { // the peer has gone altogether
@@ -57,7 +58,7 @@ func copyHalf(dst, src net.Conn) (int64, error) {
 }
 
 // copyAll copies small pieces by hand and bulk within the kernel.
-func copyAll(dst, src net.Conn) (total int64, err error) {
+func copyAll(dst, src net.Conn, sent *allowance) (total int64, err error) {
 	from, ok := src.(*net.TCPConn)
 	if !ok {
 		return io.Copy(dst, src)
@@ -67,7 +68,7 @@ func copyAll(dst, src net.Conn) (total int64, err error) {
 		return 0, err
 	}
 	for {
-		n, more, err := copyChunkOf(dst, raw)
+		n, more, err := copyChunkOf(dst, raw, sent)
 		total += int64(n)
 		if err != nil || n == 0 {
 			return total, err
@@ -75,21 +76,38 @@ func copyAll(dst, src net.Conn) (total int64, err error) {
 		if !more {
 			continue
 		}
-		run, err := io.CopyN(dst, from, bulkRun)
+		run, err := copyRun(dst, from, sent)
 		total += run
-		if err == io.EOF {
-			return total, nil
-		}
 		if err != nil {
 			return total, err
 		}
 	}
 }
 
+// copyRun moves bulk, as much as may be sent.
+func copyRun(dst net.Conn, src *net.TCPConn, sent *allowance) (int64, error) {
+	run := int64(bulkRun)
+	if sent != nil {
+		if run = min(run, sent.left()); run <= 0 {
+			return 0, nil // the next piece will be refused
+		}
+	}
+	n, err := io.CopyN(dst, src, run)
+	if sent != nil {
+		if over := sent.spend(n); over != nil { // another connection was faster
+			return n, over
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
 // copyChunkOf waits until there is something to read and copies one piece.
 // more says that there is probably more where it came from; no bytes and no
 // error are the end.
-func copyChunkOf(dst net.Conn, raw syscall.RawConn) (n int, more bool, err error) {
+func copyChunkOf(dst net.Conn, raw syscall.RawConn, sent *allowance) (n int, more bool, err error) {
 	var chunk *[copyChunk]byte
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
@@ -112,6 +130,11 @@ func copyChunkOf(dst net.Conn, raw syscall.RawConn) (n int, more bool, err error
 	defer chunks.Put(chunk)
 	if err := errors.Join(err, failed); err != nil || n == 0 {
 		return 0, false, err
+	}
+	if sent != nil {
+		if over := sent.spend(int64(n)); over != nil {
+			return 0, false, over
+		}
 	}
 	n, err = dst.Write(chunk[:n])
 	return n, n == copyChunk, err

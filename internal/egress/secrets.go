@@ -15,19 +15,11 @@ type Secrets interface {
 	Bound(host string, port int) bool
 	// Outgoing replaces placeholders in req in place, which is what will be
 	// sent: method, URL, header and body. An error refuses the request, which
-	// must then not be sent; a Refused says by which rule. It is called for
-	// every request that the door inspects, also to destinations where
+	// must then not be sent; a *gate.Refusal says by which rule. It is called
+	// for every request that the door inspects, also to destinations where
 	// nothing is bound, within the effect of the request's own action.
 	Outgoing(ctx context.Context, host string, port int, req *http.Request) error
 	// Incoming removes real values from the header and, as it streams, the
 	// body of an answer, in place.
 	Incoming(host string, port int, res *http.Response)
-}
-
-// Refused is an error that says by which rule something is refused, and why.
-type Refused interface {
-	error
-	Rule() string
-	Reason() string
-	NextSteps() []string // may be nil
 }

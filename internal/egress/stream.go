@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"time"
@@ -24,6 +25,9 @@ func (d *Door) carryStream(ctx context.Context, g gate.Grant, a carrel.Action, c
 		if err != nil {
 			return d.breach(a, err)
 		}
+		if d.inspects(a) {
+			return d.carryInspected(ctx, g, a, conn, h)
+		}
 		first = h.raw
 	}
 	outside, err := d.connect(ctx, g, a)
@@ -34,14 +38,22 @@ func (d *Door) carryStream(ctx context.Context, g gate.Grant, a carrel.Action, c
 	if _, err := outside.Write(first); err != nil {
 		return carrel.Outcome{}, fmt.Errorf("passing the first bytes on: %w", err)
 	}
-	out, in, err := relay(ctx, conn, outside)
+	out, in, err := relay(ctx, conn, outside, d.allowance(a))
 	out += int64(len(first))
+	if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
+		err = &Breach{Action: a, Rule: "egress/withdrawn", Reason: cause.Error()}
+	}
 	d.add("bytes_out", out)
 	d.add("bytes_in", in)
-	return carrel.Outcome{
+	outcome := carrel.Outcome{
 		Facts:  map[string]carrel.Text{"address": carrel.Text(outside.RemoteAddr().String())},
 		Counts: map[string]int64{"bytes_out": out, "bytes_in": in},
-	}, err
+	}
+	if failed, berr := d.breach(a, err); failed.Status != "" {
+		maps.Copy(outcome.Facts, failed.Facts)
+		outcome.Status, err = failed.Status, berr
+	}
+	return outcome, err
 }
 
 // checkHello reads the ClientHello and holds it against the destination.
@@ -66,11 +78,11 @@ func (d *Door) checkHello(ctx context.Context, a carrel.Action, conn *net.TCPCon
 // judgeHello returns how h breaks what was allowed, or nil. A name must be
 // asked for by that name; an address, by none.
 func (d *Door) judgeHello(a carrel.Action, h hello) *Breach {
-	rule, _ := d.rules.Match(a.Host, a.Port)
+	rule, _ := d.rules().Match(a.Host, a.Port)
 	_, err := netip.ParseAddr(a.Host)
 	literal := err == nil
 	switch {
-	case h.ech && rule.ECH != ECHAllow:
+	case h.ech && rule.ECH != ECHAllow && !d.inspects(a): // where the door itself answers, only the outer name counts
 		return &Breach{Action: a, Rule: "egress/ech",
 			Reason: fmt.Sprintf("the ClientHello to %s hides its server name (ECH), so that it cannot be held against the rule", a.Host),
 			Next:   []string{"switch ECH off in the client, or set ech: allow on the rule for this host"}}

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,11 +31,11 @@ const (
 // http rule, for the model door, or only to say why they are refused. Requests
 // are read and written by Go's own server and client.
 type web struct {
-	door   *Door
-	server *http.Server
-	conns  chan net.Conn // from serve to the server
-	stop   context.CancelFunc
-	ctx    context.Context
+	door  *Door
+	http1 handedOver
+	http2 handedOver
+	stop  context.CancelFunc
+	ctx   context.Context
 }
 
 // visit is one captured connection that speaks HTTP.
@@ -41,9 +43,14 @@ type visit struct {
 	action   carrel.Action
 	denial   *denial      // not nil: the answer to whatever is asked
 	handler  http.Handler // carries requests that were checked
+	http2    bool
 	finished chan struct{}
+	once     sync.Once
 	in, out  atomic.Int64 // bytes to and from the desk
 }
+
+// finish says that nobody uses the connection any more.
+func (v *visit) finish() { v.once.Do(func() { close(v.finished) }) }
 
 // visitConn ties a connection to its visit. What comes from the desk passes
 // framing.
@@ -51,6 +58,7 @@ type visitConn struct {
 	net.Conn
 	visit   *visit
 	framing framing
+	sent    atomic.Pointer[allowance] // of another protocol that was switched to
 }
 
 func newVisitConn(c net.Conn, v *visit) *visitConn {
@@ -63,6 +71,11 @@ func newVisitConn(c net.Conn, v *visit) *visitConn {
 func (c *visitConn) Read(b []byte) (int, error) {
 	n, err := c.framing.Read(b)
 	c.visit.out.Add(int64(n))
+	if sent := c.sent.Load(); sent != nil {
+		if over := sent.spend(int64(n)); over != nil {
+			return 0, over
+		}
+	}
 	return n, err
 }
 
@@ -76,42 +89,58 @@ func (c *visitConn) Write(b []byte) (int, error) {
 type visitKey struct{}
 
 func newWeb(d *Door) *web {
-	w := &web{door: d, conns: make(chan net.Conn)}
+	w := &web{door: d}
 	w.ctx, w.stop = context.WithCancel(context.Background())
-	only1 := new(http.Protocols)
-	only1.SetHTTP1(true)
-	w.server = &http.Server{
-		Handler: http.HandlerFunc(w.handle), Protocols: only1,
+	one, two := new(http.Protocols), new(http.Protocols)
+	one.SetHTTP1(true)
+	two.SetUnencryptedHTTP2(true) // the door has undone the encryption
+	w.http1 = handedOver{w.ctx, make(chan net.Conn), w.server(one)}
+	w.http2 = handedOver{w.ctx, make(chan net.Conn), w.server(two)}
+	return w
+}
+
+func (w *web) server(protocols *http.Protocols) *http.Server {
+	return &http.Server{
+		Handler: http.HandlerFunc(w.handle), Protocols: protocols,
 		ReadHeaderTimeout: helloTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: log.New(io.Discard, "", 0), // what the desk does wrong is answered, not logged
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, visitKey{}, c.(*visitConn))
 		},
 		ConnState: func(c net.Conn, s http.ConnState) {
-			if s == http.StateClosed || s == http.StateHijacked {
-				close(c.(*visitConn).visit.finished)
+			if s == http.StateClosed {
+				c.(*visitConn).visit.finish()
 			}
 		},
 	}
-	return w
 }
 
 // run serves until close.
-func (w *web) run() { _ = w.server.Serve(&handedOver{w}) }
+func (w *web) run() {
+	w.door.run(func() { _ = w.http2.server.Serve(&w.http2) })
+	_ = w.http1.server.Serve(&w.http1)
+}
 
 func (w *web) close() {
 	w.stop()
-	_ = w.server.Close() // closing what is thrown away
+	_ = w.http1.server.Close() // closing what is thrown away
+	_ = w.http2.server.Close()
 }
 
 // serve returns when the last request on conn has been answered and the
-// connection is closed, or soon after ctx ended.
-func (w *web) serve(ctx context.Context, v *visit, conn *net.TCPConn) {
+// connection is closed, or soon after ctx ended. conn is what the desk says
+// on under, which is a connection itself.
+func (w *web) serve(ctx context.Context, v *visit, conn, under net.Conn) {
 	v.finished = make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { reset(conn) })
+	stop := context.AfterFunc(ctx, func() { reset(under) })
 	defer stop()
+	to, c := &w.http1, newVisitConn(conn, v)
+	if v.http2 {
+		to = &w.http2
+		c.framing.raw.Store(true) // its frames have one reading
+	}
 	select {
-	case w.conns <- newVisitConn(conn, v):
+	case to.conns <- c:
 		<-v.finished
 	case <-ctx.Done():
 	case <-w.ctx.Done():
@@ -119,20 +148,24 @@ func (w *web) serve(ctx context.Context, v *visit, conn *net.TCPConn) {
 }
 
 // handedOver is a listener whose connections come from serve.
-type handedOver struct{ w *web }
+type handedOver struct {
+	ctx    context.Context
+	conns  chan net.Conn
+	server *http.Server
+}
 
 // Accept implements net.Listener.
 func (l *handedOver) Accept() (net.Conn, error) {
 	select {
-	case c := <-l.w.conns:
+	case c := <-l.conns:
 		return c, nil
-	case <-l.w.ctx.Done():
+	case <-l.ctx.Done():
 		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener.
-func (l *handedOver) Close() error { l.w.stop(); return nil }
+func (l *handedOver) Close() error { return nil }
 
 // Addr implements net.Listener.
 func (l *handedOver) Addr() net.Addr { return &net.TCPAddr{} }
@@ -152,7 +185,19 @@ func (w *web) handle(rw http.ResponseWriter, r *http.Request) {
 		w.door.refuseRequest(v.action, rw, b)
 		return
 	}
+	if !v.http2 {
+		defer c.afterSwitch()
+	}
 	v.handler.ServeHTTP(rw, r)
+}
+
+// afterSwitch ends a connection that became another protocol's, which the
+// server has let go, when that protocol is done with it.
+func (c *visitConn) afterSwitch() {
+	if c.framing.raw.Load() {
+		c.Close()
+		c.visit.finish()
+	}
 }
 
 // refuseRequest answers a request that is not what its connection is for, and
@@ -175,32 +220,40 @@ func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, err error) {
 // checkRequest holds a request against the destination of its connection.
 func checkRequest(a carrel.Action, r *http.Request) *Breach {
 	fail := func(rule, reason string) *Breach { return &Breach{Action: a, Rule: rule, Reason: reason} }
+	scheme := schemeOf(a.Protocol)
 	if r.Method == http.MethodConnect || r.URL.Host == "" && !strings.HasPrefix(r.URL.Path, "/") && r.URL.Path != "*" {
 		return fail("egress/form", "this is no proxy: send requests to the host itself")
 	}
-	if r.URL.IsAbs() && r.URL.Scheme != "http" {
-		return fail("egress/form", fmt.Sprintf("a request for %s came over a plain http connection", shorten(r.URL.Scheme)))
-	}
-	if r.Header.Get("Upgrade") != "" {
-		return fail("egress/upgrade", "an http rule carries requests only, not an upgrade to another protocol; name it with protocol: tcp")
+	if r.URL.IsAbs() && r.URL.Scheme != scheme {
+		return fail("egress/form", fmt.Sprintf("a request for %s came over a connection for %s", shorten(r.URL.Scheme), scheme))
 	}
 	host, port, hasPort := cutPort(r.Host)
 	name, err := CanonicalHost(host)
-	if err != nil || name != a.Host || hasPort && port != strconv.Itoa(a.Port) || !hasPort && a.Port != 80 {
+	if err != nil || name != a.Host || hasPort && port != strconv.Itoa(a.Port) || !hasPort && a.Port != usualPort(a.Protocol) {
 		return fail("egress/host-header", fmt.Sprintf("the connection is to %s:%d, the request is for %q", a.Host, a.Port, shorten(r.Host)))
 	}
+	for _, other := range r.Header["Host"] { // HTTP/2: beside :authority
+		if !strings.EqualFold(other, r.Host) {
+			return fail("egress/host-header", fmt.Sprintf("the request is for %q and for %q", shorten(r.Host), shorten(other)))
+		}
+	}
+	delete(r.Header, "Host")
 	return nil
 }
 
-// carryHTTP serves one connection to an http destination.
-func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
+// carryHTTP serves one connection to an http destination, or to one whose TLS
+// the door has ended. conn is what is said on under.
+func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, conn, under net.Conn) (carrel.Outcome, error) {
 	v := &visit{action: a, handler: d.model}
 	if d.model == nil || a.Host != ModelHost {
 		s := newSite(d, g, a)
 		defer s.close()
 		v.handler = s
 	}
-	d.web.serve(ctx, v, conn)
+	if c, ok := conn.(*tls.Conn); ok {
+		v.http2 = c.ConnectionState().NegotiatedProtocol == "h2"
+	}
+	d.web.serve(ctx, v, conn, under)
 	d.add("bytes_out", v.out.Load())
 	d.add("bytes_in", v.in.Load())
 	return carrel.Outcome{Counts: map[string]int64{"bytes_out": v.out.Load(), "bytes_in": v.in.Load()}}, nil
@@ -215,6 +268,11 @@ func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, err error) {
 		denialOf(refusal).write(w)
 	case errors.As(err, &b):
 		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		reason := fmt.Sprintf("the certificate of %s:%d is not to be trusted, so nothing was sent: %s", a.Host, a.Port, plainly(err))
+		newDenial(http.StatusBadGateway, a.ID, "egress/certificate", reason, []string{"if the authority is your organisation's, a person may name it in the user's configuration: extra_roots: [FILE.pem]"}).write(w)
+	case errors.Is(err, errFraming):
+		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), nil).write(w)
 	default:
 		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), nil).write(w)
 	}
