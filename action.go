@@ -17,6 +17,7 @@ const (
 	OpConnect    Operation = "connect"
 	OpRequest    Operation = "request"
 	OpCredential Operation = "credential"
+	OpExpose     Operation = "expose"
 	OpTool       Operation = "tool"
 	OpPublish    Operation = "publish"
 
@@ -31,7 +32,7 @@ const (
 // AgentOperations lists the operations an agent can want, in a fixed order.
 var AgentOperations = []Operation{
 	OpRead, OpWrite, OpDelete, OpExec, OpResolve, OpConnect, OpRequest,
-	OpCredential, OpTool, OpPublish,
+	OpCredential, OpExpose, OpTool, OpPublish,
 }
 
 // OperatorOperations lists the operators' own operations, in a fixed order.
@@ -68,13 +69,14 @@ type Action struct {
 	Argv []Text `json:"argv,omitempty"`
 	Cwd  Text   `json:"cwd,omitempty"`
 
-	// resolve, connect, request: one canonical destination.
+	// resolve, connect, request, credential: one canonical destination.
+	// expose: where the host serves what a server of the desk (Subject) does.
 	Host     string   `json:"host,omitempty"` // lower case, no trailing dot; or an address
 	Port     int      `json:"port,omitempty"`
 	Protocol Protocol `json:"protocol,omitempty"`
 	Service  string   `json:"service,omitempty"` // a .desk service of the host, with what it stands for
 
-	// request
+	// request; of a credential method and URL alone
 	Method   string   `json:"method,omitempty"`
 	URL      Text     `json:"url,omitempty"`       // path and query as forwarded, in their one spelling
 	Headers  []string `json:"headers,omitempty"`   // names, lower case, sorted, each once; never values

@@ -1,15 +1,24 @@
-# Names and connections. This file only denies: a destination is granted by
+# Names and connections, and servers of the desk made visible outside. This file only denies: a destination is granted by
 # the egress rules of the configuration, never by the built-in policy alone.
 package carrel.builtin.network
 
-governs := {"resolve", "connect", "request"}
+governs := {"resolve", "connect", "request", "expose"}
 
 # The built-in layer's allow is not a grant for these operations.
-ceiling := {"resolve", "connect", "request"}
+ceiling := {"resolve", "connect", "request", "expose"}
 
 default allow := false
 
 allow if count(input.host) > 0
+
+# A desk's server is shown to programs of this machine, not to its network.
+deny contains {
+	"rule": "expose-loopback",
+	"msg": "a server of the desk is shown on loopback only",
+} if {
+	input.operation == "expose"
+	not input.host in {"127.0.0.1", "::1"}
+}
 
 deny contains {
 	"rule": "metadata",

@@ -90,6 +90,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringArrayVar(&opts.Hide, "hide", nil, "make a file or directory of the workspace empty inside; repeatable")
 	f.StringArrayVar(&opts.Allow, "allow", nil, "let the agent reach HOST[:PORT] in this run; repeatable")
 	f.StringArrayVar(&opts.Services, "host-service", nil, "NAME=HOST:PORT: inside, NAME.desk:PORT reaches that address; repeatable")
+	f.StringArrayVar(&opts.Expose, "expose", nil, "[HOSTPORT:]PORT: show a server inside on the host's loopback while the run lasts; repeatable")
 	f.StringArrayVar(&opts.Credentials, "credential", nil, "lend a credential of your configuration that is lent only by name; repeatable")
 	f.StringVar(&opts.Limit, "limit", "", "limits, as in memory=4G,pids=512,wall=30m,disk=2G")
 	f.BoolVar(&opts.LimitBestEffort, "limit-best-effort", false, "go on where a limit cannot be enforced on this machine")

@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/sandbox/sandboxtest": {".", "internal/gate", "internal/gate/gatetest", "internal/sandbox"},
 	"internal/egress":              {".", "internal/gate"},
 	"internal/credential":          {".", "internal/gate"},
+	"internal/ingress":             {".", "internal/gate"},
 	"internal/demo":                {"."},
 	"cmd/carrel-init":              {"internal/sandbox/native/desk"},
 }

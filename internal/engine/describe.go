@@ -173,6 +173,9 @@ func (v *visit) handedOver() []string {
 		out = append(out, "service "+s.String())
 	}
 	out = append(out, v.lent.lines()...)
+	for _, p := range v.ports {
+		out = append(out, "the host's "+p.String())
+	}
 	if v.keepsHome() && v.model == nil && v.profile.Login != "" {
 		out = append(out, v.profile.Login)
 	}

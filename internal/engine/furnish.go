@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -297,7 +298,10 @@ func (v *visit) spec(door *egress.Door) sandbox.Spec {
 		Run: v.id, Mounts: v.plan.Mounts, Program: v.plan.Program, Args: v.plan.Args, Env: v.plan.Env, Dir: v.plan.Dir,
 		Limits: v.limits, DiskPaths: append(v.seat.DiskPaths(), v.plan.MakeDirs...),
 		RuntimeDir: v.runDir, Stdin: h.Stdin, Stdout: h.Stdout, Stderr: h.Stderr,
-		Attach: func(ctx context.Context, s sandbox.Sockets) error { return door.Attach(ctx, egress.Sockets(s)) },
+		Attach: func(ctx context.Context, s sandbox.Sockets) error {
+			return errors.Join(door.Attach(ctx, egress.Sockets{TCP: s.TCP, DNS: s.DNS, DNSTCP: s.DNSTCP, Route: s.Route, Netfilter: s.Netfilter, Listen: s.Listen}),
+				v.front.Attach(s.Dial))
+		},
 	}
 	if v.screen != nil {
 		s.Stdout, s.Stderr = v.screen.out, v.screen.err

@@ -19,6 +19,7 @@ type RunOptions struct {
 	Hide            []string
 	Allow           []string
 	Services        []string
+	Expose          []string // HOSTPORT:PORT or PORT
 	Credentials     []string // names, of those lent only where asked for
 	Limit           string
 	LimitBestEffort bool

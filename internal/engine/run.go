@@ -25,6 +25,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/git"
 	"github.com/carrel-dev/carrel/internal/hook"
+	"github.com/carrel-dev/carrel/internal/ingress"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/profile"
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -47,6 +48,8 @@ type visit struct {
 	model    *modelDoor // nil: no model endpoint
 	lent     lending
 	leases   *credential.Leases // from run on
+	ports    []ingress.Port     // of --expose
+	front    *ingress.Front     // from run on
 	limits   sandbox.Limits
 	roots    *x509.CertPool // nil: the system's
 	rules    *egress.Rules
@@ -233,8 +236,11 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if v.lent, err = v.chooseCredentials(); err != nil {
 		return err
 	}
+	if v.ports, err = v.opts.exposed(); err != nil {
+		return err
+	}
 	v.lent.leads(v.rules)
-	layers := append(append([]policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest)}, v.settings.policyLayers...), v.extra...)
+	layers := append(append([]policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest), exposeLayer(v.ports)}, v.settings.policyLayers...), v.extra...)
 	if v.policy, err = policy.New(ctx, layers...); err == nil {
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished
 	}
@@ -305,7 +311,8 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	if err := v.log.Enqueue(ctx, v.startRecord()); err != nil {
 		return 125, err
 	}
-	if err := v.lend(ctx); err != nil {
+	if err := v.handOver(ctx, g); err != nil {
+		v.front.Close()
 		return v.end(ctx, g, door, sandbox.Exit{Code: 125}, errors.Join(&sandbox.StartError{Code: 125, Err: err}, door.Close()))
 	}
 	exec := v.exec()
@@ -317,6 +324,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		exit, err = v.work(ctx, g, grant, exec, door)
 		return carrel.Outcome{Counts: map[string]int64{"exit_code": int64(exit.Code)}}, err
 	})
+	v.front.Close()
 	err = errors.Join(err, door.Close())
 	return v.end(ctx, g, door, exit, err)
 }
@@ -326,6 +334,16 @@ func later(f func() error) (wait func() error) {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	return sync.OnceValue(func() error { return <-done })
+}
+
+// handOver puts in force what the user lends beside the desk itself:
+// credentials, and ports of the host.
+func (v *visit) handOver(ctx context.Context, g *gate.Gate) error {
+	if err := v.lend(ctx); err != nil {
+		return err
+	}
+	v.front = ingress.New(g, ingress.Config{Run: v.id, Agent: v.profile.Name, Ports: v.ports})
+	return v.front.Open(ctx)
 }
 
 // open makes the run's private directory and the file of notices.

@@ -21,7 +21,7 @@ import (
 var gatedOperations = append([]carrel.Operation{
 	carrel.OpExec, // the agent's own start
 	carrel.OpWrite, carrel.OpDelete, carrel.OpPublish,
-	carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpCredential,
+	carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpCredential, carrel.OpExpose,
 }, carrel.OperatorOperations...)
 
 // networkOperations are what the network rules answer for alone; the use of

@@ -24,7 +24,7 @@ var builtinFiles = []builtinFile{
 	{"files", []carrel.Operation{carrel.OpWrite, carrel.OpDelete}, false},
 	{"read", []carrel.Operation{carrel.OpRead}, false},
 	{"exec", []carrel.Operation{carrel.OpExec}, false},
-	{"network", []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest}, true},
+	{"network", []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose}, true},
 	{"lease", []carrel.Operation{carrel.OpCredential, carrel.OpTool}, true},
 	{"publish", []carrel.Operation{carrel.OpPublish}, false},
 	{"operator", carrel.OperatorOperations, false},

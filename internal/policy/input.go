@@ -45,8 +45,12 @@ func newInput(a carrel.Action) (input, error) {
 		doc.texts("argv", a.Argv)
 		doc.outside("cwd", a.Cwd)
 		doc.strings("classes", known.ofCommand(program, a.Argv))
-	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest:
+	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose:
 		doc.destination(a)
+	case carrel.OpCredential:
+		if a.Host != "" { // a use; a lease goes nowhere yet
+			doc.destination(a)
+		}
 	case carrel.OpPublish:
 		doc.publication(*a.Publication)
 	}
@@ -133,7 +137,7 @@ func (o *object) destination(a carrel.Action) {
 	}
 	o.number("port", int64(a.Port))
 	o.text("protocol", string(a.Protocol))
-	if a.Operation == carrel.OpRequest {
+	if a.Operation == carrel.OpRequest || a.Operation == carrel.OpCredential {
 		o.request(a)
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path"
@@ -37,7 +38,11 @@ func checkAction(a carrel.Action) error {
 		return checkExec(a)
 	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest:
 		return checkDestination(a)
-	case carrel.OpCredential, carrel.OpTool, carrel.OpRevoke:
+	case carrel.OpExpose:
+		return cmp.Or(checkDestination(a), checkSubject(a))
+	case carrel.OpCredential:
+		return checkCredential(a)
+	case carrel.OpTool, carrel.OpRevoke:
 		return checkSubject(a)
 	case carrel.OpPublish:
 		return checkPublication(a.Publication)
@@ -110,7 +115,7 @@ func checkDestination(a carrel.Action) error {
 		return &badInput{"protocol", fmt.Sprintf("%.40q is not carried: only tls, http and tcp leave a desk", a.Protocol)}
 	case a.Port < 1 || a.Port > 65535:
 		return &badInput{"port", "is not between 1 and 65535"}
-	case a.Operation == carrel.OpConnect:
+	case a.Operation == carrel.OpConnect || a.Operation == carrel.OpExpose:
 		return nil
 	case a.Method == "" || strings.ContainsFunc(a.Method, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }):
 		return &badInput{"method", "is not in upper case"}
@@ -130,6 +135,15 @@ func checkDestination(a carrel.Action) error {
 
 func notLower(name string) bool {
 	return strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r >= 'A' && r <= 'Z' })
+}
+
+// checkCredential accepts a lease, which has no destination, and a use, which
+// is of a request.
+func checkCredential(a carrel.Action) error {
+	if err := checkSubject(a); err != nil || a.Host == "" {
+		return err
+	}
+	return checkDestination(a)
 }
 
 // checkHost accepts names in lower case without a trailing dot, as resolvers

@@ -114,6 +114,10 @@ type Sockets struct {
 	// port of the desk's namespace: the fallback without netfilter, and the
 	// services under .desk. It works until the program starts.
 	Listen func(addr string) (*os.File, error)
+	// Dial opens an unconnected stream socket of a family (AF_INET, AF_INET6)
+	// inside, until the program starts. Whoever holds it can connect it to
+	// the desk's own servers, without entering the desk.
+	Dial func(family int) (*os.File, error)
 }
 
 // Pty is the desk's terminal, as seen from outside.

@@ -151,23 +151,34 @@ func (d *Desk) sockets(fds []int) sandbox.Sockets {
 			files[i] = os.NewFile(uintptr(fds[i]), name)
 		}
 	}
-	return sandbox.Sockets{TCP: files[0], DNS: files[1], DNSTCP: files[2], Route: files[3], Netfilter: files[4], Listen: d.listen}
+	return sandbox.Sockets{TCP: files[0], DNS: files[1], DNSTCP: files[2], Route: files[3], Netfilter: files[4], Listen: d.listen, Dial: d.dialer}
 }
 
-// listen asks PID 1 for one more socket.
-func (d *Desk) listen(addr string) (*os.File, error) {
+// listen asks PID 1 for one more listening socket.
+func (d *Desk) listen(addr string) (*os.File, error) { return d.socket("tcp " + addr) }
+
+// dialer asks PID 1 for a socket to connect from outside.
+func (d *Desk) dialer(family int) (*os.File, error) {
+	if family == unix.AF_INET6 {
+		return d.socket("dial ip6")
+	}
+	return d.socket("dial ip4")
+}
+
+// socket asks PID 1 for one more socket.
+func (d *Desk) socket(text string) (*os.File, error) {
 	d.asking.Lock()
 	defer d.asking.Unlock()
 	if d.closed {
 		return nil, errors.New("the program has started: no more sockets")
 	}
-	if err := d.link.Send(desk.Message{Kind: desk.Listen, Text: "tcp " + addr}); err != nil {
-		return nil, fmt.Errorf("listening on %s inside: %w", addr, err)
+	if err := d.link.Send(desk.Message{Kind: desk.Listen, Text: text}); err != nil {
+		return nil, fmt.Errorf("asking the desk for a socket (%s): %w", text, err)
 	}
 	select {
 	case m := <-d.listening:
 		if len(m.Files) == 1 {
-			return os.NewFile(uintptr(m.Files[0]), addr), nil
+			return os.NewFile(uintptr(m.Files[0]), text), nil
 		}
 		return nil, errors.New(m.Text)
 	case <-d.process.reaped:

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
@@ -54,15 +57,19 @@ s=socket.socket(); s.bind(("127.0.0.1",0)); s.listen(); c=socket.create_connecti
 func handedSockets(b *bed) {
 	s := b.spec(probePath, "probe", "dial", "tcp:127.0.0.1:53", "udp:127.0.0.1:53", "tcp:127.0.0.9:81")
 	var late func(string) (*os.File, error)
+	var lateDial func(int) (*os.File, error)
 	var got []string
 	s.Attach = func(_ context.Context, k sandbox.Sockets) error {
-		late = k.Listen
+		late, lateDial = k.Listen, k.Dial
 		more, err := k.Listen("127.0.0.9:81")
 		if err != nil {
 			return err
 		}
 		if _, err := k.Listen("127.0.0.9:81"); err == nil {
 			return errors.New("the same address twice")
+		}
+		if err := connectsInside(k, "127.0.0.9:81"); err != nil {
+			return err
 		}
 		for _, f := range []*os.File{k.TCP, k.DNSTCP, more} {
 			l, err := net.FileListener(f)
@@ -92,6 +99,29 @@ func handedSockets(b *bed) {
 	if _, err := late("127.0.0.9:82"); err == nil {
 		b.t.Error("Listen works after the program's start")
 	}
+	if _, err := lateDial(unix.AF_INET); err == nil {
+		b.t.Error("Dial works after the program's start")
+	}
+}
+
+// connectsInside connects a socket of the desk from outside, to a listener
+// that only the desk has.
+func connectsInside(k sandbox.Sockets, to string) error {
+	at := netip.MustParseAddrPort(to)
+	f, err := k.Dial(unix.AF_INET)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = unix.Connect(int(f.Fd()), &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
+	if err != nil {
+		return fmt.Errorf("connecting inside: %w", err)
+	}
+	if c, err := net.DialTimeout("tcp", to, time.Second); err == nil {
+		c.Close()
+		return errors.New("the host has that listener too")
+	}
+	return nil
 }
 
 func attachFails(b *bed) {

@@ -32,7 +32,7 @@ const (
 	Settle   Kind = iota + 64 // users are mapped; Code: the user to become, or 0
 	Build                     // Files: the plan, and the agent's standard streams unless it gets a pty
 	Mounts                    // Files: the next mounts of the plan, opened outside
-	Listen                    // Text: "network address" to listen on
+	Listen                    // Text: "network address" to listen on, or "dial family"
 	Go                        // start the program
 	Pass                      // pass signal Code on to the program's process group
 	Continue                  // continue the program in the foreground

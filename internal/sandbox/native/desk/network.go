@@ -87,9 +87,14 @@ func sockaddr(at netip.AddrPort) (family int, addr unix.Sockaddr) {
 	return unix.AF_INET6, &unix.SockaddrInet6{Addr: at.Addr().As16(), Port: int(at.Port())}
 }
 
-// listenFor answers a Listen message; text is "tcp ADDRESS" or "udp ADDRESS".
+// listenFor answers a Listen message; text is "tcp ADDRESS" or "udp ADDRESS",
+// or "dial FAMILY" for a socket that the supervisor itself will connect to
+// servers inside.
 func listenFor(text string) (int, error) {
 	network, address, _ := strings.Cut(text, " ")
+	if network == "dial" {
+		return dialer(address)
+	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return -1, err
@@ -101,4 +106,13 @@ func listenFor(text string) (int, error) {
 		return listen(unix.SOCK_DGRAM, at)
 	}
 	return -1, errors.New("unknown network " + network)
+}
+
+func dialer(family string) (int, error) {
+	families := map[string]int{"ip4": unix.AF_INET, "ip6": unix.AF_INET6}
+	number, ok := families[family]
+	if !ok {
+		return -1, errors.New("unknown family " + family)
+	}
+	return unix.Socket(number, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 }

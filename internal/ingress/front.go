@@ -1,0 +1,200 @@
+//go:build linux
+
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// Config says for whom and what is shown.
+type Config struct {
+	Run   carrel.RunID
+	Agent string
+	Ports []Port
+}
+
+// Front is what the host sees of one desk. Its methods are safe for
+// concurrent use; the zero value and nil show nothing.
+type Front struct {
+	gate *gate.Gate
+	cfg  Config
+
+	attached chan struct{} // closed once pool is there
+	pool     *pool
+	running  sync.WaitGroup
+	ctx      context.Context
+	stop     context.CancelFunc
+}
+
+// New returns a front that asks g about every port. It opens nothing yet.
+func New(g *gate.Gate, cfg Config) *Front {
+	f := &Front{gate: g, cfg: cfg, attached: make(chan struct{})}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	return f
+}
+
+// Attach takes sockets of the desk's network, before its program starts. It
+// may be called once. dial opens one of a family (AF_INET, AF_INET6) there.
+func (f *Front) Attach(dial func(family int) (*os.File, error)) (err error) {
+	if f == nil || len(f.cfg.Ports) == 0 {
+		return nil
+	}
+	if dial == nil {
+		return errors.New("this tier cannot show a desk's servers to the host")
+	}
+	if f.pool, err = newPool(dial); err != nil {
+		return err
+	}
+	close(f.attached)
+	return nil
+}
+
+// Open listens on the host, each port an action of its own whose result says
+// at the end what went through. It returns when all of them listen, or with
+// the first error.
+func (f *Front) Open(ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	for _, p := range f.cfg.Ports {
+		opened := make(chan error, 1)
+		f.running.Go(func() {
+			a := f.action(p)
+			_, err := f.gate.Do(ctx, a, func(_ context.Context, g gate.Grant) (carrel.Outcome, error) {
+				return f.show(g, a, p, opened)
+			})
+			if err != nil {
+				opened <- err // at most one is read
+			}
+			close(opened)
+		})
+		if err := <-opened; err != nil {
+			return fmt.Errorf("--expose %d:%d: %w", p.Host, p.Inside, err)
+		}
+	}
+	return nil
+}
+
+func (f *Front) action(p Port) carrel.Action {
+	return carrel.Action{ID: carrel.NewActionID(), Run: f.cfg.Run, Agent: f.cfg.Agent, Operation: carrel.OpExpose,
+		Host: "127.0.0.1", Port: p.Host, Protocol: carrel.ProtoTCP, Subject: "desk:" + strconv.Itoa(p.Inside)}
+}
+
+// Close ends everything that is shown.
+func (f *Front) Close() {
+	if f == nil {
+		return
+	}
+	f.stop()
+	f.running.Wait()
+	if f.pool != nil {
+		f.pool.close()
+	}
+}
+
+// show listens for a, which g must cover, until the front is closed.
+func (f *Front) show(g gate.Grant, a carrel.Action, p Port, opened chan<- error) (carrel.Outcome, error) {
+	if err := g.Covers(a); err != nil {
+		return carrel.Outcome{}, err
+	}
+	listeners, err := listen(p.Host)
+	if err != nil {
+		return carrel.Outcome{}, err
+	}
+	s := &server{front: f, port: p.Inside}
+	for _, l := range listeners {
+		stop := context.AfterFunc(f.ctx, func() { l.Close() })
+		defer stop()
+		s.running.Go(func() { s.serve(l) })
+	}
+	opened <- nil
+	s.running.Wait()
+	return carrel.Outcome{Counts: map[string]int64{"connections": s.count.Load(), "bytes_in": s.in.Load(), "bytes_out": s.out.Load()}}, nil
+}
+
+// listen opens a port of the host's loopback, and of IPv6's where there is one.
+func listen(port int) ([]net.Listener, error) {
+	first, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another port of the host: --expose HOSTPORT:PORT", err)
+	}
+	if second, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(port))); err == nil {
+		return []net.Listener{first, second}, nil
+	}
+	return []net.Listener{first}, nil
+}
+
+// server carries the connections of one port.
+type server struct {
+	front          *Front
+	port           int
+	running        sync.WaitGroup
+	count, in, out atomic.Int64
+}
+
+func (s *server) serve(l net.Listener) {
+	select {
+	case <-s.front.attached:
+	case <-s.front.ctx.Done():
+		return
+	}
+	slots := make(chan struct{}, perFamily)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return // closed
+		}
+		s.count.Add(1)
+		select {
+		case slots <- struct{}{}:
+		case <-s.front.ctx.Done():
+			c.Close()
+			return
+		}
+		s.running.Go(func() {
+			defer func() { <-slots }()
+			s.carry(c.(*net.TCPConn))
+		})
+	}
+}
+
+// carry copies both ways until both have ended, or the front is closed.
+func (s *server) carry(outside *net.TCPConn) {
+	defer outside.Close()
+	inside, done, err := s.front.pool.connect(s.front.ctx, s.port)
+	if err != nil {
+		_ = outside.SetLinger(0) // a refusal inside is one outside
+		return
+	}
+	defer done()
+	stop := context.AfterFunc(s.front.ctx, func() { outside.Close(); inside.Close() })
+	defer stop()
+	var back sync.WaitGroup
+	back.Go(func() { s.out.Add(pass(outside, inside)) })
+	s.in.Add(pass(inside, outside))
+	back.Wait()
+}
+
+// pass copies until from ends, and then says so to to. When it breaks both
+// are ended, so that the other direction does not wait.
+func pass(to, from *net.TCPConn) int64 {
+	n, err := io.Copy(to, from)
+	if err != nil {
+		to.Close()
+		from.Close()
+		return n
+	}
+	_ = to.CloseWrite() // gone already: nobody to tell
+	return n
+}
