@@ -113,6 +113,9 @@ func connectsInside(k sandbox.Sockets, to string) error {
 		return err
 	}
 	defer f.Close()
+	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
+		return err
+	}
 	err = unix.Connect(int(f.Fd()), &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
 	if err != nil {
 		return fmt.Errorf("connecting inside: %w", err)
