@@ -17,9 +17,9 @@ const lent = `credentials:
     as: {env: GH_TOKEN}
     for: 2h
   - name: npm
-    host: registry.npmjs.org
+    host: registry.example.com
     from: {file: ~/keys/npm}
-    as: {file: ~/.npmrc, text: "//registry.npmjs.org/:_authToken={placeholder}\n"}
+    as: {file: ~/.npmrc, text: "//registry.example.com/:_authToken={placeholder}\n"}
     lend: named
 `
 
@@ -32,7 +32,7 @@ func TestCredentialsAreRead(t *testing.T) {
 	if p := github.Places(); len(p) != 2 || p[0].Host != "api.github.com" || p[1].Basic != "x-access-token" || time.Duration(github.For) != 2*time.Hour {
 		t.Errorf("%+v", github)
 	}
-	if npm.From.File != "/home/u/keys/npm" || npm.As.Fill("npm_x") != "//registry.npmjs.org/:_authToken=npm_x\n" || github.As.Fill("ghp_x") != "ghp_x" {
+	if npm.From.File != "/home/u/keys/npm" || npm.As.Fill("npm_x") != "//registry.example.com/:_authToken=npm_x\n" || github.As.Fill("ghp_x") != "ghp_x" {
 		t.Errorf("%+v", npm)
 	}
 	untrusted := Merge(nil, parse(t, userSource, lent), parse(t, repoSource, "credentials: [{name: npm}]\n"), false)

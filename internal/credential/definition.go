@@ -36,11 +36,17 @@ type Binding struct {
 	Header, Basic, Query string
 
 	Methods []string // upper case; empty: every method
-	Paths   []string // "/repos/acme/**": ** is everything below, * one segment; empty: every path
+	Paths   []string // patterns as in network rules; empty: every path
 
 	// Own lets requests pass that carry the agent's own credentials.
 	Own bool
+
+	covers func(path string) bool // by Paths; set by checked
 }
+
+// Compile turns patterns of paths into a question about a path. It answers no
+// for a path that can be read in two ways.
+type Compile func(patterns []string) (covers func(path string) bool, err error)
 
 var (
 	nameForm  = regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{0,63}\z`)
@@ -49,7 +55,7 @@ var (
 )
 
 // checked returns d with its defaults, or what is wrong with it.
-func (d Definition) checked() (Definition, error) {
+func (d Definition) checked(compile Compile) (Definition, error) {
 	if !nameForm.MatchString(d.Name) || d.Name == modelName {
 		return d, fmt.Errorf("credential %q: a name has lower-case letters, digits, dots and dashes, and is not %q", d.Name, modelName)
 	}
@@ -61,7 +67,7 @@ func (d Definition) checked() (Definition, error) {
 	}
 	d.Bindings = slices.Clone(d.Bindings)
 	for i, b := range d.Bindings {
-		b, err := b.checked()
+		b, err := b.checked(compile)
 		if err != nil {
 			return d, fmt.Errorf("credential %s: %w", d.Name, err)
 		}
@@ -73,7 +79,7 @@ func (d Definition) checked() (Definition, error) {
 // modelName is what uses of the model door's key are called in the log.
 const modelName = "model"
 
-func (b Binding) checked() (Binding, error) {
+func (b Binding) checked(compile Compile) (Binding, error) {
 	if b.Port == 0 {
 		b.Port = 443
 	}
@@ -106,10 +112,13 @@ func (b Binding) checked() (Binding, error) {
 			return b, fmt.Errorf("method %q: write methods in upper case", m)
 		}
 	}
-	for _, p := range b.Paths {
-		if !strings.HasPrefix(p, "/") || ambiguous(p) {
-			return b, fmt.Errorf("path %q: write a plain path from the root, such as /repos/acme/**", p)
-		}
+	if len(b.Paths) == 0 {
+		b.covers = func(string) bool { return true }
+		return b, nil
+	}
+	var err error
+	if b.covers, err = compile(b.Paths); err != nil {
+		return b, fmt.Errorf("paths of %s: %w", b.Host, err)
 	}
 	return b, nil
 }
@@ -135,50 +144,4 @@ func (b Binding) String() string {
 		s += ", " + strings.Join(b.Paths, " ")
 	}
 	return s
-}
-
-// ambiguous reports whether two servers may read a path differently, so that
-// no pattern can be trusted with it.
-func ambiguous(path string) bool {
-	lower := strings.ToLower(path)
-	for _, odd := range []string{"//", "/./", "/../", "\\", ";", "%2e", "%2f", "%5c", "%25", "%3b", "%00"} {
-		if strings.Contains(lower, odd) {
-			return true
-		}
-	}
-	return strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..") ||
-		strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// matchPath reports whether an escaped path fits a pattern: * stands for one
-// segment or a part of it, ** as the last segment for everything below.
-func matchPath(pattern, path string) bool {
-	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
-	for i, w := range want {
-		if w == "**" && i == len(want)-1 {
-			return i < len(got)
-		}
-		if i >= len(got) || !matchSegment(w, got[i]) {
-			return false
-		}
-	}
-	return len(want) == len(got)
-}
-
-func matchSegment(pattern, s string) bool {
-	first, rest, wild := strings.Cut(pattern, "*")
-	if !wild {
-		return pattern == s
-	}
-	if s == "" || !strings.HasPrefix(s, first) {
-		return false
-	}
-	for s = s[len(first):]; ; s = s[1:] {
-		if matchSegment(rest, s) || rest == "" {
-			return true
-		}
-		if s == "" {
-			return false
-		}
-	}
 }

@@ -12,11 +12,11 @@ import (
 // change. The nil pointer grants nothing.
 type Rules struct{ list []Definition }
 
-// NewRules checks definitions.
-func NewRules(list []Definition) (*Rules, error) {
+// NewRules checks definitions; compile reads their paths.
+func NewRules(list []Definition, compile Compile) (*Rules, error) {
 	rs := &Rules{}
 	for _, d := range list {
-		d, err := d.checked()
+		d, err := d.checked(compile)
 		if err != nil {
 			return nil, err
 		}
@@ -120,14 +120,6 @@ func (d Definition) decideUse(a carrel.Action) carrel.Decision {
 		}
 	}
 	return nearest
-}
-
-// covers reports whether the binding is for an escaped path.
-func (b Binding) covers(path string) bool {
-	if len(b.Paths) == 0 {
-		return true
-	}
-	return !ambiguous(path) && slices.ContainsFunc(b.Paths, func(p string) bool { return matchPath(p, path) })
 }
 
 func refuse(rule, reason string) carrel.Decision {

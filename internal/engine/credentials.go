@@ -63,7 +63,7 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 			l.notes = append(l.notes, fmt.Sprintf("the repository asks for the credential %s, which your configuration does not have", name))
 		}
 	}
-	if l.rules, err = credential.NewRules(defs); err != nil {
+	if l.rules, err = credential.NewRules(defs, egress.Paths); err != nil {
 		return l, err
 	}
 	l.digest, err = digestOf(plain)
