@@ -13,8 +13,9 @@ import (
 
 // cgroup holds a desk's memory, in version 1 or 2 of the kernel's interface.
 type cgroup struct {
-	dir string
-	v2  bool
+	dir  string
+	v2   bool
+	hold *os.File // of a scope: open as long as it is needed; else nil
 }
 
 // place is a directory in which groups may be made.
@@ -67,6 +68,9 @@ func (g *cgroup) make(pid int, memory int64) error {
 }
 
 func (g *cgroup) version() string {
+	if g.hold != nil {
+		return "version 2, a scope of the user's systemd"
+	}
 	if g.v2 {
 		return "version 2"
 	}
@@ -103,6 +107,10 @@ func (g *cgroup) killed() bool {
 
 // remove removes the group. The kernel needs a moment after the last process.
 func (g *cgroup) remove() {
+	if g.hold != nil {
+		g.hold.Close() // systemd removes a scope that is empty
+		return
+	}
 	for range 50 {
 		if err := os.Remove(g.dir); err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 			return

@@ -79,7 +79,7 @@ func (d *Desk) memoryInForce() carrel.Enforcement {
 		return enforced(carrel.ControlMemory, "cgroup "+d.watch.group.version())
 	default:
 		e.Level, e.How = carrel.Partly, "watched, the more often the less is left, and files on their way through a socket are not seen: "+d.memoryNote
-		e.Fix = "run Carrel as root, or in a session whose cgroup is delegated to the user"
+		e.Fix = "run Carrel as root, in a session whose cgroup is delegated to the user, or where the user's own systemd runs (cgroups of version 2)"
 	}
 	return e
 }

@@ -34,6 +34,7 @@ type Desk struct {
 
 // held is what the desk holds in this process, until closeAll.
 type held struct {
+	image     *os.File // PID 1's program; the tier's
 	process   *process
 	link      *desk.Link
 	claim     *os.File    // the lock of the run's directory

@@ -46,7 +46,7 @@ func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 		return nil, from.err
 	}
 	d := newDesk(s, id)
-	d.process, d.link, d.diagnosis = from.process, from.link, from.diagnosis
+	d.image, d.process, d.link, d.diagnosis = from.image, from.process, from.link, from.diagnosis
 	defer func() {
 		if err != nil {
 			d.closeAll()

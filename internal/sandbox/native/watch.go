@@ -50,7 +50,7 @@ func (d *Desk) prepareWatch() error {
 	d.watch = w
 	l := &d.spec.Limits
 	if l.Memory > 0 {
-		group, err := newCgroup(string(d.spec.Run), d.process.pid, l.Memory)
+		group, err := d.groupForMemory()
 		w.group = group
 		if err != nil {
 			d.memoryNote = err.Error()
@@ -69,6 +69,20 @@ func (d *Desk) prepareWatch() error {
 	}
 	w.disk = guard
 	return nil
+}
+
+// groupForMemory has the kernel hold the limit, where it lets us ask.
+func (d *Desk) groupForMemory() (*cgroup, error) {
+	run, pid, limit := string(d.spec.Run), d.process.pid, d.spec.Limits.Memory
+	g, err := newCgroup(run, pid, limit)
+	if err == nil || d.id.Borrowed {
+		return g, err
+	}
+	g, serr := newScope(d.image, run, pid, limit)
+	if serr != nil {
+		return nil, fmt.Errorf("%w; %w", err, serr)
+	}
+	return g, nil
 }
 
 func limitRefusal(what string, err error) error {
