@@ -38,11 +38,14 @@ type Store struct {
 	index  map[carrel.Digest]span
 	known  map[string]bool
 	listed bool
+	// packsOpen are packs that were read, by path. They close when nobody holds
+	// them any more.
+	packsOpen map[string]*os.File
 }
 
 // Open makes the store's directory if need be.
 func Open(dir string) (*Store, error) {
-	s := &Store{dir: dir, index: map[carrel.Digest]span{}, known: map[string]bool{}}
+	s := &Store{dir: dir, index: map[carrel.Digest]span{}, known: map[string]bool{}, packsOpen: map[string]*os.File{}}
 	for _, d := range []string{dir, s.staging(), s.packs()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("opening content store: %w", err)
@@ -83,7 +86,7 @@ func (s *Store) Size(d carrel.Digest) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.file.Close()
+	f.close()
 	return f.size, nil
 }
 
@@ -94,7 +97,7 @@ func (s *Store) Read(d carrel.Digest, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.file.Close()
+	defer f.close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
@@ -114,7 +117,7 @@ func (s *Store) Head(d carrel.Digest, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.file.Close()
+	defer f.close()
 	b, err := io.ReadAll(io.LimitReader(f, n))
 	if err != nil {
 		return nil, fmt.Errorf("content %s: %w", d.Short(), err)
@@ -130,7 +133,7 @@ func (s *Store) CopyTo(dst *os.File, d carrel.Digest) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.file.Close()
+	defer f.close()
 	h := sha256.New()
 	var n int64
 	if f.part {

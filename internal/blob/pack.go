@@ -97,12 +97,40 @@ func writeIndex(path string, spans map[carrel.Digest]span) error {
 	return os.WriteFile(path, append(raw, sum[:]...), 0o600)
 }
 
-// content is an open content: a file, or a part of one.
+// content is an open content: a file, or a part of one that stays open.
 type content struct {
 	io.Reader
 	file *os.File
 	size int64
 	part bool
+}
+
+func (c content) close() {
+	if !c.part {
+		c.file.Close()
+	}
+}
+
+// maxOpen bounds the packs that are kept open: the contents of a change lie in
+// one, and are read one after the other.
+const maxOpen = 16
+
+func (s *Store) openPack(path string) (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.packsOpen[path]; ok {
+		return f, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.packsOpen) >= maxOpen {
+		// Whoever reads one of them holds on to it; it closes when they let go.
+		clear(s.packsOpen)
+	}
+	s.packsOpen[path] = f
+	return f, nil
 }
 
 func (s *Store) open(d carrel.Digest) (content, error) {
@@ -111,7 +139,7 @@ func (s *Store) open(d carrel.Digest) (content, error) {
 		return content{}, err
 	}
 	if at, ok := s.find(d, true); ok {
-		f, err := os.Open(at.pack)
+		f, err := s.openPack(at.pack)
 		if err != nil {
 			return content{}, fmt.Errorf("content %s: %w", d.Short(), err)
 		}
@@ -157,6 +185,7 @@ func (s *Store) dropPacks(keep func(carrel.Digest) bool) (removed int, size int6
 			removed++
 			delete(s.index, d)
 		}
+		delete(s.packsOpen, name)
 		delete(s.known, filepath.Base(pack))
 	}
 	return removed, size, nil

@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/carrel-dev/carrel"
@@ -76,14 +78,21 @@ func (e *Engine) recoverApplies(ctx context.Context) error {
 // stillAllowed asks today's policy about every file again: what was decided
 // when the change was taken may have been decided under another one.
 func (op *operator) stillAllowed(ctx context.Context, c *carrel.Change) error {
-	for _, f := range c.Files {
-		a := workspace.FileAction(c.Run, f)
-		if d := op.policy.Decide(ctx, a); d.Verdict == carrel.Deny {
-			return &hintError{fmt.Errorf("%s: policy denies it now: %s: %w", terminal.Escape(string(f.Path)), d.Reason, gate.ErrDenied),
-				"run the agent again to take the change anew, without this file"}
-		}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0)) // deciding is computing
+	for part := range slices.Chunk(c.Files, 256) {
+		group.Go(func() error {
+			for _, f := range part {
+				d := op.policy.Decide(ctx, workspace.FileAction(c.Run, f))
+				if d.Verdict == carrel.Deny {
+					return &hintError{fmt.Errorf("%s: policy denies it now: %s: %w", terminal.Escape(string(f.Path)), d.Reason, gate.ErrDenied),
+						"run the agent again to take the change anew, without this file"}
+				}
+			}
+			return ctx.Err()
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // published is what an apply did.

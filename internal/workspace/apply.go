@@ -18,7 +18,8 @@ type ApplyOptions struct {
 	State  string      // Carrel's state directory: journals lie below it
 	Repo   *git.Repo   // of the workspace; nil outside git
 
-	// at is called before each step of an apply; tests fail and kill there.
+	// at is called before each step of an apply, once at a time; tests fail and
+	// kill there.
 	at func(point string) error
 }
 
@@ -125,5 +126,7 @@ func (p *applyPlan) point(name string) error {
 	if p.opts.at == nil {
 		return nil
 	}
+	p.points.Lock()
+	defer p.points.Unlock()
 	return p.opts.at(name)
 }

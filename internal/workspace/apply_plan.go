@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/git"
@@ -28,6 +29,7 @@ type applyPlan struct {
 	writable  map[string]bool                 // directories, by path
 	base      map[string]git.Entry
 	conflicts []Conflict
+	points    sync.Mutex // serialises calls of opts.at
 }
 
 // planApply checks every path and returns the steps, or a *ConflictError that
@@ -62,7 +64,9 @@ func planApply(ctx context.Context, o ApplyOptions) (*applyPlan, error) {
 	}
 	slices.SortStableFunc(p.steps, compareSteps)
 	for i := range p.steps {
-		p.steps[i].Work = fmt.Sprintf("n%d", i)
+		s := &p.steps[i]
+		s.Work = fmt.Sprintf("%s/n%d", roomOf(i), i)
+		s.Mount = carrel.Text(tree.mounts.of(path.Dir(string(s.Path))))
 	}
 	return p, nil
 }
@@ -231,7 +235,11 @@ func (p *applyPlan) forbidden(f *carrel.FileChange) string {
 }
 
 func (p *applyPlan) willBeEmpty(rel string) bool {
-	fd, err := openBeneath(p.tree.root, rel, unix.O_RDONLY|unix.O_DIRECTORY)
+	dir, name, err := p.tree.parent(rel)
+	if err != nil {
+		return false
+	}
+	fd, err := openBeneath(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return false
 	}

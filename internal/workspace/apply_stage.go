@@ -6,39 +6,63 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
-// stage writes everything that is new into the work directory: verified, with
-// its final mode and owner, and on disk before anything of the tree moves.
+// stage writes everything that is new into the work directories: verified,
+// with its final mode and owner, and on disk before anything of the tree moves.
 func (p *applyPlan) stage(ctx context.Context, j *applyJournal) error {
-	for i := range p.steps {
-		s := &p.steps[i]
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0)) // making files is computing, mostly
+	for start := 0; start < len(p.steps); start += roomSize {
+		room := p.steps[start:min(start+roomSize, len(p.steps))]
+		group.Go(func() error { return p.stageRoom(ctx, j, room) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := p.tree.mounts.sync(); err != nil {
+		return fmt.Errorf("writing to disk: %w", err)
+	}
+	return nil
+}
+
+// stageRoom stages the steps that share a directory.
+func (p *applyPlan) stageRoom(ctx context.Context, j *applyJournal, steps []applyStep) error {
+	w := stager{applyPlan: p, tree: p.tree.fork()}
+	defer w.tree.forget()
+	for i := range steps {
+		s := &steps[i]
 		if s.Kind != stepSwap && s.Kind != stepPut {
 			continue
 		}
 		if err := errors.Join(ctx.Err(), p.point("stage")); err != nil {
 			return err
 		}
-		if err := p.stageStep(j, s); err != nil {
+		if err := w.stageStep(j, s); err != nil {
 			return fmt.Errorf("writing %q: %w", s.Path, err)
 		}
-	}
-	if err := unix.Syncfs(p.tree.root); err != nil {
-		return fmt.Errorf("writing to disk: %w", err)
 	}
 	return nil
 }
 
-func (p *applyPlan) stageStep(j *applyJournal, s *applyStep) error {
+// stager stages steps of a plan with a hold on the tree of its own.
+type stager struct {
+	*applyPlan
+	tree *applyTree
+}
+
+func (p stager) stageStep(j *applyJournal, s *applyStep) error {
 	uid, gid, err := p.ownerFor(s)
 	if err != nil {
 		return err
 	}
-	at := path.Join(j.Work, s.Work)
+	at := path.Join(string(s.Mount), j.Work, s.Work)
 	if s.Staged, err = p.stageFile(at, s.file, uid, gid); err != nil {
 		return err
 	}
@@ -69,7 +93,7 @@ func (p *applyPlan) stageStep(j *applyJournal, s *applyStep) error {
 
 // ownerFor is who owns what is staged: the owner of what it replaces, or, for
 // what is new, whoever a program of the tree's owner would have made it for.
-func (p *applyPlan) ownerFor(s *applyStep) (uid, gid int, err error) {
+func (p stager) ownerFor(s *applyStep) (uid, gid int, err error) {
 	if s.Kind == stepSwap {
 		return int(s.Old.UID), int(s.Old.GID), nil
 	}
@@ -89,7 +113,7 @@ func (p *applyPlan) ownerFor(s *applyStep) (uid, gid int, err error) {
 }
 
 // stageFile makes one entry at a path below the work directory.
-func (p *applyPlan) stageFile(at string, f *carrel.FileChange, uid, gid int) (ino uint64, err error) {
+func (p stager) stageFile(at string, f *carrel.FileChange, uid, gid int) (ino uint64, err error) {
 	dir, name, err := p.tree.parent(at)
 	if err != nil {
 		return 0, err
@@ -118,7 +142,7 @@ func (p *applyPlan) stageFile(at string, f *carrel.FileChange, uid, gid int) (in
 // stageContent copies frozen content; the store verifies the digest of what
 // was written. The file has no attribute but mode and owner, and never a
 // setuid, setgid or sticky bit.
-func (p *applyPlan) stageContent(dir int, name string, f *carrel.FileChange, uid, gid int) error {
+func (p stager) stageContent(dir int, name string, f *carrel.FileChange, uid, gid int) error {
 	fd, err := unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err

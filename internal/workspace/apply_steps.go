@@ -24,7 +24,8 @@ var stepOrder = map[stepKind]int{stepTake: 0, stepRmdir: 0, stepSwap: 1, stepPut
 type applyStep struct {
 	Kind   stepKind      `json:"kind"`
 	Path   carrel.Text   `json:"path"`
-	Work   string        `json:"work,omitempty"`   // name in the work directory
+	Mount  carrel.Text   `json:"mount,omitempty"`  // inside the tree, that the path lies on
+	Work   string        `json:"work,omitempty"`   // path in that mount's work directory
 	Staged uint64        `json:"staged,omitempty"` // inode of what was staged there
 	Digest carrel.Digest `json:"digest,omitempty"` // of a staged regular file
 	Mode   uint32        `json:"mode"`             // what it becomes

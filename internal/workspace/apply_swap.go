@@ -14,6 +14,7 @@ import (
 // the next.
 func (p *applyPlan) swap(ctx context.Context, j *applyJournal) error {
 	j.Steps = p.steps
+	p.tree.forget() // what was looked up for the plan may be elsewhere by now
 	if err := j.save(phaseSwapping); err != nil {
 		return err
 	}
@@ -64,9 +65,9 @@ func (j *applyJournal) do(t *applyTree, s *applyStep) error {
 	}
 	switch s.Kind {
 	case stepTake:
-		err = unix.Renameat2(dir, name, j.work, s.Work, unix.RENAME_NOREPLACE)
+		err = unix.Renameat2(dir, name, j.in(s), s.Work, unix.RENAME_NOREPLACE)
 	case stepSwap:
-		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
+		err = unix.Renameat2(j.in(s), s.Work, dir, name, unix.RENAME_EXCHANGE)
 	case stepPut:
 		return j.put(t, s, dir, name)
 	case stepRmdir:
@@ -85,7 +86,7 @@ func (j *applyJournal) do(t *applyTree, s *applyStep) error {
 // put moves what is staged to a free name. A directory gets its mode there: one
 // that its owner may not write could not have been moved.
 func (j *applyJournal) put(t *applyTree, s *applyStep, dir int, name string) error {
-	err := unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+	err := unix.Renameat2(j.in(s), s.Work, dir, name, unix.RENAME_NOREPLACE)
 	if err == nil && s.file.Kind == carrel.FileDir && s.Mode&0o700 != 0o700 {
 		err = t.chmod(string(s.Path), s.Mode)
 	}
@@ -107,13 +108,13 @@ func (j *applyJournal) setMode(t *applyTree, s *applyStep) error {
 // made from.
 func (j *applyJournal) displaced(s *applyStep) error {
 	var st unix.Stat_t
-	if err := statAt(j.work, s.Work, &st); err != nil {
+	if err := statAt(j.in(s), s.Work, &st); err != nil {
 		return err
 	}
 	if !s.Old.same(&st) {
 		return errNotBase
 	}
-	sum, _, err := sumAt(j.work, s.Work, &st, "")
+	sum, _, err := sumAt(j.in(s), s.Work, &st, "")
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (j *applyJournal) untouched(t *applyTree, s *applyStep) error {
 		return nil
 	}
 	var st unix.Stat_t
-	if err := statAt(j.work, s.Work, &st); err != nil {
+	if err := statAt(j.in(s), s.Work, &st); err != nil {
 		return err
 	}
 	if !s.Old.same(&st) {

@@ -9,17 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// applyTree is the real tree, reached through one descriptor. Every path is
-// looked up beneath it without following links or entering other mounts.
+// applyTree is the real tree, reached through one descriptor, and one of each
+// mount inside it. Every path is looked up beneath its own without following
+// links or entering another mount. It is for one goroutine; see fork.
 type applyTree struct {
-	root int
-	st   unix.Stat_t
-	dir  string // of the last lookup
-	fd   int    // of dir; -1 when none is open
+	root   int
+	st     unix.Stat_t
+	mounts *treeMounts
+	dir    string // of the last lookup
+	fd     int    // of dir; -1 when none is open
 }
 
-// applyFlags are stricter than what reads the tree: what is written must lie
-// on the file system of the workspace itself.
+// applyFlags are stricter than what reads the tree: a mount is entered on
+// purpose or not at all.
 const applyFlags = beneathFlags | unix.RESOLVE_NO_XDEV
 
 func openApplyTree(workspace string) (*applyTree, error) {
@@ -28,10 +30,17 @@ func openApplyTree(workspace string) (*applyTree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening workspace %s: %w", workspace, err)
 	}
-	t := &applyTree{root: fd, fd: -1}
-	if err := unix.Fstat(fd, &t.st); err != nil {
+	t := &applyTree{root: fd, mounts: &treeMounts{root: fd, open: map[string]int{}}, fd: -1}
+	err = unix.Fstat(fd, &t.st)
+	if err == nil {
+		t.mounts.at, err = mountsBelow(workspace)
+	}
+	if err != nil {
 		t.Close()
 		return nil, fmt.Errorf("opening workspace %s: %w", workspace, err)
+	}
+	for i, at := range t.mounts.at {
+		t.mounts.at[i] = strings.TrimPrefix(at, workspace+"/")
 	}
 	return t, nil
 }
@@ -39,7 +48,13 @@ func openApplyTree(workspace string) (*applyTree, error) {
 // Close releases the descriptors.
 func (t *applyTree) Close() {
 	t.forget()
+	t.mounts.close()
 	unix.Close(t.root)
+}
+
+// fork returns the same tree for another goroutine, to be ended with forget.
+func (t *applyTree) fork() *applyTree {
+	return &applyTree{root: t.root, st: t.st, mounts: t.mounts, fd: -1}
 }
 
 func (t *applyTree) forget() {
@@ -54,16 +69,17 @@ func (t *applyTree) forget() {
 func (t *applyTree) parent(rel string) (int, string, error) {
 	dir, name := path.Split(rel)
 	dir = strings.TrimSuffix(dir, "/")
-	if dir == "" {
-		return t.root, name, nil
-	}
 	if t.fd >= 0 && t.dir == dir {
 		return t.fd, name, nil
+	}
+	at, root, err := t.mounts.above(dir)
+	if err != nil || dir == at {
+		return root, name, err
 	}
 	t.forget()
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: applyFlags}
 	for {
-		fd, err := unix.Openat2(t.root, dir, &how)
+		fd, err := unix.Openat2(root, strings.TrimPrefix(dir, at+"/"), &how)
 		if err == unix.EAGAIN || err == unix.EINTR { // the tree moved under the lookup: again
 			continue
 		}

@@ -18,7 +18,7 @@ func (j *applyJournal) undo(t *applyTree, s *applyStep) (left bool, err error) {
 		return j.undoMode(t, s)
 	}
 	var inWork unix.Stat_t
-	err = statAt(j.work, s.Work, &inWork)
+	err = statAt(j.in(s), s.Work, &inWork)
 	switch {
 	case err != nil && err != unix.ENOENT:
 		return false, err
@@ -38,7 +38,7 @@ func (j *applyJournal) undo(t *applyTree, s *applyStep) (left bool, err error) {
 func (j *applyJournal) putBack(t *applyTree, s *applyStep) (left bool, err error) {
 	dir, name, err := t.parent(string(s.Path))
 	if err == nil {
-		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_NOREPLACE)
+		err = unix.Renameat2(j.in(s), s.Work, dir, name, unix.RENAME_NOREPLACE)
 	}
 	if _, known := lookupProblem(err); known || err == unix.EEXIST {
 		return true, nil
@@ -50,18 +50,18 @@ func (j *applyJournal) putBack(t *applyTree, s *applyStep) (left bool, err error
 // numbers alone do not tell which of the two is where: on an overlay the file of
 // a lower layer may have the number of one above.
 func (j *applyJournal) undoSwap(t *applyTree, s *applyStep, inWork *unix.Stat_t) (left bool, err error) {
-	if s.isStaged(j.work, s.Work) {
+	if s.isStaged(j.in(s), s.Work) {
 		return false, nil // it was not made
 	}
 	dir, name, err := t.parent(string(s.Path))
 	if err == nil && !s.isStaged(dir, name) {
-		if inWork.Ino != s.Staged || sumIs(j.work, s.Work, inWork, s.Old.Sum) {
+		if inWork.Ino != s.Staged || sumIs(j.in(s), s.Work, inWork, s.Old.Sum) {
 			return true, nil
 		}
 		return j.returnAltered(t, s)
 	}
 	if err == nil {
-		err = unix.Renameat2(j.work, s.Work, dir, name, unix.RENAME_EXCHANGE)
+		err = unix.Renameat2(j.in(s), s.Work, dir, name, unix.RENAME_EXCHANGE)
 	}
 	if _, known := lookupProblem(err); known {
 		return true, nil
@@ -77,7 +77,7 @@ func (j *applyJournal) undoSwap(t *applyTree, s *applyStep, inWork *unix.Stat_t)
 // back: what somebody altered in the tree goes back there, or, where that
 // cannot be, stays in the work directory, which is then kept.
 func (j *applyJournal) returnAltered(t *applyTree, s *applyStep) (left bool, err error) {
-	if s.isStaged(j.work, s.Work) {
+	if s.isStaged(j.in(s), s.Work) {
 		return false, nil
 	}
 	how := uint(unix.RENAME_NOREPLACE)
@@ -86,7 +86,7 @@ func (j *applyJournal) returnAltered(t *applyTree, s *applyStep) (left bool, err
 	}
 	dir, name, err := t.parent(string(s.Path))
 	if err == nil {
-		err = unix.Renameat2(j.work, s.Work, dir, name, how)
+		err = unix.Renameat2(j.in(s), s.Work, dir, name, how)
 	}
 	if _, known := lookupProblem(err); known || err == unix.EEXIST {
 		return true, nil
@@ -111,7 +111,7 @@ func (j *applyJournal) undoPut(t *applyTree, s *applyStep) (left bool, err error
 		return false, err
 	}
 	defer t.forget()
-	if err := unix.Renameat2(dir, name, j.work, s.Work, unix.RENAME_NOREPLACE); err != nil {
+	if err := unix.Renameat2(dir, name, j.in(s), s.Work, unix.RENAME_NOREPLACE); err != nil {
 		return false, err
 	}
 	return j.returnAltered(t, s)

@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bigSite is a tree of many small files, a thousand directories deep enough to
@@ -80,5 +83,55 @@ func BenchmarkCapture(b *testing.B) {
 		}
 		s.ws = nil
 		*w = *s.openB(b)
+	}
+}
+
+// BenchmarkApply measures putting 10,000 changed files of 50,000 into the tree.
+func BenchmarkApply(b *testing.B) {
+	s := bigSite(b, 50_000)
+	w := s.openB(b)
+	for n := 0; b.Loop(); n++ {
+		b.StopTimer()
+		seat, err := w.Take(context.Background(), SeatOptions{Agent: "a", Fresh: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		up := seat.Layers()[0].Upper
+		for i := range 10_000 {
+			dir := filepath.Join(up, fmt.Sprintf("d%02d/e%02d", i%50, i/50%20))
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				b.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d.go", i)), fmt.Appendf(nil, "package p%d\n\n// changed %d\nfunc f() int { return %d }\n", i, n, i), 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+		c, err := seat.Capture(context.Background(), CaptureOptions{Decide: allowAll})
+		if err != nil || len(c.Files) != 10_000 {
+			b.Fatal(len(c.Files), err)
+		}
+		unix.Sync()
+		b.StartTimer()
+		last, spent := time.Now(), map[string]time.Duration{}
+		kind := "plan"
+		lap := func(next string) error {
+			spent[kind] += time.Since(last)
+			last, kind = time.Now(), next
+			return nil
+		}
+		p, err := planApply(context.Background(), ApplyOptions{Change: c, Blobs: w.opts.Blobs, State: s.state, at: lap})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := p.carryOut(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+		_ = lap("")
+		b.Log(spent)
+		p.tree.Close()
+		b.StopTimer()
+		seat.Close()
+		b.StartTimer()
 	}
 }

@@ -103,9 +103,17 @@ func (j *applyJournal) recover() (Recovered, error) {
 	if t.st.Ino != j.RootIno {
 		return r, fmt.Errorf("%s is another directory than the one the apply was made in; if that is gone for good, remove %s", j.Workspace, j.file)
 	}
-	err = j.openWork(t)
+	err = j.openWork(t, "")
 	if errors.Is(err, unix.ENOENT) {
 		return r, os.Remove(j.file) // nothing was begun, or all was tidied up
+	}
+	for _, m := range j.Mounts {
+		if err != nil {
+			break
+		}
+		if err = j.openWork(t, m); errors.Is(err, unix.ENOENT) {
+			err = j.makeWork(t, m) // not begun there, or tidied up already: nothing is in it
+		}
 	}
 	if err != nil {
 		return r, err
@@ -132,7 +140,7 @@ func readJournals(state string) ([]*applyJournal, error) {
 		if !ok || carrel.CheckID(id, "chg_") != nil {
 			continue
 		}
-		j := &applyJournal{file: filepath.Join(appliesDir(state), e.Name()), work: -1}
+		j := &applyJournal{file: filepath.Join(appliesDir(state), e.Name()), work: map[carrel.Text]int{}}
 		err := readJSON(j.file, j)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

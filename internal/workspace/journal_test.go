@@ -140,7 +140,7 @@ func TestRecoveryCanBeInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	if err := j.openWork(tree); err != nil {
+	if err := j.openWork(tree, ""); err != nil {
 		t.Fatal(err)
 	}
 	for i := len(j.Steps) - 1; i > len(j.Steps)/2; i-- { // half of it
@@ -408,24 +408,145 @@ func TestApplyOnAFullDisk(t *testing.T) {
 	b.expect(map[string]string{"a": "new"})
 }
 
-func TestApplyAcrossAMountIsRefused(t *testing.T) {
+// withMount is a bench whose workspace has a file system of its own at m/n.
+func withMount(t *testing.T) *applyBench {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount")
 	}
-	b := newApplyBench(t, map[string]string{"m/": "", "f": "old"})
-	if err := unix.Mount("tmpfs", filepath.Join(b.root, "m"), "tmpfs", 0, "size=256k"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("mounting a tmpfs: %v", err)
-		}
-		t.Skipf("mounting a tmpfs: %v", err)
+	b := newApplyBench(t, map[string]string{"m/n/": "", "f": "old"})
+	mountAt(t, filepath.Join(b.root, "m/n"), "tmpfs", "size=1m,mode=755")
+	for name, content := range map[string]string{"m/n/f": "old", "m/n/gone": "old", "m/n/d/e": "old"} {
+		b.lay(name, content)
 	}
-	defer unix.Unmount(filepath.Join(b.root, "m"), unix.MNT_DETACH)
-	b.lay("m/f", "old")
 	b.begin()
-	b.want("m/f", "new").want("f", "new")
-	if found := b.conflictsOf(); len(found) != 1 || !strings.Contains(found["m/f"].Reason, "file system") {
-		t.Errorf("got %+v", found)
+	return b.want("f", "new").want("m/n/f", "new").want("m/n/gone", "").want("m/n/new/x", "new").want("m/n/d/e", "").want("m/n/d", "")
+}
+
+// A change that reaches into another file system is applied as a whole.
+func TestApplyAcrossMounts(t *testing.T) {
+	b := withMount(t)
+	if _, err := b.apply(b.options(b.change())); err != nil {
+		t.Fatal(err)
 	}
+	b.expect(map[string]string{"f": "new", "m/": "", "m/n/": "", "m/n/f": "new", "m/n/new/": "", "m/n/new/x": "new"})
+}
+
+// Killed at any point it is all or nothing on both file systems.
+func TestKilledApplyAcrossMounts(t *testing.T) {
+	for n := 0; ; n += 3 {
+		b := withMount(t)
+		before := b.tree()
+		c := b.change()
+		if !b.crash(c, n) {
+			if n < 10 {
+				t.Errorf("only %d points", n)
+			}
+			return
+		}
+		done, err := RecoverApplies(context.Background(), b.state)
+		if err != nil || len(done) != 1 || done[0].Kept != nil {
+			t.Fatalf("point %d: %+v, %v", n, done, err)
+		}
+		if !done[0].Finished {
+			b.expect(before)
+		}
+		if t.Failed() {
+			t.Fatalf("at point %d", n)
+		}
+	}
+}
+
+// What was mounted is gone when the apply is to be taken back: that waits, and
+// nothing is forgotten.
+func TestRecoveryWaitsForTheMount(t *testing.T) {
+	b := withMount(t)
+	before, c := b.tree(), b.change()
+	n := 0
+	for b.crash(c, n); b.tree()["m/n/f"] != "new"; n++ {
+		if _, err := RecoverApplies(context.Background(), b.state); err != nil {
+			t.Fatal(err)
+		}
+		for name := range before { // what was put back counts as moved since
+			if !strings.HasSuffix(name, "/") {
+				b.lay(name, "old")
+			}
+		}
+		b.begin()
+		c = b.change()
+		if !b.crash(c, n+1) {
+			t.Fatal("the apply ended")
+		}
+	}
+	at, aside := filepath.Join(b.root, "m/n"), t.TempDir()
+	if err := errors.Join(unix.Mount(at, aside, "", unix.MS_BIND, ""), unix.Unmount(at, 0)); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(aside, unix.MNT_DETACH)
+	if done, err := RecoverApplies(context.Background(), b.state); err == nil || !strings.Contains(err.Error(), "mount it again") {
+		t.Fatal(done, err)
+	}
+	if err := unix.Mount(aside, at, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+		t.Fatal(done, err)
+	}
+	b.expect(before)
+}
+
+// I163: a mount that appears under the apply is not entered.
+func TestAttackMountUnderTheApply(t *testing.T) {
+	b := withMount(t)
+	b.lay("p/f", "old")
+	b.begin()
+	b.want("p/f", "new")
+	o, before := b.options(b.change()), b.tree()
+	at, mounted := filepath.Join(b.root, "p"), false
+	o.at = func(point string) error {
+		if point != "step" || mounted {
+			return nil
+		}
+		mounted = true
+		return unix.Mount("tmpfs", at, "tmpfs", 0, "size=64k")
+	}
+	_, err := b.apply(o)
+	names, _ := os.ReadDir(at)
+	if uerr := unix.Unmount(at, unix.MNT_DETACH); uerr != nil {
+		t.Fatal(uerr)
+	}
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || len(names) > 0 {
+		t.Errorf("got %v; the new mount holds %v", err, names)
+	}
+	b.expect(before)
+}
+
+// A mount that goes while the apply is at work: it goes on in the file system
+// that it began with.
+func TestMountGoesUnderTheApply(t *testing.T) {
+	b := withMount(t)
+	at, aside := filepath.Join(b.root, "m/n"), t.TempDir()
+	if err := unix.Mount(at, aside, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(aside, unix.MNT_DETACH)
+	o, gone := b.options(b.change()), false
+	o.at = func(point string) error {
+		if point != "step" || gone {
+			return nil
+		}
+		gone = true
+		return unix.Unmount(at, unix.MNT_DETACH)
+	}
+	if _, err := b.apply(o); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(map[string]string{"f": "new", "m/": "", "m/n/": ""})
+	if err := unix.Mount(aside, at, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(map[string]string{"f": "new", "m/": "", "m/n/": "", "m/n/f": "new", "m/n/new/": "", "m/n/new/x": "new"})
 }
 
 // In a container the workspace may itself be an overlay, where files of the
