@@ -83,7 +83,7 @@ func (a *app) runCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&opts.Workspace, "workspace", "", "directory to work in (default: the repository of the current directory, or the directory)")
-	f.StringVar(&opts.Profile, "profile", "", "profile of a known agent: "+engine.ProfileNames())
+	f.StringSliceVar(&opts.Profiles, "profile", nil, "profile of a known agent, or what a package manager needs, or both: "+engine.ProfileNames())
 	f.BoolVar(&opts.YesProfile, "yes-profile", false, "use the profile that fits the command without asking")
 	f.StringArrayVar(&opts.Env, "env", nil, "pass a variable: NAME (its value here) or NAME=VALUE; repeatable")
 	f.StringArrayVar(&opts.RO, "ro", nil, "make a host file or directory visible, read-only; repeatable")

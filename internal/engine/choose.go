@@ -13,14 +13,39 @@ import (
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
-// ProfileNames lists the known profiles, for help.
-func ProfileNames() string { return strings.Join(profile.Names(), ", ") }
+// ProfileNames lists the known profiles, for help: agents, and what package
+// managers need.
+func ProfileNames() string {
+	return strings.Join(append(profile.Names(), profile.EcosystemNames()...), ", ")
+}
+
+// chooseEcosystems takes what package managers need out of the profiles that
+// the flag names, and leaves the agent's, if there is one.
+func (v *visit) chooseEcosystems() (agent string, err error) {
+	for _, name := range v.opts.Profiles {
+		if _, own := v.settings.Profiles[name]; !own {
+			if p, ok := profile.Ecosystem(name); ok {
+				v.ecosystems = append(v.ecosystems, p)
+				continue
+			}
+		}
+		if agent != "" {
+			return "", fmt.Errorf("--profile %s and --profile %s: a run has one agent", agent, name)
+		}
+		agent = name
+	}
+	return agent, nil
+}
 
 // chooseProfile finds the profile for the command: the flag's, the remembered
 // one, or, once asked, the one that fits.
 func (v *visit) chooseProfile(ctx context.Context) (profile.Profile, error) {
-	if v.opts.Profile != "" {
-		return v.namedProfile(v.opts.Profile)
+	agent, err := v.chooseEcosystems()
+	if err != nil {
+		return profile.Profile{}, err
+	}
+	if agent != "" {
+		return v.namedProfile(agent)
 	}
 	command := filepath.Base(v.opts.Command[0])
 	if known, ok := v.settings.Profile[command]; ok {

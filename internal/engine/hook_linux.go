@@ -10,7 +10,7 @@ import (
 // an agent grant, if one is named.
 func networkLayers(s *settings, agent string) ([]policy.Layer, error) {
 	p, _ := profile.Get(agent)
-	grants, err := s.rules(RunOptions{}, profileRules(p, false), "")
+	grants, err := s.rules(RunOptions{}, rulesOf(p.Destinations(false)), "")
 	if err != nil {
 		return nil, err
 	}

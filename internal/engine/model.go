@@ -163,6 +163,9 @@ func (v *visit) profileEnv() []string {
 			out = append(out, e.Name+"="+e.Value)
 		}
 	}
+	for _, p := range v.ecosystems {
+		add(p.Env)
+	}
 	add(v.profile.Env)
 	if v.model != nil {
 		add(v.model.env)

@@ -12,7 +12,7 @@ const DefaultApprovalTime = 24 * time.Hour
 type RunOptions struct {
 	Command         []string
 	Workspace       string
-	Profile         string
+	Profiles        []string // at most one of an agent
 	YesProfile      bool
 	Env             []string
 	RO              []string

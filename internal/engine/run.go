@@ -45,28 +45,30 @@ type visit struct {
 	repo     *git.Repo // nil outside git
 	settings *settings
 	profile  profile.Profile
-	model    *modelDoor // nil: no model endpoint
-	lent     lending
-	leases   *credential.Leases // from run on
-	ports    []ingress.Port     // of --expose
-	front    *ingress.Front     // from run on
-	limits   sandbox.Limits
-	roots    *x509.CertPool // nil: the system's
-	rules    *egress.Rules
-	grants   egress.Grants
-	policy   *policy.Engine
-	extra    []policy.Layer // of --policy
-	seat     *workspace.Seat
-	identity config.Identity
-	plan     view.Plan
-	tier     *native.Tier
-	who      native.Identity
-	log      *audit.Log
-	runDir   string
-	screen   *screen // nil: nothing of the desk goes to a terminal unfiltered
-	began    bool    // the agent was started
-	denials  denials
-	result   RunResult
+	// ecosystems are what package managers need beside the agent.
+	ecosystems []profile.Profile
+	model      *modelDoor // nil: no model endpoint
+	lent       lending
+	leases     *credential.Leases // from run on
+	ports      []ingress.Port     // of --expose
+	front      *ingress.Front     // from run on
+	limits     sandbox.Limits
+	roots      *x509.CertPool // nil: the system's
+	rules      *egress.Rules
+	grants     egress.Grants
+	policy     *policy.Engine
+	extra      []policy.Layer // of --policy
+	seat       *workspace.Seat
+	identity   config.Identity
+	plan       view.Plan
+	tier       *native.Tier
+	who        native.Identity
+	log        *audit.Log
+	runDir     string
+	screen     *screen // nil: nothing of the desk goes to a terminal unfiltered
+	began      bool    // the agent was started
+	denials    denials
+	result     RunResult
 
 	program    carrel.Digest // of the agent's executable; "" if not known
 	policyKept error         // why the text of the policy could not be kept
@@ -223,7 +225,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if v.model != nil {
 		endpoint = v.model.endpoint
 	}
-	if v.grants, err = v.settings.rules(v.opts, profileRules(v.profile, v.model != nil), endpoint); err != nil {
+	if v.grants, err = v.settings.rules(v.opts, v.profileRules(), endpoint); err != nil {
 		return err
 	}
 	if v.rules, err = egress.NewRules(v.grants); err != nil {
@@ -247,10 +249,19 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	return err
 }
 
-func profileRules(p profile.Profile, door bool) []egress.Rule {
+// profileRules are what the agent and the package managers need to reach.
+func (v *visit) profileRules() []egress.Rule {
+	destinations := v.profile.Destinations(v.model != nil)
+	for _, p := range v.ecosystems {
+		destinations = append(destinations, p.Egress...)
+	}
+	return rulesOf(destinations)
+}
+
+func rulesOf(destinations []profile.Destination) []egress.Rule {
 	var rules []egress.Rule
-	for _, d := range p.Destinations(door) {
-		rules = append(rules, egress.Rule{Host: d.Host, Ports: d.Ports, Protocol: carrel.Protocol(d.Protocol)})
+	for _, d := range destinations {
+		rules = append(rules, egress.Rule{Host: d.Host, Ports: d.Ports, Protocol: carrel.Protocol(d.Protocol), Methods: d.Methods, Paths: d.Paths})
 	}
 	return rules
 }

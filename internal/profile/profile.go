@@ -67,6 +67,9 @@ type Destination struct {
 	Host     string `yaml:"host"`
 	Ports    []int  `yaml:"ports"`
 	Protocol string `yaml:"protocol"`
+	// Methods and Paths narrow it to some requests.
+	Methods []string `yaml:"methods"`
+	Paths   []string `yaml:"paths"`
 	Why      string `yaml:"why"`
 	// Login destinations are needed only where the agent keeps a login of its
 	// own, and not while the model door is open.
