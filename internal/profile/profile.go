@@ -70,7 +70,7 @@ type Destination struct {
 	// Methods and Paths narrow it to some requests.
 	Methods []string `yaml:"methods"`
 	Paths   []string `yaml:"paths"`
-	Why      string `yaml:"why"`
+	Why     string   `yaml:"why"`
 	// Login destinations are needed only where the agent keeps a login of its
 	// own, and not while the model door is open.
 	Login bool `yaml:"login"`
