@@ -48,9 +48,10 @@ type envelopeJSON struct {
 	Signatures  []signatureJSON `json:"signatures"`
 }
 
+// signatureJSON has no keyid: DSSE leaves its meaning open, verifiers compare
+// it with names of their own making, and the bundle names the key anyway.
 type signatureJSON struct {
-	KeyID carrel.Digest `json:"keyid"`
-	Sig   string        `json:"sig"`
+	Sig string `json:"sig"`
 }
 
 // PAE is DSSE's pre-authentication encoding of a statement: the bytes that are
@@ -64,7 +65,7 @@ func PAE(payload []byte) []byte {
 func (b Bundle) Bytes() ([]byte, error) {
 	raw := bundleJSON{MediaType: BundleType, Envelope: envelopeJSON{
 		Payload: base64.StdEncoding.EncodeToString(b.Payload), PayloadType: PayloadType,
-		Signatures: []signatureJSON{{b.Key, base64.StdEncoding.EncodeToString(b.Signature)}},
+		Signatures: []signatureJSON{{base64.StdEncoding.EncodeToString(b.Signature)}},
 	}}
 	raw.Material.PublicKey.Hint = b.Key
 	return carrel.Canonical(raw)
@@ -88,8 +89,6 @@ func ParseBundle(raw []byte) (Bundle, error) {
 		return Bundle{}, fmt.Errorf("bundle: payload type %.80q is not %s", in.Envelope.PayloadType, PayloadType)
 	case len(in.Envelope.Signatures) != 1:
 		return Bundle{}, fmt.Errorf("bundle: %d signatures, not one", len(in.Envelope.Signatures))
-	case in.Envelope.Signatures[0].KeyID != in.Material.PublicKey.Hint:
-		return Bundle{}, errors.New("bundle: the signature names another key than the bundle")
 	}
 	payload, err := strictBase64(in.Envelope.Payload)
 	if err != nil {
@@ -115,7 +114,7 @@ func (b Bundle) Verify(keys ...PublicKey) (Statement, error) {
 		}
 		return ParseStatement(b.Payload)
 	}
-	return Statement{}, fmt.Errorf("signed by key %s, which is not among the %d given", b.Key.Short(), len(keys))
+	return Statement{}, fmt.Errorf("signed by key %s: %w", b.Key.Short(), ErrUntrusted)
 }
 
 func strictBase64(s string) ([]byte, error) {

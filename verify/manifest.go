@@ -124,6 +124,10 @@ func (p Pack) keys() (PublicKey, string, error) {
 	return key, logKey, nil
 }
 
+// ErrUntrusted says that something is signed by a key that is none of those the
+// caller trusts.
+var ErrUntrusted = errors.New("that is not a key you trust")
+
 // trusted joins the keys that came with the pack with those the caller
 // believes in: where the caller has any, the pack's must be among them.
 func (p Pack) trusted(t Trust) (Trust, error) {
@@ -132,10 +136,10 @@ func (p Pack) trusted(t Trust) (Trust, error) {
 		return Trust{}, err
 	}
 	if len(t.Keys) > 0 && !slices.ContainsFunc(t.Keys, func(k PublicKey) bool { return k.ID == key.ID }) {
-		return Trust{}, &PackFault{File: KeyFile, Reason: fmt.Sprintf("key %s is not one you trust", key.ID.Short())}
+		return Trust{}, fmt.Errorf("the pack is signed by key %s: %w", key.ID.Short(), ErrUntrusted)
 	}
 	if t.Log != "" && t.Log != logKey {
-		return Trust{}, &PackFault{File: LogKeyFile, Reason: "it is not the log's key that you trust"}
+		return Trust{}, fmt.Errorf("the pack is of the log %.200s: %w", logKey, ErrUntrusted)
 	}
 	return Trust{[]PublicKey{key}, logKey}, nil
 }

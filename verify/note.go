@@ -73,18 +73,12 @@ func CheckCommit(note []byte, commit, tree string, t Trust) ([]Set, error) {
 	}
 	acts := map[carrel.RecordID][]Attested{}
 	var order []carrel.RecordID
-	for i, a := range all {
-		trust := t
-		if trust.Log == "" {
-			if trust.Log, err = namedLog(all, i, t); err != nil {
-				return nil, fmt.Errorf("attestation %d of %d: %w", i+1, len(all), err)
-			}
+	for i := range all {
+		checked, err := checkNoted(all, i, t)
+		if err == nil {
+			err = checked.Statement.Covers(map[string]string{DigestCommit: commit, DigestTree: tree})
 		}
-		checked, err := a.Check(trust)
 		if err != nil {
-			return nil, fmt.Errorf("attestation %d of %d: %w", i+1, len(all), err)
-		}
-		if err := checked.Statement.Covers(map[string]string{DigestCommit: commit, DigestTree: tree}); err != nil {
 			return nil, fmt.Errorf("attestation %d of %d: %w", i+1, len(all), err)
 		}
 		if _, ok := acts[checked.Record.ID]; !ok {
@@ -101,6 +95,23 @@ func CheckCommit(note []byte, commit, tree string, t Trust) ([]Set, error) {
 		sets = append(sets, set)
 	}
 	return sets, nil
+}
+
+// checkNoted checks one of the attestations of a note.
+func checkNoted(all []Attestation, i int, t Trust) (Attested, error) {
+	b, err := ParseBundle(all[i].Bundle)
+	if err != nil {
+		return Attested{}, err
+	}
+	if _, err := b.Verify(t.Keys...); err != nil {
+		return Attested{}, err
+	}
+	if t.Log == "" {
+		if t.Log, err = namedLog(all, i, t); err != nil {
+			return Attested{}, err
+		}
+	}
+	return all[i].Check(t)
 }
 
 // namedLog returns the key of the log that attestation i was announced in, as

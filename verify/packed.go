@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -178,4 +179,39 @@ type policySources struct {
 		Data   carrel.Digest `json:"data"`
 		Digest carrel.Digest `json:"digest"`
 	} `json:"sources"`
+}
+
+// PolicySources returns the digests of every text that a policy's manifest
+// names, each once.
+func PolicySources(manifest []byte) ([]carrel.Digest, error) {
+	var s policySources
+	if err := json.Unmarshal(manifest, &s); err != nil {
+		return nil, fmt.Errorf("reading the policy's sources: %w", err)
+	}
+	var out []carrel.Digest
+	add := func(d carrel.Digest) error {
+		if _, err := carrel.ParseDigest(string(d)); err != nil {
+			return fmt.Errorf("reading the policy's sources: %w", err)
+		}
+		if !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+		return nil
+	}
+	for _, source := range s.Sources {
+		for _, f := range source.Files {
+			if err := add(f.Digest); err != nil {
+				return nil, err
+			}
+		}
+		for _, d := range []carrel.Digest{source.Data, source.Digest} {
+			if d == "" {
+				continue
+			}
+			if err := add(d); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }

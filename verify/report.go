@@ -121,37 +121,20 @@ func (p Pack) checkPolicy(r *PackReport, policy carrel.Digest) error {
 	if !carrel.DigestBytes(raw).Equal(policy) {
 		return &PackFault{PolicyFile, "it is not the policy that the records name"}
 	}
-	var s policySources
-	if err := json.Unmarshal(raw, &s); err != nil {
+	named, err := PolicySources(raw)
+	if err != nil {
 		return &PackFault{PolicyFile, err.Error()}
 	}
 	files, absent := 0, 0
-	check := func(d carrel.Digest) error {
-		name := PolicyName(d)
-		content, ok := p[name]
-		if !ok {
+	for _, d := range named {
+		content, ok := p[PolicyName(d)]
+		switch {
+		case !ok:
 			absent++
-			return nil
-		}
-		files++
-		if !carrel.DigestBytes(content).Equal(d) {
-			return &PackFault{name, "it is not what the policy's sources name"}
-		}
-		return nil
-	}
-	for _, source := range s.Sources {
-		for _, f := range source.Files {
-			if err := check(f.Digest); err != nil {
-				return err
-			}
-		}
-		for _, d := range []carrel.Digest{source.Data, source.Digest} {
-			if d == "" {
-				continue
-			}
-			if err := check(d); err != nil {
-				return err
-			}
+		case !carrel.DigestBytes(content).Equal(d):
+			return &PackFault{PolicyName(d), "it is not what the policy's sources name"}
+		default:
+			files++
 		}
 	}
 	r.proved("the policy in the pack (%d sources) is the one that decided: digest %s", files, policy.Short())
@@ -247,33 +230,40 @@ func (p Pack) checkSet(r *PackReport, t Trust, records []PackedRecord, info carr
 		return &PackFault{ProvenanceName + BundleSuffix, "it and the records disagree: " + err.Error()}
 	}
 	r.Set = &set
-	r.tellSet(&set)
-	return nil
-}
-
-func (r *PackReport) tellSet(s *Set) {
-	b := s.Provenance.Build
-	where := map[string]string{
-		carrel.TargetTree: "into the working tree", carrel.TargetBranch: "onto branch " + fmt.Sprintf("%q", b.Internal.Change.Branch),
-	}[b.Internal.Change.Target]
-	if where == "" {
-		where = "nowhere yet: it was not applied"
-	}
-	r.proved("agent %q made the change on base commit %s; it went %s", b.Internal.Agent.Name, orNone(b.External.Target.BaseCommit), where)
-	for _, subject := range s.Attested[0].Statement.Subject {
+	proved, missing := set.Tell()
+	r.Proved, r.Missing = append(r.Proved, proved...), append(r.Missing, missing...)
+	for _, subject := range set.Attested[0].Statement.Subject {
 		if c := subject.Digest[DigestCommit]; c != "" {
 			r.Commit = c
 			r.proved("commit %s is what came of it", c)
 		}
 	}
-	r.proved("walls: tier %s, enforced: %s; policy %s", b.Internal.Sandbox.Tier, controlNames(EnforcedControls(b.Internal.Sandbox.Controls)), b.Internal.Sandbox.Policy.Short())
+	return nil
+}
+
+// Tell says in words what a set proves about its change, and what it does not.
+func (s *Set) Tell() (proved, missing []string) {
+	b := s.Provenance.Build
+	where := "nowhere yet: it was not applied"
+	switch b.Internal.Change.Target {
+	case carrel.TargetTree:
+		where = "into the working tree"
+	case carrel.TargetBranch:
+		where = fmt.Sprintf("onto branch %q", b.Internal.Change.Branch)
+	}
+	yes := func(format string, args ...any) { proved = append(proved, fmt.Sprintf(format, args...)) }
+	yes("agent %q made the change on base commit %s of %q; it went %s", b.Internal.Agent.Name, orNone(b.External.Target.BaseCommit), b.External.Target.Repository, where)
+	yes("walls: tier %s, enforced: %s; policy %s", b.Internal.Sandbox.Tier, controlNames(EnforcedControls(b.Internal.Sandbox.Controls)), b.Internal.Sandbox.Policy.Short())
 	for _, a := range b.Internal.Approvals {
-		r.proved("%q approved exactly this change at %s", a.By, a.Time.Format(time.RFC3339))
+		yes("%q approved exactly this change at %s", a.By, a.Time.Format(time.RFC3339))
 	}
 	if len(b.Internal.Approvals) == 0 {
-		r.missing("that a person approved: policy allowed the change by itself, or it was not applied")
+		missing = append(missing, "that a person approved: policy allowed the change by itself, or it was not applied")
 	}
-	r.missing("a SLSA level above %s. %s", b.Internal.Level.Level, b.Internal.Level.Why)
+	if !b.Internal.Sandbox.Complete {
+		missing = append(missing, "that the trace is complete: "+b.Internal.Sandbox.Reason)
+	}
+	return proved, append(missing, fmt.Sprintf("a SLSA level above %s. %s", b.Internal.Level.Level, b.Internal.Level.Why))
 }
 
 func orNone(s string) string {

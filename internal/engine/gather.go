@@ -101,7 +101,8 @@ func (v *visit) keepPolicy() error {
 	if err != nil {
 		return err
 	}
-	contents := [][]byte{grants}
+	// What may be lent is decided by the grants and the credentials' scopes.
+	contents := [][]byte{grants, []byte(carrel.DigestBytes(grants) + v.lent.digest)}
 	builtin, err := fs.Glob(policies.Bundle, "*.rego")
 	if err != nil {
 		return err

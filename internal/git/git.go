@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // Errors of Open, to be told apart with errors.Is.
@@ -149,14 +148,6 @@ func (r *Repo) checkOwner(asked uint32) error {
 	}
 	r.owner = ownership{top.Uid, top.Gid}
 	return nil
-}
-
-func ownerOf(path string) (*syscall.Stat_t, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	return info.Sys().(*syscall.Stat_t), nil
 }
 
 // isGitDir reports whether dir has what every git directory has.

@@ -93,7 +93,7 @@ func readHeadFile(path string) (string, error) {
 // looseRef reads a reference kept as a file. A directory of that name holds
 // other references.
 func looseRef(common *os.Root, ref string) (string, error) {
-	f, err := common.OpenFile(ref, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := common.OpenFile(ref, readWithin, 0)
 	if errors.Is(err, syscall.ENOTDIR) {
 		return "", fs.ErrNotExist
 	}
@@ -109,7 +109,7 @@ func looseRef(common *os.Root, ref string) (string, error) {
 }
 
 func packedRef(common *os.Root, ref string) (string, error) {
-	f, err := common.OpenFile("packed-refs", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := common.OpenFile("packed-refs", readWithin, 0)
 	if err != nil {
 		return "", err
 	}

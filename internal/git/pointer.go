@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // maxSmall bounds the files that are read whole as data: pointers, HEAD, a
@@ -157,7 +156,7 @@ func sameDir(a, b string) bool {
 // readSmall reads a regular file without following a link at its end and
 // without waiting for a FIFO.
 func readSmall(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, readOnly, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -91,7 +89,7 @@ func execute(ctx context.Context, c call) ([]byte, error) {
 	args = append(args, "--git-dir="+c.gitDir)
 	cmd := exec.CommandContext(ctx, program, append(args, c.command...)...)
 	cmd.Dir, cmd.Env, cmd.Stdin = "/", environment(env, c), c.stdin
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.foreground, Credential: c.credential()}
+	confine(cmd, c)
 	cmd.Cancel = func() error { return end(cmd, c.foreground) }
 	cmd.WaitDelay = time.Second
 	out := &bounded{limit: maxOutput, full: cancel}
@@ -110,22 +108,6 @@ func environment(table []string, c call) []string {
 		})
 	}
 	return append(table, c.env...)
-}
-
-// credential gives up root for a repository of another owner: what is written
-// there stays the owner's, and root's rights stay out of it.
-func (c call) credential() *syscall.Credential {
-	if os.Geteuid() != 0 || c.as.uid == 0 {
-		return nil
-	}
-	return &syscall.Credential{Uid: c.as.uid, Gid: c.as.gid}
-}
-
-func end(cmd *exec.Cmd, foreground bool) error {
-	if foreground {
-		return cmd.Process.Kill()
-	}
-	return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 }
 
 func explain(ctx context.Context, c call, err error, out, complaint *bounded) error {
