@@ -2,14 +2,15 @@ package egress
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 )
 
-// denial is what an HTTP client is told of a refusal. Error repeats the
-// reason in the form that the clients of model endpoints show to people.
+// denial is what an HTTP client is told of a refusal. Error says it all in one
+// plain line, in the form that the clients of model endpoints show to people.
 type denial struct {
 	Rule      string          `json:"rule"`
 	Reason    string          `json:"reason"`
@@ -33,8 +34,11 @@ func newDenial(status int, a carrel.ActionID, rule, reason string, next []string
 	if status != http.StatusForbidden {
 		kind = "api_error"
 	}
-	return &denial{Rule: rule, Reason: reason, NextSteps: next, Action: a, Type: "error",
-		Error: denialError{kind, "carrel: " + reason}, status: status}
+	line := fmt.Sprintf("carrel: %s (%s)", reason, rule)
+	if len(next) > 0 {
+		line += "; " + next[0]
+	}
+	return &denial{Rule: rule, Reason: reason, NextSteps: next, Action: a, Type: "error", Error: denialError{kind, line}, status: status}
 }
 
 // denialOf says what the gate refused.

@@ -232,7 +232,7 @@ func checkHead(head string) (length int64, chunked bool, err error) {
 	first, rest, more := strings.Cut(head, "\r\n")
 	old := strings.HasSuffix(first, " HTTP/1.0")
 	if !old && !strings.HasSuffix(first, " HTTP/1.1") || strings.Count(first, " ") != 2 || strings.Contains(first, "\t") {
-		return 0, false, errors.New("the first line is not METHOD TARGET HTTP/1.1")
+		return 0, false, errors.New("the first line is not a method, a target and a version")
 	}
 	var hosts, lengths int
 	var host string

@@ -73,6 +73,9 @@ func (v *visit) request() view.Request {
 		GitName: v.identity.Name, GitEmail: v.identity.Email,
 		Briefing: v.briefing(),
 	}
+	if v.authority != nil {
+		r.Authority = v.authority.PEM()
+	}
 	r.HomeDir = v.homeDir()
 	r.Files = v.profileFiles(r.Briefing)
 	return r
@@ -248,7 +251,7 @@ func (v *visit) fillHome() error {
 func (v *visit) doorConfig() egress.Config {
 	c := egress.Config{Run: v.id, Agent: v.profile.Name, Rules: v.rules, OnBreach: v.breach}
 	c.Proxy, c.NoProxy = v.upstreamProxy()
-	c.Roots = v.roots
+	c.Roots, c.Authority, c.Upload = v.roots, v.authority, v.upload
 	if len(v.lent.chosen) > 0 {
 		c.Secrets = v.leases
 	}

@@ -150,6 +150,17 @@ func (l *lending) leads(rules *egress.Rules) {
 	}
 }
 
+// destinations are where the credentials go.
+func (l lending) destinations() []egress.Destination {
+	var out []egress.Destination
+	for _, d := range l.rules.Definitions() {
+		for _, b := range d.Bindings {
+			out = append(out, egress.Destination{Host: b.Host, Port: b.Port})
+		}
+	}
+	return out
+}
+
 func portsOf(p config.Place) []int {
 	if p.Port == 0 || p.Port == 443 {
 		return nil

@@ -53,8 +53,10 @@ type visit struct {
 	ports      []ingress.Port     // of --expose
 	front      *ingress.Front     // from run on
 	limits     sandbox.Limits
+	upload     int64          // bytes that may be sent to the network; 0: no bound
 	roots      *x509.CertPool // nil: the system's
 	rules      *egress.Rules
+	authority  *egress.Authority // nil: nothing is inspected
 	grants     egress.Grants
 	policy     *policy.Engine
 	extra      []policy.Layer // of --policy
@@ -212,7 +214,7 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 // grant joins what configuration, repository, profile and flags give the desk,
 // and compiles the policy that decides about it.
 func (v *visit) grant(ctx context.Context) (err error) {
-	if v.limits, err = v.settings.limits(v.opts); err != nil {
+	if v.limits, v.upload, err = v.settings.limits(v.opts); err != nil {
 		return err
 	}
 	if v.roots, err = v.settings.roots(); err != nil {
@@ -242,6 +244,9 @@ func (v *visit) grant(ctx context.Context) (err error) {
 		return err
 	}
 	v.lent.leads(v.rules)
+	if v.authority, err = egress.NewAuthority(v.rules, v.lent.destinations()); err != nil {
+		return err
+	}
 	layers := append(append([]policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest), exposeLayer(v.ports)}, v.settings.policyLayers...), v.extra...)
 	if v.policy, err = policy.New(ctx, layers...); err == nil {
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished

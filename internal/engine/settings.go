@@ -111,19 +111,20 @@ func (s *settings) rules(opts RunOptions, profileRules []egress.Rule, model stri
 }
 
 // limits joins the configuration's with the flag's; the tighter one counts.
-func (s *settings) limits(opts RunOptions) (sandbox.Limits, error) {
+// Those on the network are the second value: how many bytes may be sent.
+func (s *settings) limits(opts RunOptions) (sandbox.Limits, int64, error) {
 	l := s.Limits
 	if opts.Limit != "" {
 		asked, err := config.ParseLimits(opts.Limit, config.Origin{Layer: config.User, File: "--limit"})
 		if err != nil {
-			return sandbox.Limits{}, fmt.Errorf("--limit: %w", err)
+			return sandbox.Limits{}, 0, fmt.Errorf("--limit: %w", err)
 		}
 		l = l.Lower(asked)
 	}
 	return sandbox.Limits{
 		Memory: int64(l.Memory.Value), Pids: l.Pids.Value, Disk: int64(l.Disk.Value),
 		Wall: time.Duration(l.Wall.Value), BestEffort: l.BestEffort.Value || opts.LimitBestEffort,
-	}, nil
+	}, int64(l.Upload.Value), nil
 }
 
 // roots are the system's certificates and those the configuration adds; nil

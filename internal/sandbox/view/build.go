@@ -34,6 +34,7 @@ func Build(h Host, r Request) (Plan, error) {
 	}
 	b.venvs()
 	b.certificates()
+	b.authority()
 	b.mounts = append(b.mounts, r.Staged...)
 	b.caches()
 	if err := b.hide(); err != nil {

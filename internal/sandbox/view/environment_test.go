@@ -78,3 +78,38 @@ func TestAuthoritiesOfTheHostAreShownWithoutKeys(t *testing.T) {
 		t.Error("a file with a key is shown")
 	}
 }
+
+// Where the run has an authority of its own, programs trust it besides the
+// host's, whichever place they look at.
+func TestAuthorityOfTheRunIsTrustedInside(t *testing.T) {
+	const corp, own = "-----BEGIN CERTIFICATE-----\ncorp", "-----BEGIN CERTIFICATE-----\nown\n"
+	h := home(t, map[string]string{"ca/corp.pem": corp})
+	h.Environ = append(h.Environ, "CURL_CA_BUNDLE="+h.Home+"/ca/corp.pem", "SSL_CERT_FILE=")
+	content := func(p Plan, path string) string {
+		if m := p.mount(path); m != nil {
+			return string(m.Content)
+		}
+		return ""
+	}
+	r := h.request("true")
+	r.Authority = []byte(own)
+	p := build(t, h, r)
+	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
+		if c := content(p, p.env(name)); !strings.HasPrefix(c, own) {
+			t.Errorf("%s names %s, which does not begin with the run's authority", name, p.env(name))
+		}
+	}
+	if c := content(p, p.env("CURL_CA_BUNDLE")); !strings.Contains(c, corp) {
+		t.Error("the organisation's authority is lost")
+	}
+	if system := bundle(systemBundles[0]); system != "" {
+		for _, path := range []string{systemBundles[0], p.env("SSL_CERT_FILE")} {
+			if c := content(p, path); !strings.Contains(c, own) || !strings.Contains(c, system) {
+				t.Errorf("%s lacks the run's authority or the system's", path)
+			}
+		}
+	}
+	if p := build(t, h, h.request("true")); content(p, bundlePath) != "" || p.env("GIT_SSL_CAINFO") != "" {
+		t.Error("a bundle without an authority")
+	}
+}

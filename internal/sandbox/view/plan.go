@@ -56,7 +56,10 @@ type Request struct {
 	GitName    string
 	GitEmail   string
 	Briefing   Briefing
-	Files      []sandbox.Mount // further mounts of the profile (briefings, settings); after everything else
+	// Authority is a certificate, in PEM, that programs inside are to trust
+	// besides the host's; empty for none.
+	Authority []byte
+	Files     []sandbox.Mount // further mounts of the profile (briefings, settings); after everything else
 }
 
 // Plan is what a tier needs to build what the desk sees.
