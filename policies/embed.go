@@ -12,3 +12,8 @@ import "embed"
 //
 //go:embed classes.txt files.rego read.rego exec.rego network.rego publish.rego lease.rego operator.rego
 var Bundle embed.FS
+
+// Start is a policy to start from, with its tests.
+//
+//go:embed start
+var Start embed.FS

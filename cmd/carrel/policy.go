@@ -13,15 +13,15 @@ A policy is Rego that answers allow, deny and ask for one action at a time. The
 built-in floor is always asked too. None of these verbs needs a run; they work
 on every system.
 
-
-
-
+    carrel policy init policy           a policy to start from, with tests
+    carrel policy check policy          what does it let by?
+    carrel policy test policy           run its tests, with coverage
     carrel policy eval --policy policy --input action.json`
 
 func (a *app) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "Write, test and read policies", Long: policyHelp, Args: noSuchVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(a.policyEvalCommand())
+	cmd.AddCommand(a.policyInitCommand(), a.policyCheckCommand(), a.policyTestCommand(), a.policyEvalCommand())
 	return cmd
 }
 

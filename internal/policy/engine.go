@@ -13,6 +13,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/version"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/policy/evaluator"
 )
 
 // Engine decides actions by the built-in floor and the layers it was made
@@ -51,6 +52,21 @@ type SourceFile struct {
 // caller down. A layer that cannot be understood is an error: there is no
 // engine without it. Close ends the processes; they also end with the caller.
 func New(ctx context.Context, layers ...Layer) (*Engine, error) {
+	return newEngine(ctx, layers, (*Engine).addRemote)
+}
+
+// NewHere is New for verbs that only ask: it bounds the memory of this process
+// for good and evaluates the layers in it, so that nothing has to cross to
+// another. A policy that grows too large ends the process.
+func NewHere(ctx context.Context, layers ...Layer) (*Engine, error) {
+	if err := evaluator.Bound(); err != nil {
+		return nil, err
+	}
+	return newEngine(ctx, layers, (*Engine).addLocal)
+}
+
+// newEngine puts layers above the floor; add makes the voices of those in Rego.
+func newEngine(ctx context.Context, layers []Layer, add func(*Engine, context.Context, []Layer) error) (*Engine, error) {
 	floor, _, err := builtinEntries()
 	if err != nil {
 		return nil, err
@@ -65,7 +81,7 @@ func New(ctx context.Context, layers ...Layer) (*Engine, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, layers := range [][]Layer{own, foreign} {
 		if len(layers) > 0 {
-			group.Go(func() error { return e.addRemote(ctx, layers) })
+			group.Go(func() error { return add(e, ctx, layers) })
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -109,6 +125,22 @@ func (e *Engine) addRemote(ctx context.Context, layers []Layer) error {
 		e.entries = append(e.entries, &entry{voice: v, ask: func(in input) (Answer, bool) { return r.ask(i, in) }})
 	}
 	return err
+}
+
+// addLocal adds the voices of layers that this process evaluates.
+func (e *Engine) addLocal(_ context.Context, layers []Layer) error {
+	for _, l := range layers {
+		p, err := compileLayer(l)
+		if err != nil {
+			return fmt.Errorf("policy layer %s: %w", l.Name, err)
+		}
+		e.mu.Lock()
+		for i, v := range p.voices {
+			e.entries = append(e.entries, &entry{voice: v, ask: func(in input) (Answer, bool) { return p.questions[i].answer(in.value) }})
+		}
+		e.mu.Unlock()
+	}
+	return nil
 }
 
 // order puts the voices in the order of their layers, adds those in Go, and

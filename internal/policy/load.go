@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,7 +24,10 @@ func FromPath(name string, kind Kind, path string) (Layer, error) {
 		l.Files = []File{f}
 		return l, err
 	}
-	names, err := regoFiles(path)
+	names, err := sources(path, isSource)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("reading policy %s: no .rego file in it", path)
+	}
 	if err != nil {
 		return l, err
 	}
@@ -39,16 +41,22 @@ func FromPath(name string, kind Kind, path string) (Layer, error) {
 	return l, nil
 }
 
-// regoFiles lists the sources below dir, relative to it, sorted.
-func regoFiles(dir string) ([]string, error) {
+// isSource reports whether a layer is made of files of this name.
+func isSource(name string) bool {
+	return strings.HasSuffix(name, ".rego") && !strings.HasSuffix(name, "_test.rego")
+}
+
+// sources lists the files below dir that want accepts, relative to it and
+// sorted. Hidden files and directories are left out.
+func sources(dir string, want func(name string) bool) ([]string, error) {
 	var names []string
 	err := fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
-		switch {
+		switch hidden := p != "." && strings.HasPrefix(d.Name(), "."); {
 		case err != nil:
 			return err
-		case d.IsDir() && p != "." && strings.HasPrefix(d.Name(), "."):
+		case d.IsDir() && hidden:
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(p, ".rego") || strings.HasSuffix(p, "_test.rego") || strings.HasPrefix(d.Name(), "."):
+		case d.IsDir() || hidden || !want(d.Name()):
 			return nil
 		case !d.Type().IsRegular():
 			return fmt.Errorf("%s is not a regular file", p)
@@ -58,9 +66,6 @@ func regoFiles(dir string) ([]string, error) {
 		names = append(names, p)
 		return nil
 	})
-	if err == nil && len(names) == 0 {
-		err = errors.New("no .rego file in it")
-	}
 	if err != nil {
 		return nil, fmt.Errorf("reading policy %s: %w", dir, err)
 	}

@@ -23,6 +23,7 @@ type question struct {
 	compiler *ast.Compiler
 	body     ast.Body
 	data     base
+	tracer   topdown.QueryTracer // nil: nobody looks on
 }
 
 // answerNames are the rules of an entry, in the order a question asks them.
@@ -39,7 +40,7 @@ func newQuestion(c *ast.Compiler, pkg ast.Ref, data base) *question {
 		all := ast.ArrayComprehensionTerm(value, ast.NewBody(ast.Equality.Expr(value, ref)))
 		body.Append(ast.Equality.Expr(ast.VarTerm(name), all))
 	}
-	return &question{c, body, data}
+	return &question{compiler: c, body: body, data: data}
 }
 
 // answer evaluates the question. ok says that the policy answered, rather
@@ -68,6 +69,9 @@ func (q *question) values(input *ast.Term) (out [3]ast.Value, err error) {
 		WithMetrics(noMetrics).
 		WithTime(epoch). // no function that reads the clock exists; asking for it costs
 		WithStrictBuiltinErrors(true)
+	if q.tracer != nil {
+		query = query.WithQueryTracer(q.tracer)
+	}
 	answers := 0
 	err = query.Iter(context.Background(), func(r topdown.QueryResult) error {
 		answers++

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -74,14 +75,16 @@ const (
 // Bound bounds the memory of this process for good: by the kernel where it
 // can, and by watching everywhere. Verbs that evaluate policies themselves
 // call it too.
-func Bound() error {
+func Bound() error { return bounded() }
+
+var bounded = sync.OnceValue(func() error {
 	debug.SetMemoryLimit(maxHeap * 3 / 4)
 	if err := setLimits(); err != nil {
 		return fmt.Errorf("bounding the evaluation of policies: %w", err)
 	}
 	go watch()
 	return nil
-}
+})
 
 // watch ends the process when its heap is too large.
 func watch() {
