@@ -147,7 +147,7 @@ func PolicyInit(host Host, dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := writeNew(filepath.Join(dir, f.Name()), text); err != nil {
+		if err := writeOnce(filepath.Join(dir, f.Name()), text); err != nil {
 			return err
 		}
 		fmt.Fprintln(host.Stdout, terminal.Escape(filepath.Join(dir, f.Name())))
@@ -155,8 +155,8 @@ func PolicyInit(host Host, dir string) error {
 	return nil
 }
 
-// writeNew writes a file that must not be there yet.
-func writeNew(path string, text []byte) error {
+// writeOnce writes a file that must not be there yet.
+func writeOnce(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return fmt.Errorf("writing: %w", err)
