@@ -41,7 +41,7 @@ func TestWorkspaceThatIsTooWideIsRefused(t *testing.T) {
 func TestRenameSwapRaceWritesNothingOutside(t *testing.T) {
 	asEachUser(t, func(h *host) {
 		h.write("repo/d/f", "0\n")
-		script := `( for i in $(seq 300); do mv d real; ln -s ` + h.home + ` d; rm d; mv real d; done ) & for i in $(seq 300); do echo x > d/f; done 2>/dev/null; wait; echo end`
+		script := `( for i in $(seq 300); do mv d real; ln -s ` + h.home + ` d; rm d; mv real d; done ) & for i in $(seq 300); do echo x > d/f; done 2>/dev/null; wait; echo x > d/f; echo end`
 		h.expect(h.inside(script), 0, "end")
 		h.approveAndApply()
 		entries, err := os.ReadDir(h.home)
