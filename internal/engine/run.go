@@ -62,6 +62,8 @@ type visit struct {
 	extra      []policy.Layer // of --policy
 	seat       *workspace.Seat
 	identity   config.Identity
+	// foundation is the part of the plan that the host alone decides.
+	foundation func() *view.Foundation
 	plan       view.Plan
 	tier       *native.Tier
 	who        native.Identity
@@ -83,16 +85,22 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	if err := opts.check(); err != nil {
 		return 125, err
 	}
+	var err error
+	if v.who, err = native.Who(); err != nil {
+		return 125, err
+	}
+	v.foundation = sync.OnceValue(func() *view.Foundation { return view.Lay(v.viewHost()) })
 	if !opts.DryRun {
 		v.tier.Prepare() // while everything else is read
-		go e.openLog()   // likewise; prepare waits for it
+		go func() { v.tier.Lay(v.foundation().Mounts) }()
+		go e.openLog() // likewise; prepare waits for it
 		defer v.tier.Discard()
 	}
 	if err := e.recoverApplies(ctx); err != nil {
 		return 125, err
 	}
 	collectLater()
-	err := v.prepare(ctx)
+	err = v.prepare(ctx)
 	defer e.pruneNowAndThen(context.WithoutCancel(ctx)) // after close
 	defer v.close()
 	switch {
@@ -173,9 +181,6 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if v.profile, err = v.chooseProfile(ctx); err != nil {
-		return err
-	}
-	if v.who, err = native.Who(); err != nil {
 		return err
 	}
 	for i, path := range v.opts.Policy {

@@ -27,18 +27,12 @@ type handed struct {
 	err error
 }
 
-// openHanded opens the trees while PID 1 is told what to build; overlays once
-// their layers are settled.
-func (d *Desk) openHanded(from *seed, settled <-chan error) {
-	d.trees = make(chan handed, 1)
-	go func() {
-		owners := owners{image: from.image, id: d.id, spaces: map[owner]int{}}
-		defer owners.close()
-		if fd, err := from.space(); err == nil {
-			owners.spaces[owner{}] = fd
-		}
-		d.trees <- owners.openAll(d.spec.Mounts, settled)
-	}()
+// openHanded opens the trees of mounts; overlays once their layers are
+// settled.
+func openHanded(from *seed, mounts []sandbox.Mount, settled <-chan error) handed {
+	owners := owners{from: from, spaces: map[owner]int{}}
+	defer owners.close()
+	return owners.openAll(mounts, settled)
 }
 
 func (o *owners) openAll(mounts []sandbox.Mount, settled <-chan error) (h handed) {
@@ -72,9 +66,14 @@ func (d *Desk) handMounts() error {
 	if h.err != nil {
 		return h.err
 	}
+	return h.send(d.link)
+}
+
+// send hands the trees in.
+func (h handed) send(link *desk.Link) error {
 	for start := 0; start < len(h.fds); start += batch {
 		part := h.fds[start:min(start+batch, len(h.fds))]
-		if err := d.link.Send(desk.Message{Kind: desk.Mounts, Files: part}); err != nil {
+		if err := link.Send(desk.Message{Kind: desk.Mounts, Files: part}); err != nil {
 			return fmt.Errorf("handing mounts in: %w", err)
 		}
 	}
@@ -94,9 +93,8 @@ type owner struct{ uid, gid uint32 }
 
 // owners keeps one user namespace per owner whose files are adopted.
 type owners struct {
-	image  *os.File
-	id     Identity
-	spaces map[owner]int
+	from   *seed
+	spaces map[owner]int // but root's, which is the seed's
 }
 
 func (o *owners) close() {
@@ -130,7 +128,7 @@ func (o *owners) open(m *sandbox.Mount) (int, error) {
 
 // own gives the upper layer's root to the desk's user, who writes there.
 func (o *owners) own(upper string) error {
-	if err := os.Lchown(upper, o.id.Outside, o.id.Group); err != nil {
+	if err := os.Lchown(upper, o.from.id.Outside, o.from.id.Group); err != nil {
 		return fmt.Errorf("giving the layer of changes to the desk: %w", err)
 	}
 	return nil
@@ -144,13 +142,16 @@ func (o *owners) spaceFor(path string) (int, error) {
 		return -1, &os.PathError{Op: "looking at", Path: path, Err: err}
 	}
 	who := owner{st.Uid, st.Gid}
-	if int(who.uid) == o.id.Outside && int(who.gid) == o.id.Group {
+	if int(who.uid) == o.from.id.Outside && int(who.gid) == o.from.id.Group {
 		return -1, nil // the desk's already
+	}
+	if (who == owner{}) && o.from.space != nil {
+		return o.from.space()
 	}
 	if fd, ok := o.spaces[who]; ok {
 		return fd, nil
 	}
-	fd, err := holdSpace(o.image, o.id, who)()
+	fd, err := holdSpace(o.from.image, o.from.id, who)()
 	if err == nil {
 		o.spaces[who] = fd
 	}

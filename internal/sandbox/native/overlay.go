@@ -40,7 +40,7 @@ func OverlayWorks(lower, upperParent string) error {
 	if !id.Borrowed {
 		return tryInside(image, id, &m)
 	}
-	owners := owners{image: image, id: id, spaces: map[owner]int{}}
+	owners := owners{from: &seed{image: image, id: id}, spaces: map[owner]int{}}
 	defer owners.close()
 	fd, err := owners.open(&m)
 	if err == nil {

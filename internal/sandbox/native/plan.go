@@ -53,9 +53,10 @@ var kinds = map[sandbox.MountKind]desk.MountKind{
 	sandbox.MountSame:    desk.Same,
 }
 
-// planOf says to PID 1 what the specification asks. An unknown kind of mount
+// planOf says to PID 1 what the specification asks, with the mounts that are
+// not laid yet. An unknown kind of mount
 // becomes kind 0, which PID 1 refuses.
-func planOf(s *sandbox.Spec, id Identity) *desk.Plan {
+func planOf(s *sandbox.Spec, mounts []sandbox.Mount, id Identity) *desk.Plan {
 	p := &desk.Plan{
 		Program: s.Program, Args: s.Args, Env: s.Env, Dir: s.Dir, Host: s.Host,
 		Pty: s.Terminal != nil, Handed: id.Borrowed,
@@ -64,10 +65,16 @@ func planOf(s *sandbox.Spec, id Identity) *desk.Plan {
 	if p.Host == "" {
 		p.Host = "carrel"
 	}
-	for i := range s.Mounts {
-		p.Mounts = append(p.Mounts, mountOf(&s.Mounts[i]))
-	}
+	p.Mounts = mountsOf(mounts)
 	return p
+}
+
+func mountsOf(mounts []sandbox.Mount) []desk.Mount {
+	out := make([]desk.Mount, len(mounts))
+	for i := range mounts {
+		out[i] = mountOf(&mounts[i])
+	}
+	return out
 }
 
 func mountOf(m *sandbox.Mount) desk.Mount {

@@ -2,10 +2,12 @@ package native
 
 import (
 	"os"
+	"reflect"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
 
@@ -17,6 +19,8 @@ type seed struct {
 	link      *desk.Link
 	diagnosis *diagnosis
 	image     *os.File
+	id        Identity
+	laid      []sandbox.Mount // what it has been told to mount already
 	space     func() (int, error) // of root's files; nil unless the identity is borrowed
 	err       error
 }
@@ -31,6 +35,51 @@ func (t *Tier) Prepare() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sown = append(t.sown, sown)
+}
+
+// Lay lets the desk that Prepare started mount what every desk of this host
+// begins with. It holds if the first mounts of the specification that Start
+// comes with are the same; else Start begins anew.
+func (t *Tier) Lay(mounts []sandbox.Mount) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.sown) == 0 {
+		return
+	}
+	last := &t.sown[len(t.sown)-1]
+	sown, laid := *last, make(chan *seed, 1)
+	*last = laid
+	go func() {
+		s := <-sown
+		s.lay(mounts)
+		laid <- s
+	}()
+}
+
+func (s *seed) lay(mounts []sandbox.Mount) {
+	if s.err != nil {
+		return
+	}
+	mounts = present(mounts)
+	order := &desk.Plan{Mounts: mountsOf(mounts), Handed: s.id.Borrowed}
+	var trees handed
+	if s.id.Borrowed {
+		trees = openHanded(s, mounts, nil)
+		defer func() { desk.CloseAll(trees.fds) }()
+	}
+	s.err = trees.err
+	if s.err == nil {
+		s.err = sendPlan(s.link, desk.Lay, order, nil)
+	}
+	if s.err == nil {
+		s.err = trees.send(s.link)
+	}
+	s.laid = mounts
+}
+
+// carries reports whether mounts begin with what has been laid.
+func (s *seed) carries(mounts []sandbox.Mount) bool {
+	return len(s.laid) <= len(mounts) && reflect.DeepEqual(s.laid, mounts[:len(s.laid):len(s.laid)])
 }
 
 func (t *Tier) prepare() *seed {
@@ -63,6 +112,12 @@ func (s *seed) discard() {
 	if s.process != nil {
 		s.process.release()
 	}
+	s.dropSpace()
+}
+
+// dropSpace lets go of the user namespace of root's files, once nobody needs
+// it any more.
+func (s *seed) dropSpace() {
 	if s.space != nil {
 		if fd, err := s.space(); err == nil {
 			unix.Close(fd)
@@ -70,8 +125,8 @@ func (s *seed) discard() {
 	}
 }
 
-// seedFor returns a prepared seed, or a new one.
-func (t *Tier) seedFor(image *os.File, id Identity) *seed {
+// seedFor returns a prepared seed that fits the mounts, or a new one.
+func (t *Tier) seedFor(image *os.File, id Identity, mounts []sandbox.Mount) *seed {
 	t.mu.Lock()
 	var sown chan *seed
 	if len(t.sown) > 0 {
@@ -79,14 +134,18 @@ func (t *Tier) seedFor(image *os.File, id Identity) *seed {
 	}
 	t.mu.Unlock()
 	if sown != nil {
-		return <-sown
+		s := <-sown
+		if s.carries(mounts) {
+			return s
+		}
+		s.discard()
 	}
 	return sow(image, id)
 }
 
 // sow starts a PID 1.
 func sow(image *os.File, id Identity) *seed {
-	s := &seed{image: image, diagnosis: &diagnosis{}}
+	s := &seed{image: image, id: id, diagnosis: &diagnosis{}}
 	if id.Borrowed {
 		s.space = sync.OnceValues(holdSpace(image, id, owner{}))
 		go func() { _, _ = s.space() }() // its error is kept for whoever needs it

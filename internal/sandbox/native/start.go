@@ -26,7 +26,7 @@ func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 		return nil, refusal("opening PID 1's program: %w", err)
 	}
 	s.Mounts = present(s.Mounts)
-	d, err := launch(t.seedFor(image, id), id, &s)
+	d, err := launch(t.seedFor(image, id, s.Mounts), id, &s)
 	if err != nil {
 		return nil, asStartError(err)
 	}
@@ -53,37 +53,48 @@ func launch(from *seed, id Identity, s *sandbox.Spec) (_ *Desk, err error) {
 		}
 	}()
 	if d.claim, err = claim(s.RuntimeDir); err != nil {
+		from.dropSpace()
 		return nil, err
 	}
 	settled := make(chan error, 1)
+	rest := s.Mounts[len(from.laid):]
 	if id.Borrowed {
-		d.openHanded(from, settled)
+		d.trees = make(chan handed, 1)
+		go func() {
+			defer from.dropSpace()
+			d.trees <- openHanded(from, rest, settled)
+		}()
 	}
 	d.cutOff, err = settleLayers(s.Mounts)
 	settled <- err
 	if err != nil {
 		return nil, err
 	}
-	plan, err := sealedPlan(planOf(s, id))
-	if err != nil {
-		return nil, err
-	}
-	defer plan.Close()
-	order := desk.Message{Kind: desk.Build, Files: []int{int(plan.Fd())}}
+	var inside []int
 	if s.Terminal == nil {
 		if d.streams, err = openStreams(s, id); err != nil {
 			return nil, err
 		}
 		defer d.streams.entered()
 		for _, f := range d.streams.inside {
-			order.Files = append(order.Files, int(f.Fd()))
+			inside = append(inside, int(f.Fd()))
 		}
 	}
-	err = d.link.Send(order)
+	return d, sendPlan(d.link, desk.Build, planOf(s, rest, id), inside)
+}
+
+// sendPlan tells PID 1 what to build.
+func sendPlan(link *desk.Link, kind desk.Kind, p *desk.Plan, files []int) error {
+	plan, err := sealedPlan(p)
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	err = link.Send(desk.Message{Kind: kind, Files: append([]int{int(plan.Fd())}, files...)})
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		err = nil // it has ended already, and what it said is still to be read
 	}
-	return d, wrap("telling PID 1 what to build", err)
+	return wrap("telling PID 1 what to build", err)
 }
 
 // sealedPlan hands the plan over in memory that nobody can change any more.

@@ -22,8 +22,11 @@ func Build(h Host, r Request) (Plan, error) {
 		return Plan{}, err
 	}
 	b := newBuilder(h, r)
-	b.system()
-	b.etc()
+	if r.Foundation == nil {
+		r.Foundation = Lay(h)
+	}
+	b.buildOn(r.Foundation)
+	b.file("/etc/gitconfig", b.gitconfig(), "identity for commits")
 	b.private()
 	b.searchPath()
 	if err := b.showAsked(); err != nil {

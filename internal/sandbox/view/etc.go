@@ -20,7 +20,6 @@ func (b *builder) ownFiles() []ownFile {
 		{"nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n", ""},
 		{"host.conf", "multi on\n", ""},
 		{"shells", "/bin/sh\n/bin/bash\n", ""},
-		{"gitconfig", b.gitconfig(), "identity for commits"},
 		{"profile", "# The PATH is the one the desk was given.\n[ -n \"$BASH\" ] && [ -f /etc/bash.bashrc ] && . /etc/bash.bashrc\n", ""},
 		{"bash.bashrc", "[ -n \"$PS1\" ] && PS1='[desk] \\w\\$ '\n", ""},
 	}

@@ -30,7 +30,8 @@ type Host struct {
 
 // Request is what one run asks for.
 type Request struct {
-	Argv      []string
+	Foundation *Foundation // of this host; nil: it is computed
+	Argv       []string
 	Workspace string          // host path: absolute, clean, links resolved
 	Staged    []sandbox.Mount // the workspace, at Workspace and at /workspace
 	// HomeDir is a private host directory that becomes the home; "" gives a

@@ -30,6 +30,7 @@ const (
 // From the supervisor to PID 1.
 const (
 	Settle   Kind = iota + 64 // users are mapped; Code: the user to become, or 0
+	Lay                       // Files: a plan of which only the mounts count; those of Build come on top
 	Build                     // Files: the plan, and the agent's standard streams unless it gets a pty
 	Mounts                    // Files: the next mounts of the plan, opened outside
 	Listen                    // Text: "network address" to listen on, or "dial family"

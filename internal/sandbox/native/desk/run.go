@@ -23,15 +23,11 @@ func run(link *Link) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	plan, streams, err := told(orders)
+	plan, streams, err := r.told(orders)
 	if err != nil {
 		return 0, err
 	}
-	handed, err := await(orders, plan)
-	if err != nil {
-		return 0, err
-	}
-	if err := r.build(plan, handed); err != nil {
+	if err := r.build(plan, orders); err != nil {
 		return 0, err
 	}
 	return work(link, orders, plan, r.writable, streams)
@@ -64,19 +60,31 @@ func prepare(link *Link, orders <-chan Message) (*root, error) {
 	return begin()
 }
 
-// told waits for the plan.
-func told(orders <-chan Message) (p *Plan, streams []int, err error) {
-	m, ok := <-orders
-	if !ok {
-		return nil, nil, errGone
+// told waits for the plan, and lays what comes before it.
+func (r *root) told(orders <-chan Message) (p *Plan, streams []int, err error) {
+	for {
+		m, ok := <-orders
+		if !ok {
+			return nil, nil, errGone
+		}
+		if m.Kind != Lay && m.Kind != Build || len(m.Files) == 0 {
+			return nil, nil, errors.New("unexpected order before the plan")
+		}
+		if p, err = readPlan(m.Files[0]); err != nil {
+			return nil, nil, err
+		}
+		if m.Kind == Build {
+			return planned(p, m.Files[1:])
+		}
+		if err := r.lay(p, orders); err != nil {
+			return nil, nil, err
+		}
 	}
-	if m.Kind != Build || len(m.Files) == 0 {
-		return nil, nil, errors.New("unexpected order before the plan")
-	}
-	if p, err = readPlan(m.Files[0]); err != nil {
-		return nil, nil, err
-	}
-	if streams = m.Files[1:]; !p.Pty && len(streams) != 3 {
+}
+
+// planned returns the plan and the agent's streams, unless it gets a pty.
+func planned(p *Plan, streams []int) (*Plan, []int, error) {
+	if !p.Pty && len(streams) != 3 {
 		return nil, nil, errors.New("the plan came without the agent's streams")
 	}
 	return p, streams, nil
@@ -200,15 +208,29 @@ func begin() (*root, error) {
 	return r, failed("making /dev", r.dev())
 }
 
-// build completes the desk's root as planned and enters it.
-func (r *root) build(p *Plan, handed []int) error {
-	r.tmpSize = p.TmpSize
-	if err := unix.Sethostname([]byte(p.Host)); err != nil {
-		return failed("naming the desk", err)
+// lay carries out the mounts of p.
+func (r *root) lay(p *Plan, orders <-chan Message) error {
+	handed, err := await(orders, p)
+	if err != nil {
+		return err
 	}
 	trees, err := openTrees(p, handed)
 	if err != nil {
 		return err
+	}
+	for i := range p.Mounts {
+		if err := r.mount(&p.Mounts[i], trees[i]); err != nil {
+			return failed("mounting "+p.Mounts[i].Target, err)
+		}
+	}
+	return nil
+}
+
+// build completes the desk's root as planned and enters it.
+func (r *root) build(p *Plan, orders <-chan Message) error {
+	r.tmpSize = p.TmpSize
+	if err := unix.Sethostname([]byte(p.Host)); err != nil {
+		return failed("naming the desk", err)
 	}
 	if err := r.tmpfs("/dev/shm", 0o1777, 0, 0); err != nil {
 		return failed("mounting /dev/shm", err)
@@ -219,10 +241,8 @@ func (r *root) build(p *Plan, handed []int) error {
 			return failed("mounting /tmp", err)
 		}
 	}
-	for i := range p.Mounts {
-		if err := r.mount(&p.Mounts[i], trees[i]); err != nil {
-			return failed("mounting "+p.Mounts[i].Target, err)
-		}
+	if err := r.lay(p, orders); err != nil {
+		return err
 	}
 	if err := r.closeDev(); err != nil {
 		return failed("closing /dev", err)
