@@ -73,7 +73,7 @@ func (d *Desk) handMounts() error {
 func (h handed) send(link *desk.Link) error {
 	for start := 0; start < len(h.fds); start += batch {
 		part := h.fds[start:min(start+batch, len(h.fds))]
-		if err := link.Send(desk.Message{Kind: desk.Mounts, Files: part}); err != nil {
+		if err := unlessGone(link.Send(desk.Message{Kind: desk.Mounts, Files: part})); err != nil {
 			return fmt.Errorf("handing mounts in: %w", err)
 		}
 	}

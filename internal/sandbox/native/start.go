@@ -91,10 +91,16 @@ func sendPlan(link *desk.Link, kind desk.Kind, p *desk.Plan, files []int) error 
 	}
 	defer plan.Close()
 	err = link.Send(desk.Message{Kind: kind, Files: append([]int{int(plan.Fd())}, files...)})
+	return wrap("telling PID 1 what to build", unlessGone(err))
+}
+
+// unlessGone forgives that PID 1 is gone when it is told something: what it
+// said last is still to be read, and says why.
+func unlessGone(err error) error {
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		err = nil // it has ended already, and what it said is still to be read
+		return nil
 	}
-	return wrap("telling PID 1 what to build", err)
+	return err
 }
 
 // sealedPlan hands the plan over in memory that nobody can change any more.
