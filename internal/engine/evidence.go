@@ -351,7 +351,7 @@ func writePack(p verify.Pack, output string) error {
 		if err := p.WriteArchive(&archive); err != nil {
 			return err
 		}
-		return writeNew(output, archive.Bytes())
+		return putFile(output, archive.Bytes())
 	}
 	temp, err := os.MkdirTemp(dir, "."+base+"-")
 	if err != nil {
@@ -373,7 +373,8 @@ func writePack(p verify.Pack, output string) error {
 	return os.Rename(temp, output)
 }
 
-func writeNew(path string, content []byte) error {
+// putFile writes a file whole or not at all.
+func putFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".carrel-*")
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func (v *visit) userName() string {
 func (v *visit) request() view.Request {
 	r := view.Request{
 		Foundation: v.foundation(),
-		Argv: v.argv(), Workspace: v.ws.Root(), Staged: staged(v.seat.Layers()),
+		Argv:       v.argv(), Workspace: v.ws.Root(), Staged: staged(v.seat.Layers()),
 		OutDir: v.seat.Outbox(), Notices: v.noticesFile(),
 		CacheDir: v.e.state("caches", v.ws.Key()), Caches: v.caches(), NoOverlay: v.seat.Staging() != workspace.StagingOverlay,
 		Env: append(values(v.settings.Env), v.opts.Env...), ProfileEnv: v.profileEnv(),
