@@ -20,7 +20,7 @@ type seed struct {
 	diagnosis *diagnosis
 	image     *os.File
 	id        Identity
-	laid      []sandbox.Mount // what it has been told to mount already
+	laid      []sandbox.Mount     // what it has been told to mount already
 	space     func() (int, error) // of root's files; nil unless the identity is borrowed
 	err       error
 }

@@ -32,8 +32,8 @@ type Host struct {
 type Request struct {
 	Foundation *Foundation // of this host; nil: it is computed
 	Argv       []string
-	Workspace string          // host path: absolute, clean, links resolved
-	Staged    []sandbox.Mount // the workspace, at Workspace and at /workspace
+	Workspace  string          // host path: absolute, clean, links resolved
+	Staged     []sandbox.Mount // the workspace, at Workspace and at /workspace
 	// HomeDir is a private host directory that becomes the home; "" gives a
 	// home in memory that goes with the run.
 	HomeDir string
