@@ -35,7 +35,8 @@ anybody can check.
     carrel review                 what it changed, and the risks
     carrel approve --reason "…"   say yes to exactly that change
     carrel apply                  put it into the tree, or on a branch
-    carrel log verify             check the log`
+    carrel log verify             check the log
+    carrel evidence latest -o DIR what others need to check it, with carrel verify`
 
 const rootExit = `
 Exit codes: 0 ok, 1 error, 2 usage, 3 denied, 4 pending approval, 5 expired or

@@ -59,7 +59,10 @@ func (v *visit) applyWhenQuiet(ctx context.Context, g *gate.Gate) {
 func (v *visit) applyNow(ctx context.Context, g *gate.Gate, c *carrel.Change) {
 	entry, err := v.ws.Change(c.ID)
 	if err == nil && entry.State == workspace.ChangePending {
-		_, err = v.e.publish(ctx, g, selected{v.ws, entry, c}, ApplyOptions{}, true)
+		s := selected{v.ws, entry, c}
+		if _, err = v.e.publish(ctx, g, s, ApplyOptions{}, true); err == nil {
+			v.applied = append(v.applied, s)
+		}
 	}
 	var refusal *gate.Refusal
 	if err != nil && !errors.As(err, &refusal) && !v.interactive() {
@@ -93,7 +96,21 @@ func (v *visit) applyAuto(ctx context.Context, g *gate.Gate, s selected) error {
 	if err != nil {
 		return err
 	}
+	v.applied = append(v.applied, s)
+	v.attestApplied(ctx, g)
 	v.result.Change.State = workspace.ChangeApplied
 	fmt.Fprintf(v.e.host.Stderr, "carrel: applied %s to the tree, as policy allows\n", countFiles(out.Files))
 	return v.keep()
+}
+
+// attestApplied attests what was applied by itself. It waits for the end of
+// the run: only then is it known what was enforced, and whether anything is
+// missing.
+func (v *visit) attestApplied(ctx context.Context, g *gate.Gate) {
+	for _, s := range v.applied {
+		if _, err := v.e.attest(ctx, g, s); err != nil {
+			fmt.Fprintf(v.e.host.Stderr, "carrel: %s was applied, and is not attested: %s\n  next: carrel attest %s\n", s.entry.ID, terminal.EscapeText(err.Error()), s.entry.ID)
+		}
+	}
+	v.applied = nil
 }

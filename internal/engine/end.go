@@ -38,6 +38,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	v.result.Denials = v.denials.list()
 	signed := later(func() error { return v.signLog(ctx) })
 	cause = errors.Join(cause, v.keep(), signed(), v.seat.Saved())
+	v.attestApplied(ctx, g)
 	v.summarise(change)
 	if change != nil && cause == nil {
 		cause = v.after(ctx, g, *change)

@@ -101,9 +101,14 @@ func (v *visit) keepPolicy() error {
 	if err != nil {
 		return err
 	}
-	// What may be lent is decided by the grants and the credentials' scopes.
-	contents := [][]byte{grants, []byte(carrel.DigestBytes(grants) + v.lent.digest)}
-	builtin, err := fs.Glob(policies.Bundle, "*.rego")
+	ports, err := carrel.Canonical(v.ports)
+	if err != nil {
+		return err
+	}
+	// The layers in Go: where the agent may go, what may be lent (by the grants
+	// and the credentials' scopes), and what is shown outside.
+	contents := [][]byte{grants, []byte(carrel.DigestBytes(grants) + v.lent.digest), ports}
+	builtin, err := fs.Glob(policies.Bundle, "*")
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,7 @@ type visit struct {
 
 	program    carrel.Digest // of the agent's executable; "" if not known
 	policyKept error         // why the text of the policy could not be kept
+	applied    []selected    // changes that were applied at quiet moments, to be attested
 }
 
 // Run lends a desk to one command and returns the exit code for the shell: the
