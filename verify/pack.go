@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 )
 
 // Names of the files of an evidence pack (spec/attestation.md).
@@ -53,12 +54,14 @@ type Pack map[string][]byte
 
 // packName is what a file of a pack may be called: at most one directory
 // deep, in letters that mean the same everywhere.
-var packName = regexp.MustCompile(`^([a-z0-9][a-z0-9_-]{0,63}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+var packName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z0-9][a-z0-9_-]{0,63}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+})
 
 // add puts a file into the pack if the bounds allow it.
 func (p Pack) add(name string, r io.Reader, total *int64) error {
 	switch _, twice := p[name]; {
-	case !packName.MatchString(name):
+	case !packName().MatchString(name):
 		return &PackFault{File: clip(name), Reason: "no file of an evidence pack is called so"}
 	case twice:
 		return &PackFault{File: name, Reason: "it is there twice"}

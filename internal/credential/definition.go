@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -49,14 +50,14 @@ type Binding struct {
 type Compile func(patterns []string) (covers func(path string) bool, err error)
 
 var (
-	nameForm  = regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{0,63}\z`)
-	tokenForm = regexp.MustCompile("\\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\\z")
-	hostForm  = regexp.MustCompile(`\A[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\z`)
+	nameForm  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{0,63}\z`) })
+	tokenForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("\\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\\z") })
+	hostForm  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\A[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\z`) })
 )
 
 // checked returns d with its defaults, or what is wrong with it.
 func (d Definition) checked(compile Compile) (Definition, error) {
-	if !nameForm.MatchString(d.Name) || d.Name == modelName {
+	if !nameForm().MatchString(d.Name) || d.Name == modelName {
 		return d, fmt.Errorf("credential %q: a name has lower-case letters, digits, dots and dashes, and is not %q", d.Name, modelName)
 	}
 	if d.Source == nil || len(d.Bindings) == 0 {
@@ -94,13 +95,13 @@ func (b Binding) checked(compile Compile) (Binding, error) {
 	}
 	b.Header = http.CanonicalHeaderKey(b.Header)
 	switch {
-	case !hostForm.MatchString(b.Host) || !strings.Contains(b.Host, "."):
+	case !hostForm().MatchString(b.Host) || !strings.Contains(b.Host, "."):
 		return b, fmt.Errorf("host %q: say one host by its full name, in lower case and without a wildcard", b.Host)
 	case b.Port < 1 || b.Port > 65535:
 		return b, fmt.Errorf("port %d is not between 1 and 65535", b.Port)
 	case places > 1:
 		return b, errors.New("it goes to one place: header, basic or query")
-	case b.Header != "" && !tokenForm.MatchString(b.Header), b.Query != "" && !tokenForm.MatchString(b.Query):
+	case b.Header != "" && !tokenForm().MatchString(b.Header), b.Query != "" && !tokenForm().MatchString(b.Query):
 		return b, errors.New("the name of the header or parameter has characters that none has")
 	case b.Header == "Host" || b.Header == "Content-Length" || b.Header == "Transfer-Encoding" || b.Header == "Connection":
 		return b, fmt.Errorf("%s carries no credential", b.Header)

@@ -80,7 +80,7 @@ func (r *reading) useHeader(l *lease, name string, i int, value string) *fault {
 func credentialIn(value, placeholder string) (user, before string, ok bool) {
 	if before, ok = strings.CutSuffix(value, placeholder); ok {
 		word := strings.TrimSuffix(before, " ")
-		return "", before, before == "" || before == word+" " && tokenForm.MatchString(word)
+		return "", before, before == "" || before == word+" " && tokenForm().MatchString(word)
 	}
 	scheme, encoded, _ := strings.Cut(value, " ")
 	plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
