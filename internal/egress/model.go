@@ -181,7 +181,7 @@ func (m *modelDoor) sendWith(r *http.Request, g gate.Grant, a carrel.Action, aga
 	} else {
 		out.Header.Set(header, key)
 	}
-	resp, err := m.pool.RoundTrip(out)
+	resp, err := m.pool.RoundTrip(withoutInterim(out))
 	if err == nil {
 		scrub(resp.Header, key)
 	}

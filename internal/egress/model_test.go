@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +40,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	w.Header().Set("Link", "you sent "+r.Header.Get("X-Api-Key"))
+	w.WriteHeader(http.StatusEarlyHints)
+	w.Header().Del("Link")
 	w.Header().Set("X-Echo", "you sent "+r.Header.Get("X-Api-Key"))
 	w.Header().Set("Set-Cookie", "session=1")
 	w.Header().Set("Request-Id", "req_1")
@@ -101,6 +106,27 @@ func TestModelDoorAddsTheKeyOutside(t *testing.T) {
 	if want := "[resolve connect credential connect]"; fmt.Sprint(ops) != want {
 		t.Errorf("recorded %v, want %s", ops, want)
 	}
+}
+
+// What an endpoint says before its answer comes past nobody who takes the key
+// out: it does not come in.
+func TestInterimAnswersDoNotComeIn(t *testing.T) {
+	srv := httptest.NewServer(&endpoint{})
+	defer srv.Close()
+	d := modelDesk(t, srv, Config{}, nil)
+	req, err := http.NewRequest("GET", "http://model.desk/v1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		t.Errorf("%d came in: %v", code, h)
+		return nil
+	}}
+	resp, err := d.client().Do(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }
 
 func TestModelDoorStreams(t *testing.T) {

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 )
 
 // Secrets is what the door asks about requests it inspects. Host is canonical
@@ -22,4 +23,22 @@ type Secrets interface {
 	// Incoming removes real values from the header and, as it streams, the
 	// body of an answer, in place.
 	Incoming(host string, port int, res *http.Response)
+}
+
+// withoutInterim is r without the ear of who passes its answer on for interim
+// answers (1xx): nobody takes keys out of those, and no client needs them.
+func withoutInterim(r *http.Request) *http.Request {
+	return r.WithContext(untraced{r.Context()})
+}
+
+// untraced is a context without its client trace.
+type untraced struct{ context.Context }
+
+// Value implements context.Context.
+func (u untraced) Value(key any) any {
+	v := u.Context.Value(key)
+	if _, ok := v.(*httptrace.ClientTrace); ok {
+		return nil
+	}
+	return v
 }

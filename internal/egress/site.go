@@ -196,11 +196,14 @@ func headSize(r *http.Request) int64 {
 // before the request leaves, and come out at the first after its answer came.
 func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	secrets := s.door.cfg.Secrets
-	if secrets == nil || s.action.Protocol != carrel.ProtoTLS && !secrets.Bound(s.action.Host, s.action.Port) {
+	if secrets == nil {
 		return s.pool.RoundTrip(r)
 	}
 	if err := secrets.Outgoing(r.Context(), s.action.Host, s.action.Port, r); err != nil {
 		return nil, err
+	}
+	if secrets.Bound(s.action.Host, s.action.Port) {
+		r = withoutInterim(r)
 	}
 	resp, err := s.pool.RoundTrip(r)
 	if err == nil {

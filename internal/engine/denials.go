@@ -146,7 +146,12 @@ func target(a carrel.Action) string {
 	case carrel.OpRequest:
 		return a.Method + " " + destination(a) + string(a.URL)
 	case carrel.OpCredential:
-		return destination(a)
+		if a.Host == "" {
+			return a.Subject
+		}
+		return a.Subject + " at " + destination(a)
+	case carrel.OpExpose:
+		return a.Subject + " at " + destination(a)
 	case carrel.OpExec:
 		words := make([]string, len(a.Argv))
 		for i, w := range a.Argv {
