@@ -146,11 +146,11 @@ func (t *Tier) seedFor(image *os.File, id Identity, mounts []sandbox.Mount) *see
 // sow starts a PID 1.
 func sow(image *os.File, id Identity) *seed {
 	s := &seed{image: image, id: id, diagnosis: &diagnosis{}}
+	s.err = s.start(image, id)
 	if id.Borrowed {
 		s.space = sync.OnceValues(holdSpace(image, id, owner{}))
 		go func() { _, _ = s.space() }() // its error is kept for whoever needs it
 	}
-	s.err = s.start(image, id)
 	return s
 }
 
