@@ -26,7 +26,7 @@ type applyPlan struct {
 	made      map[string]bool
 	inside    map[string][]*carrel.FileChange // by the topmost made directory
 	gone      map[string]bool                 // paths the change deletes
-	writable  map[string]bool                 // directories, by path
+	writable  map[string]string               // by path of a directory: why it cannot be written, or ""
 	base      map[string]git.Entry
 	conflicts []Conflict
 	points    sync.Mutex // serialises calls of opts.at
@@ -45,7 +45,7 @@ func planApply(ctx context.Context, o ApplyOptions) (*applyPlan, error) {
 	}
 	p := &applyPlan{
 		opts: o, tree: tree, made: make(map[string]bool), inside: make(map[string][]*carrel.FileChange),
-		gone: make(map[string]bool), writable: make(map[string]bool),
+		gone: make(map[string]bool), writable: make(map[string]string),
 	}
 	for _, f := range c.Files {
 		p.gone[string(f.Path)] = f.Kind == carrel.FileNone
@@ -223,10 +223,14 @@ func (p *applyPlan) forbidden(f *carrel.FileChange) string {
 	}
 	at := path.Dir(string(f.Path))
 	if _, known := p.writable[at]; !known {
-		p.writable[at] = unix.Faccessat(dir, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
+		err := unix.Faccessat(dir, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		p.writable[at], _ = lookupProblem(err)
+		if err != nil && p.writable[at] == "" {
+			p.writable[at] = err.Error()
+		}
 	}
-	if !p.writable[at] {
-		return "the directory it belongs in cannot be written"
+	if why := p.writable[at]; why != "" {
+		return why
 	}
 	if f.Before.Kind == carrel.FileDir && f.Kind != carrel.FileDir && !p.willBeEmpty(string(f.Path)) {
 		return "the directory is to go, but holds files that the change does not delete"

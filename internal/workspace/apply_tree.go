@@ -130,6 +130,8 @@ func lookupProblem(err error) (string, bool) {
 		return "something above it is no longer a directory", true
 	case errors.Is(err, unix.EACCES):
 		return "the directory it belongs in cannot be written", true
+	case errors.Is(err, unix.EROFS):
+		return "its file system is read-only", true
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return "its name is longer than the file system takes", true
 	}

@@ -205,10 +205,14 @@ func (c *copier) tooMuch(rel string) error {
 		rel, c.limits.Files, c.limits.Bytes>>20, ErrRefused)
 }
 
+// maxGrain is longer than any file system's clock stands still: the coarsest
+// counts in steps of two seconds.
+const maxGrain = 3 * time.Second
+
 // waitPast waits until the file system's clock has moved past ctime, so that
 // nothing the agent does can carry the same one.
 func waitPast(dir string, ctime int64) error {
-	for range 100 {
+	for end := time.Now().Add(maxGrain); time.Now().Before(end); {
 		f, err := os.CreateTemp(dir, ".stamp-")
 		if err != nil {
 			return fmt.Errorf("reading the file system's clock: %w", err)

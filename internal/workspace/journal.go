@@ -177,7 +177,7 @@ func probe(dir int) error {
 		unix.Close(fd)
 	}
 	if err := unix.Renameat2(dir, "a", dir, "b", unix.RENAME_EXCHANGE); err != nil {
-		return fmt.Errorf("the workspace's file system cannot exchange two files in one step, without which nothing can be replaced safely; apply to a branch (carrel apply --branch NAME): %w", err)
+		return fmt.Errorf("the workspace's file system cannot exchange two files in one step, without which nothing can be replaced safely; apply to a branch (carrel apply --branch NAME), or work on a local file system: %w", err)
 	}
 	return errors.Join(unix.Unlinkat(dir, "a", 0), unix.Unlinkat(dir, "b", 0))
 }

@@ -16,8 +16,18 @@ import (
 //
 // The kernel never hands out a smaller ctime after a larger one, and its
 // granularity (at most 10 ms) is less than building the walls takes, so that
-// a ctime that equals the stamp belongs to what the agent could read.
+// a ctime that equals the stamp belongs to what the agent could read. File
+// systems that keep whole seconds are another matter: there the stamp is just
+// before the second, and what was written in it counts as later.
 func fsTime(root, state string) (time.Time, error) {
+	now, err := readClock(root, state)
+	if err == nil && now.Nanosecond() == 0 {
+		now = now.Add(-time.Nanosecond)
+	}
+	return now, err
+}
+
+func readClock(root, state string) (time.Time, error) {
 	fd, err := unix.Open(root, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
 		return ctimeAndClose(fd)
