@@ -106,6 +106,17 @@ func openFile(dir int, name string, st *unix.Stat_t, private bool) (f *os.File, 
 // errMoved means that a name stands for something else than a moment ago.
 var errMoved = errors.New("replaced while it was read")
 
+// isMoved reports whether an error comes from a name that stands for something
+// else than a moment ago, or for nothing.
+func isMoved(err error) bool {
+	for _, moved := range []error{errMoved, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EINVAL} { // EINVAL: no link any more
+		if errors.Is(err, moved) {
+			return true
+		}
+	}
+	return false
+}
+
 // unlock adds mode bits for the owner to name in dir, which must still be the
 // inode st describes, and returns what takes them away again.
 func unlock(dir int, name string, st *unix.Stat_t, bits uint32) (reset func(), err error) {

@@ -34,6 +34,7 @@ type copier struct {
 	files    int64
 	bytes    int64
 	latest   int64 // largest ctime of a copy, nanoseconds
+	skipped  []string
 }
 
 func (s *Seat) syncCopy(ctx context.Context, l *Layer, opts SeatOptions) error {
@@ -69,6 +70,9 @@ func (s *Seat) syncCopy(ctx context.Context, l *Layer, opts SeatOptions) error {
 	}
 	if err := c.top(from, l.Copy); err != nil {
 		return err
+	}
+	if n := len(c.skipped); n > 0 {
+		s.note(fmt.Sprintf("%d paths kept changing while they were copied and are not at the desk: %q", n, c.skipped[:min(n, maxNamed)]))
 	}
 	if err := s.writeIndex(l, c.index); err != nil {
 		return err
@@ -107,12 +111,26 @@ func (c *copier) dir(ctx context.Context, from, to int, rel string, depth int) e
 		return fmt.Errorf("%s: %w", rel, err)
 	}
 	for _, name := range names {
-		if err := c.entry(ctx, from, to, name, path.Join(rel, name), depth); err != nil {
+		err := c.entry(ctx, from, to, name, path.Join(rel, name), depth)
+		if isMoved(err) {
+			err = c.skip(to, name, path.Join(rel, name))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if c.reset {
 		return c.dropForeign(to, names, rel)
+	}
+	return nil
+}
+
+// skip leaves out what does not hold still: the agent works without it.
+func (c *copier) skip(to int, name, rel string) error {
+	c.skipped = append(c.skipped, rel)
+	delete(c.index, rel)
+	if err := (&remover{top: to}).removeAll(to, name); err != nil {
+		return fmt.Errorf("%s: %w", rel, err)
 	}
 	return nil
 }
@@ -166,6 +184,12 @@ func (c *copier) subdir(ctx context.Context, from, to int, name, rel string, ori
 		}
 	}
 	a, err := openBeneath(from, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, fs.ErrPermission) { // the agent runs as the same user and could not enter it either
+		if !fresh {
+			return nil
+		}
+		return c.finish(to, name, rel, orig)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", rel, err)
 	}

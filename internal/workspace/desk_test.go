@@ -65,6 +65,9 @@ func inside(layers, script string) error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("dropping privileges: %w", err)
 	}
+	if to, ok := strings.CutPrefix(script, "!swap "); ok {
+		return swapForEver(to)
+	}
 	return unix.Exec("/bin/sh", []string{"sh", "-euc", script}, []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "REAL=" + all[0].Lower})
 }
 
@@ -86,31 +89,32 @@ func show(l *Layer, at string) error {
 // agent runs a script at the seat's workspace and fails the test if it fails.
 func agent(t *testing.T, s *Seat, script string) {
 	t.Helper()
-	var layers []*Layer
-	for _, l := range s.workspaceLayers() {
-		layers = append(layers, l)
-	}
-	l, err := json.Marshal(layers)
+	l, err := json.Marshal(s.workspaceLayers())
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/proc/self/exe", insideFlag, string(l), script)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
-			AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_CHOWN, unix.CAP_FSETID},
-		}
-	}
-	if len(layers) == 1 && layers[0].Copy != "" {
-		cmd.SysProcAttr = nil
-	}
+	cmd.SysProcAttr = atDesk(s)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("the agent's script: %v\n%s", err, out.String())
+	}
+}
+
+// atDesk is how a process is started at the desk's layers.
+func atDesk(s *Seat) *syscall.SysProcAttr {
+	if l := s.workspaceLayers(); len(l) == 1 && l[0].Copy != "" {
+		return nil
+	}
+	if os.Getuid() == 0 {
+		return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_CHOWN, unix.CAP_FSETID},
 	}
 }
 

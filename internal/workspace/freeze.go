@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -68,10 +69,13 @@ func (z *freezer) freeze(it *item) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && z.running:
 		return nil // deleted while the agent works; the next capture sees it
-	case err != nil:
+	case isMoved(err) && z.running:
+		why = &withheld{"unsettled", "it was being replaced while it was read"}
+		fallthrough
+	case err == nil:
+		f.withheld = cmp.Or(f.withheld, why)
+	default:
 		return fmt.Errorf("reading %s of the desk: %w", it.rel, err)
-	case f.withheld == nil:
-		f.withheld = why
 	}
 	if f.withheld == nil && it.change == carrel.Modified && f.file.FileState == f.file.Before {
 		z.mu.Lock()
@@ -236,6 +240,9 @@ func (z *freezer) before(it *item, f *carrel.FileChange, buf []byte) (risk.Head,
 	switch b.Kind {
 	case carrel.FileLink:
 		target, err := readlinkAt(s.dir.fd, s.name)
+		if isMoved(err) {
+			return risk.Head{}, nil // as below
+		}
 		b.Target, b.Size, b.Digest = carrel.Text(target), int64(len(target)), carrel.DigestBytes([]byte(target))
 		return risk.Head{}, err
 	case carrel.FileRegular:

@@ -92,6 +92,9 @@ func (w *walk) touched(v view, after, before side, marks overlayMarks, rel strin
 	}
 	probe.count = 0
 	inner, err := probe.descend(v, after, before, marks, rel)
+	if isMoved(err) {
+		return true, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("entering %s: %w", rel, err)
 	}

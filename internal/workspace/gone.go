@@ -45,6 +45,9 @@ func (w *walk) children(before side, rel string, depth int) error {
 	if errors.Is(err, unix.EACCES) {
 		return nil // neither the user nor the agent can see what is in it
 	}
+	if isMoved(err) {
+		return nil // the user moved it away: applying says so
+	}
 	if err != nil {
 		return fmt.Errorf("entering %s: %w", rel, err)
 	}

@@ -141,7 +141,9 @@ func (w *walk) entry(v view, from *dirRef, name, parent string, depth int) error
 	var marks overlayMarks
 	if from == v.up && w.index == nil {
 		var err error
-		if marks, err = readMarks(from.fd, name, &after.st); err != nil && !errors.Is(err, unix.ENOENT) {
+		if marks, err = readMarks(from.fd, name, &after.st); isMoved(err) || errors.Is(err, unix.ENODATA) {
+			return w.unsettled(v, after, rel)
+		} else if err != nil {
 			return fmt.Errorf("looking at %s: %w", rel, err)
 		}
 	}
@@ -229,6 +231,9 @@ func (w *walk) subdir(v view, after side, marks overlayMarks, rel string, depth 
 		return fmt.Errorf("looking at %s in the tree: %w", rel, err)
 	}
 	inner, err := w.descend(v, after, before, marks, rel)
+	if isMoved(err) {
+		return w.unsettled(v, after, rel)
+	}
 	if err != nil {
 		return fmt.Errorf("entering %s: %w", rel, err)
 	}
@@ -266,7 +271,8 @@ func (w *walk) descend(v view, after, before side, marks overlayMarks, rel strin
 		return view{}, err
 	}
 	if before.isDir() {
-		if in.before, err = before.open(false); err != nil {
+		in.before, err = before.open(false)
+		if err != nil && !errors.Is(err, unix.EACCES) { // else what is in it is not known, and cannot be overwritten
 			opened.drop()
 			return view{}, err
 		}
@@ -303,6 +309,17 @@ func (w *walk) below(v view, before *dirRef, name string, marks overlayMarks, re
 		return nil, err
 	}
 	return s.open(false)
+}
+
+// unsettled reports a path that stood for something else from one moment to the
+// next, and leaves what is in it.
+func (w *walk) unsettled(v view, after side, rel string) error {
+	before, err := lookBefore(v.before, after.name)
+	if err != nil {
+		return fmt.Errorf("looking at %s in the tree: %w", rel, err)
+	}
+	return w.put(&item{rel: rel, after: after, before: before, change: alteration(after, before),
+		withheld: &withheld{"unsettled", "it was being replaced while it was read"}})
 }
 
 // tooDeep reports a path beyond the limits without entering it.
