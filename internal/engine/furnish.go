@@ -24,6 +24,11 @@ import (
 // furnish plans what the desk sees.
 func (v *visit) furnish() (err error) {
 	v.runDir = v.e.state("runtime", string(v.id))
+	if !v.opts.DryRun {
+		if v.cache, err = v.ws.TakeCache(); err != nil {
+			return err
+		}
+	}
 	if v.plan, err = view.Build(v.viewHost(), v.request()); err != nil {
 		return err
 	}
@@ -67,7 +72,7 @@ func (v *visit) request() view.Request {
 		Foundation: v.foundation(),
 		Argv:       v.argv(), Workspace: v.ws.Root(), Staged: staged(v.seat.Layers()),
 		OutDir: v.seat.Outbox(), Notices: v.noticesFile(),
-		CacheDir: v.e.state("caches", v.ws.Key()), Caches: v.caches(), NoOverlay: v.seat.Staging() != workspace.StagingOverlay,
+		CacheDir: v.cacheDir(), Caches: v.caches(), NoOverlay: v.seat.Staging() != workspace.StagingOverlay,
 		Env: append(values(v.settings.Env), v.opts.Env...), ProfileEnv: v.profileEnv(),
 		RO:      append(values(v.settings.RO), v.opts.RO...),
 		Hide:    append(values(v.settings.Hide), v.opts.Hide...),
@@ -118,6 +123,13 @@ func why(l workspace.Layer) string {
 		return "staged copy of a part of the workspace"
 	}
 	return "staged copy of the " + l.Name
+}
+
+func (v *visit) cacheDir() string {
+	if v.cache == nil { // a dry run
+		return v.e.state("caches", v.ws.Key())
+	}
+	return v.cache.Dir
 }
 
 func (v *visit) caches() []string {

@@ -61,6 +61,7 @@ type visit struct {
 	policy     *policy.Engine
 	extra      []policy.Layer // of --policy
 	seat       *workspace.Seat
+	cache      *workspace.Cache // nil in a dry run
 	identity   config.Identity
 	// foundation is the part of the plan that the host alone decides.
 	foundation func() *view.Foundation
@@ -444,6 +445,9 @@ func (v *visit) close() {
 			_ = v.seat.Unused() // else a later change may be called a conflict, which is safe
 		}
 		_ = v.seat.Close() // the work is on disk; what fails here is a lock that ends with the process
+	}
+	if v.cache != nil {
+		_ = v.cache.Close() // as above
 	}
 	if v.denials.notices != nil {
 		_ = v.denials.notices.Close()

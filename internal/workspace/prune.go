@@ -15,7 +15,7 @@ import (
 
 // Retention says how long what nobody asked for is kept. Zero keeps for ever.
 type Retention struct {
-	Desks   time.Duration // desks without pending work, since their last run
+	Desks   time.Duration // desks without pending work, and caches, since their last run
 	Work    time.Duration // desks with pending work, and pending changes
 	Changes time.Duration // changes that were applied, discarded or superseded
 	Trash   time.Duration // layers that were discarded or reset
@@ -33,7 +33,7 @@ type Pruned struct {
 // capture: the engine holds the installation's lock.
 func Prune(ctx context.Context, state string, blobs *blob.Store, keep Retention, inUse func(carrel.Digest) bool) (Pruned, error) {
 	p := pruner{state: state, blobs: blobs, keep: keep, now: time.Now()}
-	for _, step := range []func() error{p.trash, p.desks, p.changes, p.index, p.contents(inUse)} {
+	for _, step := range []func() error{p.trash, p.desks, p.caches, p.changes, p.index, p.contents(inUse)} {
 		if err := ctx.Err(); err != nil {
 			return p.done, fmt.Errorf("pruning: %w", err)
 		}
