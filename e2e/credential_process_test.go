@@ -29,7 +29,7 @@ credentials:
 		keys := canaryKeys()
 		for name, key := range map[string]string{"github": canaryGithub, "npm": keys["NPM_KEY"]} {
 			if err := os.Chmod(h.write("keys/"+name, key+"\n"), 0o600); err != nil {
-				t.Fatal(err)
+				h.Fatal(err)
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), longest)
@@ -39,51 +39,51 @@ credentials:
 		var errs bytes.Buffer
 		out, err := cmd.StdoutPipe()
 		if err != nil {
-			t.Fatal(err)
+			h.Fatal(err)
 		}
 		cmd.Stderr = &errs
 		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+			h.Fatal(err)
 		}
 		told := make([]byte, 0, 200)
 		for strings.Count(string(told), "\n") < 2 {
 			b := make([]byte, 100)
 			n, err := out.Read(b)
 			if told = append(told, b[:n]...); err != nil {
-				t.Fatalf("%s %v %s", told, err, errs.String())
+				h.Fatalf("%s %v %s", told, err, errs.String())
 			}
 		}
 		if !strings.HasPrefix(string(told), "ghp_") || !strings.Contains(string(told), "npm_") || strings.Contains(string(told), "anary") {
-			t.Errorf("the agent holds %q", told)
+			h.Errorf("the agent holds %q", told)
 		}
-		for pid := range family(t, cmd.Process.Pid) {
+		for pid := range family(h, cmd.Process.Pid) {
 			for _, what := range []string{"environ", "cmdline", "comm"} {
 				raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, what))
 				if bytes.Contains(raw, []byte("R4nd0mCanary")) || bytes.Contains(raw, []byte("C4nary")) {
-					t.Errorf("process %d shows a key in %s: %q", pid, what, raw)
+					h.Errorf("process %d shows a key in %s: %q", pid, what, raw)
 				}
 			}
 		}
 		h.memoryIsShut(cmd.Process.Pid)
 		h.leftOutside("keys")
 		if err := cmd.Process.Signal(syscall.SIGABRT); err != nil {
-			t.Fatal(err)
+			h.Fatal(err)
 		}
 		_ = cmd.Wait()
 		if !strings.Contains(errs.String(), "SIGABRT") || strings.Contains(errs.String(), "anary") {
-			t.Errorf("crash output, which must be there and without a key:\n%.2000s", errs.String())
+			h.Errorf("crash output, which must be there and without a key:\n%.2000s", errs.String())
 		}
 		cores, _ := filepath.Glob(h.repo + "/core*")
 		if len(cores) > 0 {
-			t.Errorf("core files: %v", cores)
+			h.Errorf("core files: %v", cores)
 		}
 		h.leftOutside("keys")
 	})
 }
 
 // family returns a process and everything it started, directly or not.
-func family(t *testing.T, pid int) map[int]bool {
-	t.Helper()
+func family(h *host, pid int) map[int]bool {
+	h.Helper()
 	in := map[int]bool{pid: true}
 	for grown := true; grown; {
 		grown = false
@@ -102,7 +102,7 @@ func family(t *testing.T, pid int) map[int]bool {
 		}
 	}
 	if len(in) < 3 {
-		t.Fatalf("only %v is running", in)
+		h.Fatalf("only %v is running", in)
 	}
 	return in
 }

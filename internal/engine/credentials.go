@@ -172,12 +172,6 @@ func credentialLayer(rules *egress.Rules, lent lending, digest carrel.Digest) po
 // One that cannot be had is not lent, and the user is told; the run goes on
 // without it.
 func (v *visit) lend(ctx context.Context) error {
-	if len(v.lent.chosen) == 0 {
-		return nil
-	}
-	if err := shutMemory(); err != nil {
-		return err
-	}
 	for _, c := range v.lent.chosen {
 		placeholder, err := v.leases.Lend(ctx, c.Value.Name)
 		switch {

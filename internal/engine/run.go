@@ -362,6 +362,9 @@ func later(f func() error) (wait func() error) {
 // handOver puts in force what the user lends beside the desk itself:
 // credentials, and ports of the host.
 func (v *visit) handOver(ctx context.Context, g *gate.Gate) error {
+	if err := shutMemory(); err != nil { // it knows the model's key and the log's, too
+		return err
+	}
 	if err := v.lend(ctx); err != nil {
 		return err
 	}
