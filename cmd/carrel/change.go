@@ -3,6 +3,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/carrel-dev/carrel/internal/engine"
@@ -49,29 +51,54 @@ func (a *app) reviewCommand() *cobra.Command {
 
 func (a *app) approveCommand() *cobra.Command {
 	var opts engine.AnswerOptions
-	cmd := a.onChange("approve [CHANGE]", "Say yes to exactly one change",
-		"Approve the change that review showed last, or the one named. The approval is\nbound to the digest of the change, to its run and to the policy in force, and\nit expires. A newer change makes it refuse.",
+	var remember string
+	cmd := a.onChange("approve [CHANGE|ACTION]", "Say yes to exactly one change, or to an action that waits",
+		"Approve the change that review showed last, or the one named. The approval is\nbound to the digest of the change, to its run and to the policy in force, and\nit expires. A newer change makes it refuse.\n\nAn action (act_…) that waits for a person is approved once, unless --remember\nsays otherwise: run, for identical actions of this run; rule, and a rule to put\ninto your configuration is proposed. carrel pending lists them.",
 		func(cmd *cobra.Command, e *engine.Engine, sel engine.Selection) error {
 			opts.JSON = a.json
 			return e.Answer(cmd.Context(), sel, true, opts)
 		})
 	cmd.Flags().StringVar(&opts.Reason, "reason", "", "why; it goes into the log")
 	cmd.Flags().DurationVar(&opts.For, "for", engine.DefaultApprovalTime, "how long the approval holds")
+	cmd.Flags().StringVar(&remember, "remember", engine.RememberAction, "of an action: action, run or rule")
 	a.jsonFlag(cmd)
+	a.orAction(cmd, true, func() engine.ActionAnswer {
+		answer := engine.ActionAnswer{Reason: opts.Reason, Remember: remember, JSON: a.json}
+		if cmd.Flags().Changed("for") {
+			answer.For = opts.For
+		}
+		return answer
+	})
 	return cmd
 }
 
 func (a *app) denyCommand() *cobra.Command {
 	var opts engine.AnswerOptions
-	cmd := a.onChange("deny [CHANGE]", "Say no to a change",
-		"Deny the change that review showed last, or the one named. It stays at the\ndesk, and apply refuses it.",
+	cmd := a.onChange("deny [CHANGE|ACTION]", "Say no to a change, or to an action that waits",
+		"Deny the change that review showed last, or the one named. It stays at the\ndesk, and apply refuses it. An action (act_…) that waits is refused, and not\nasked about again in its run.",
 		func(cmd *cobra.Command, e *engine.Engine, sel engine.Selection) error {
 			opts.JSON = a.json
 			return e.Answer(cmd.Context(), sel, false, opts)
 		})
 	cmd.Flags().StringVar(&opts.Reason, "reason", "", "why; it goes into the log")
 	a.jsonFlag(cmd)
+	a.orAction(cmd, false, func() engine.ActionAnswer { return engine.ActionAnswer{Reason: opts.Reason, JSON: a.json} })
 	return cmd
+}
+
+// orAction lets a verb about changes answer an action where one is named.
+func (a *app) orAction(cmd *cobra.Command, granted bool, opts func() engine.ActionAnswer) {
+	change := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 || !strings.HasPrefix(args[0], "act_") {
+			return change(cmd, args)
+		}
+		host, err := a.host()
+		if err != nil {
+			return err
+		}
+		return engine.AnswerAction(cmd.Context(), host, args[0], granted, opts())
+	}
 }
 
 func (a *app) applyCommand() *cobra.Command {

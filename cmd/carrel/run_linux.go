@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -102,6 +103,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringArrayVar(&opts.Policy, "policy", nil, "further Rego policy, a file or directory; it can only narrow; repeatable")
 	f.StringVar(&opts.Staging, "staging", "", "overlay, or copy where overlay cannot be had (default: overlay, or copy if it must be)")
 	f.StringVar(&opts.Apply, "apply", "", "auto: apply what policy allows without asking")
+	f.DurationVar(&opts.AskTimeout, "ask-timeout", 2*time.Minute, "how long an action that policy asks about waits for a person; then it is denied")
 	f.StringVar(&opts.Tier, "tier", "", "the kind of walls (default and only: native)")
 	f.BoolVar(&a.json, "json", false, "with --dry-run: print JSON")
 	return cmd

@@ -64,12 +64,24 @@ func (a *app) showCommand() *cobra.Command {
 }
 
 func (a *app) pendingCommand() *cobra.Command {
+	var watch bool
 	cmd := &cobra.Command{
-		Use: "pending", Short: "List changes that wait for an answer", Args: atMost(0),
-		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
-			return e.Pending(cmd.Context(), a.json)
-		}),
+		Use: "pending", Short: "List actions and changes that wait for an answer", Args: atMost(0),
+		Long: "List the actions that wait for a person, of every run, and the changes of this\nworkspace that do. With --watch: show actions as they begin to wait, and at a\nterminal ask about each.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !watch {
+				return a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+					return e.Pending(cmd.Context(), a.json)
+				})(cmd, args)
+			}
+			host, err := a.host()
+			if err != nil {
+				return err
+			}
+			return engine.WatchPending(cmd.Context(), host, a.json)
+		},
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and ask at a terminal")
 	a.jsonFlag(cmd)
 	return cmd
 }

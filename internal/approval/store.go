@@ -37,6 +37,8 @@ type Store struct {
 	// Confirm, if set, must know of a stored answer that grants (from the
 	// log, say): an answer it does not confirm is an error.
 	Confirm func(carrel.Approval) error
+	// Live, if set, puts asks about actions under way to people.
+	Live *Live
 
 	dir       string
 	now       func() time.Time
@@ -73,6 +75,8 @@ func (s *Store) Await(ctx context.Context, a carrel.Action, digest carrel.Digest
 		return stored, nil
 	case s.Prompt != nil:
 		return s.prompt(ctx, Question{a, digest, d})
+	case s.Live != nil && s.Live.Hold(a) >= 0:
+		return s.ask(ctx, a, digest, d)
 	case live: // given under another policy or for another run: the gate says so
 		return stored, nil
 	case found:

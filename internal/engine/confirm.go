@@ -16,7 +16,12 @@ func (e *Records) confirm(p carrel.Approval) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	var asked []carrel.ActionID // approvals of this action that may have been stored
-	for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, p.Run) {
+	reader := audit.OpenReader(e.state("log"))
+	records := reader.Run(ctx, p.Run)
+	if p.Run == "" { // of a client's hook: the index knows no such run
+		records = reader.From(ctx, 0)
+	}
+	for entry, err := range records {
 		if err != nil {
 			return fmt.Errorf("looking the approval up: %w", err)
 		}

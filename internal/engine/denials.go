@@ -92,9 +92,21 @@ func (d *denials) notice(n Denial) {
 	if d.notices == nil || d.written > maxNotices {
 		return
 	}
-	line := fmt.Sprintf("%s %s\n", time.Now().UTC().Format(time.RFC3339), n.line())
-	written, _ := d.notices.WriteString(line)
+	d.write(n.line())
+}
+
+func (d *denials) write(line string) {
+	written, _ := fmt.Fprintf(d.notices, "%s %s\n", time.Now().UTC().Format(time.RFC3339), line)
 	d.written += int64(written)
+}
+
+// tell appends a line, already escaped, for the agent.
+func (d *denials) tell(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.notices != nil && d.written <= maxNotices {
+		d.write(line)
+	}
 }
 
 // line says it in one line, for the agent and for people.

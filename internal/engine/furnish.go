@@ -325,7 +325,7 @@ func (v *visit) spec(door *egress.Door) sandbox.Spec {
 	if v.interactive() {
 		s.Terminal = h.Stdin
 		s.Relay = func(ctx context.Context, p sandbox.Pty) error {
-			return terminal.Relay(ctx, terminal.Options{Terminal: h.Stdin, Master: p.Master, Stopped: p.Stopped, Continue: p.Continue})
+			return terminal.Relay(ctx, terminal.Options{Terminal: h.Stdin, Master: p.Master, Stopped: v.posed.join(ctx, p.Stopped), Stop: v.posed.stop, Continue: v.posed.resume(p.Continue)})
 		}
 	}
 	return s

@@ -93,6 +93,9 @@ func (e *Records) hooked(ctx context.Context, call hook.Claude, opts HookOptions
 	if err != nil {
 		return answer, err
 	}
+	if r.answers != nil { // a client does not wait: an answer counts for the next try
+		r.answers.Live = &approval.Live{Hold: func(carrel.Action) time.Duration { return 0 }}
+	}
 	defer func() {
 		if cerr := r.close(ctx); cerr != nil { // what is not recorded did not happen
 			answer, err = hook.Answer{}, cerr
@@ -187,10 +190,12 @@ func (h Host) onPath(name string) string {
 // road is the gate with everything behind it, for one short command that
 // needs no desk.
 type road struct {
-	gate   *gate.Gate
-	policy *policy.Engine
-	log    *audit.Log
-	sign   bool // sign where the log stands when done
+	host    Host
+	gate    *gate.Gate
+	policy  *policy.Engine
+	answers *approval.Store // nil where answers cannot be kept safely
+	log     *audit.Log
+	sign    bool // sign where the log stands when done
 }
 
 // openRoad opens the log and compiles the policy, side by side.
@@ -217,11 +222,11 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 		}
 		return nil, err
 	}
-	r := &road{policy: engine, log: l.log}
+	r := &road{host: e.host, policy: engine, log: l.log}
 	var approver gate.Approver = nobody{}
 	if answers, err := approval.Open(e.state("approvals")); err == nil {
 		answers.By, answers.Confirm = e.host.User, e.confirm
-		approver = answers
+		r.answers, approver = answers, answers
 	}
 	r.gate = gate.New(engine, approver, l.log)
 	return r, nil

@@ -33,6 +33,7 @@ type RunOptions struct {
 	Staging         string // overlay, copy or ""
 	Apply           string // auto or ""
 	Tier            string
+	AskTimeout      time.Duration // how long an action waits for a person; 0: two minutes
 	JSON            bool
 	NoColor         bool
 }

@@ -73,6 +73,7 @@ type visit struct {
 	screen     *screen // nil: nothing of the desk goes to a terminal unfiltered
 	began      bool    // the agent was started
 	denials    denials
+	posed      posed // questions for the person at the terminal
 	result     RunResult
 
 	program    carrel.Digest // of the agent's executable; "" if not known
@@ -312,6 +313,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 125, err
 	}
+	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live()
 	g := gate.New(v.policy, answers, v.log)
 	g.OnRefusal = v.denials.refused
 	v.leases = credential.New(g, credential.Config{Run: v.id, Agent: v.profile.Name, Rules: v.lent.rules})

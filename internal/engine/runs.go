@@ -169,8 +169,12 @@ func orNone(s string) string {
 	return s[:min(12, len(s))]
 }
 
-// Pending lists the changes of this workspace that wait for an answer.
+// Pending lists the actions that wait for an answer, and the changes of this
+// workspace that do.
 func (e *Engine) Pending(ctx context.Context, asJSON bool) error {
+	if err := e.PendingActions(asJSON); err != nil {
+		return err
+	}
 	ws, err := e.workspaceAt(ctx, "")
 	if err != nil {
 		return err

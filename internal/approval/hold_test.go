@@ -1,0 +1,210 @@
+package approval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
+)
+
+// holding is a store whose questions wait for d. What it opened goes into the
+// channel.
+func holding(t *testing.T, d time.Duration) (*Store, chan OpenQuestion) {
+	t.Helper()
+	s, opened := open(t), make(chan OpenQuestion, 1000)
+	s.Live = &Live{Hold: func(carrel.Action) time.Duration { return d }, Opened: func(q OpenQuestion) { opened <- q }}
+	return s, opened
+}
+
+// elsewhere is another process that answers what it finds.
+func elsewhere(t *testing.T, s *Store, op carrel.Operation, q OpenQuestion) {
+	t.Helper()
+	other, err := Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.By = "1000:alice"
+	found, err := other.Questions()
+	if err != nil || len(found) == 0 || found[0].Digest != q.Digest {
+		t.Errorf("questions %v, %v", found, err)
+	}
+	if err := answer(t, other, operator(op, string(q.Action.Run), q.Digest), q.Decision.Policy); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeldActionGoesOnWithItsAnswer(t *testing.T) {
+	for op, want := range map[carrel.Operation]error{carrel.OpApprove: nil, carrel.OpDeny: gate.ErrDenied} {
+		s, opened := holding(t, 10*time.Second)
+		a, _ := asked("run_1")
+		go func() { elsewhere(t, s, op, <-opened) }()
+		ran, err := through(s, a, policyA)
+		if ran != (want == nil) || !errors.Is(err, want) {
+			t.Errorf("%s: ran %v, error %v", op, ran, err)
+		}
+		if left, err := s.Questions(); err != nil || len(left) != 0 {
+			t.Errorf("left open: %v, %v", left, err)
+		}
+	}
+}
+
+func TestTimeOutDenies(t *testing.T) {
+	s, _ := holding(t, 100*time.Millisecond)
+	a, _ := asked("run_1")
+	wantRefused(t, s, a, policyA, gate.ErrExpired)
+	started := time.Now()
+	wantRefused(t, s, a, policyA, gate.ErrExpired) // resting: not asked again at once
+	if time.Since(started) > 50*time.Millisecond {
+		t.Error("asked again at once")
+	}
+	if err := answer(t, s, operator(carrel.OpApprove, "run_1", digestOf(a)), policyA); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, s, a, policyA) // the answer counts though it rests
+}
+
+func digestOf(a carrel.Action) carrel.Digest { d, _ := a.Digest(); return d }
+
+// H152: a thousand identical asks are one question; different ones are bounded.
+func TestFloodOfAsksIsBounded(t *testing.T) {
+	s, opened := holding(t, 3*time.Second)
+	a, _ := asked("run_1")
+	var ran atomic.Int64
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() {
+			if ok, _ := through(s, a, policyA); ok {
+				ran.Add(1)
+			}
+		})
+	}
+	q := <-opened
+	for s.counted(s.heldOf(q.Digest)).Count < 500 {
+		time.Sleep(time.Millisecond)
+	}
+	elsewhere(t, s, carrel.OpApprove, q)
+	all.Wait()
+	if len(opened) != 0 || ran.Load() != 500 {
+		t.Errorf("%d more questions; %d ran", len(opened), ran.Load())
+	}
+
+	s, opened = holding(t, time.Second)
+	var tooMany atomic.Int64
+	for i := range 300 {
+		all.Go(func() {
+			a, _ := asked(fmt.Sprintf("run_%d", i))
+			if _, err := s.Await(context.Background(), a, digestOf(a), carrel.Decision{Verdict: carrel.Ask, Policy: policyA}); errors.Is(err, ErrTooMany) {
+				tooMany.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if len(opened) > maxHeld || tooMany.Load() < 300-maxHeld {
+		t.Errorf("%d questions, %d refused", len(opened), tooMany.Load())
+	}
+}
+
+func (s *Store) heldOf(d carrel.Digest) *held {
+	s.Live.mu.Lock()
+	defer s.Live.mu.Unlock()
+	return s.Live.open[d]
+}
+
+func TestQuestionsOfARunAreBounded(t *testing.T) {
+	s, _ := holding(t, 0)
+	for i := range maxAsked + 50 {
+		a, _ := asked(fmt.Sprintf("run_%d", i))
+		_, err := s.Await(context.Background(), a, digestOf(a), carrel.Decision{Verdict: carrel.Ask, Policy: policyA})
+		if late := i >= maxAsked; errors.Is(err, ErrTooMany) != late {
+			t.Fatalf("question %d: %v", i, err)
+		}
+	}
+}
+
+func TestAnswerAtTheTerminal(t *testing.T) {
+	a, _ := asked("run_1")
+	for _, c := range []struct {
+		reply Reply
+		again int // how often the person is asked about two identical actions
+		want  error
+	}{
+		{Reply{Granted: true}, 2, nil},
+		{Reply{Granted: true, Keep: true}, 1, nil},
+		{Reply{}, 1, gate.ErrDenied},
+	} {
+		s, _ := holding(t, 5*time.Second)
+		asked := 0
+		s.Live.Ask = func(_ context.Context, q OpenQuestion) (Reply, error) {
+			asked++
+			if q.Digest != digestOf(a) {
+				t.Errorf("asked about %s", q.Digest)
+			}
+			return c.reply, nil
+		}
+		for range 2 {
+			if ran, err := through(s, a, policyA); ran != (c.want == nil) || !errors.Is(err, c.want) {
+				t.Errorf("%+v: ran %v, %v", c.reply, ran, err)
+			}
+		}
+		if asked != c.again {
+			t.Errorf("%+v: asked %d times", c.reply, asked)
+		}
+	}
+}
+
+func TestAnswerFromElsewhereTakesTheQuestionFromTheTerminal(t *testing.T) {
+	s, opened := holding(t, 10*time.Second)
+	gone := make(chan struct{})
+	s.Live.Ask = func(ctx context.Context, _ OpenQuestion) (Reply, error) {
+		<-ctx.Done()
+		close(gone)
+		return Reply{}, gate.ErrPending
+	}
+	go func() { elsewhere(t, s, carrel.OpApprove, <-opened) }()
+	a, _ := asked("run_1")
+	wantRun(t, s, a, policyA)
+	<-gone
+}
+
+// The answer to a question that is not held lets the next try through.
+func TestActionThatCannotWaitIsAnsweredForItsNextTry(t *testing.T) {
+	s, opened := holding(t, 0)
+	a, _ := asked("")
+	wantRefused(t, s, a, policyA, gate.ErrPending)
+	elsewhere(t, s, carrel.OpApprove, <-opened)
+	wantRun(t, s, a, policyA)
+	wantRefused(t, s, a, policyB, gate.ErrPending) // under another policy it is asked anew
+}
+
+// H149: what a person is shown is what the answer is bound to.
+func TestForgedQuestionIsRefused(t *testing.T) {
+	s, _ := holding(t, 0)
+	a, _ := asked("run_1")
+	wantRefused(t, s, a, policyA, gate.ErrPending)
+	q, err := s.question(digestOf(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Action.Argv = []carrel.Text{"true"}
+	if err := s.note(q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Questions(); err == nil {
+		t.Error("a question that shows another action is listed")
+	}
+}
+
+func TestPublicationIsNotHeld(t *testing.T) {
+	s, opened := holding(t, -1)
+	a, _ := asked("run_1")
+	wantRefused(t, s, a, policyA, gate.ErrPending)
+	if len(opened) != 0 {
+		t.Error("it was put to people as an action under way")
+	}
+}

@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/approval"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// holdName is how long a question about a name waits: a resolver asks again,
+// and an answer that came meanwhile counts then.
+const holdName = 4 * time.Second
+
+// live says how a run's asks are put to people.
+func (v *visit) live() *approval.Live {
+	hold := v.opts.AskTimeout
+	if hold <= 0 {
+		hold = defaultHold
+	}
+	l := &approval.Live{
+		Hold: func(a carrel.Action) time.Duration {
+			switch a.Operation {
+			case carrel.OpPublish, carrel.OpApprove, carrel.OpDeny, carrel.OpFreeze, carrel.OpRevoke, carrel.OpPolicy:
+				return -1
+			case carrel.OpResolve:
+				return min(hold, holdName)
+			}
+			return hold
+		},
+		Opened: v.questionOpened,
+	}
+	switch {
+	case v.interactive():
+		l.Ask = func(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) { return v.posed.ask(ctx, q) }
+	default:
+		if tty := foreground(); tty != nil {
+			tty.Close()
+			l.Ask = askForeground
+		}
+	}
+	return l
+}
+
+// questionOpened tells the agent, and the person where the terminal is free.
+func (v *visit) questionOpened(q approval.OpenQuestion) {
+	line := fmt.Sprintf("waiting for a person: %s: %s (%s)", describeAction(q.Action), terminal.Escape(q.Decision.Reason), terminal.Escape(firstRule(q.Decision)))
+	v.denials.tell(line)
+	if !v.interactive() {
+		fmt.Fprintf(v.e.host.Stderr, "carrel: %s\n  next: carrel approve %s, or carrel deny %s, by %s (carrel pending --watch asks)\n",
+			line, q.Action.ID, q.Action.ID, q.Until.Local().Format(time.TimeOnly))
+	}
+}
+
+func replyOf(t typed) (approval.Reply, error) {
+	if t.word == "" {
+		return approval.Reply{}, gate.ErrPending
+	}
+	return approval.Reply{Granted: t.granted(), Reason: "at the terminal", Keep: t.remember() != RememberAction}, nil
+}
+
+// foreground opens the terminal if this process may use it now; nil if there
+// is none or another job has it.
+func foreground() *os.File {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil
+	}
+	group := -1
+	onTerminal(tty, func(fd int) { group, _ = unix.IoctlGetInt(fd, unix.TIOCGPGRP) })
+	if group != unix.Getpgrp() {
+		tty.Close()
+		return nil
+	}
+	return tty
+}
+
+// onTerminal leaves the file as it is: Fd would make it blocking, and a read
+// that outlives its question would take what is typed for the agent.
+func onTerminal(tty *os.File, f func(fd int)) {
+	if conn, err := tty.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// askForeground asks at a terminal that the desk does not use.
+func askForeground(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) {
+	tty := foreground()
+	if tty == nil {
+		return approval.Reply{}, gate.ErrPending
+	}
+	defer tty.Close()
+	return askAt(ctx, tty, q)
+}
+
+// askAt asks at a terminal. What was typed before the question is not an
+// answer to it.
+func askAt(ctx context.Context, tty *os.File, q approval.OpenQuestion) (approval.Reply, error) {
+	onTerminal(tty, func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
+	fmt.Fprintf(tty, "\ncarrel: the agent waits for you:\n  %s\n", questionLine(q))
+	t, err := askOn(ctx, tty, tty, q)
+	if err != nil {
+		fmt.Fprintln(tty, "\ncarrel: answered elsewhere, or too late")
+		return approval.Reply{}, err
+	}
+	return replyOf(t)
+}
+
+// posed are questions for the terminal while a desk owns it: the relay gives
+// the terminal back as it does for Ctrl-Z, the question is asked, and the desk
+// goes on. The zero value is ready.
+type posed struct {
+	mu      sync.Mutex // guards what follows
+	wake    chan struct{}
+	waiting *posedQuestion
+	asked   bool // the terminal was given back for a question
+}
+
+type posedQuestion struct {
+	ctx   context.Context
+	q     approval.OpenQuestion
+	reply chan approval.Reply // closed without a reply: none was given
+}
+
+func (p *posed) channel() chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wake == nil {
+		p.wake = make(chan struct{}, 1)
+	}
+	return p.wake
+}
+
+// join returns what tells the relay to give the terminal back: a desk that
+// stopped, or a question.
+func (p *posed) join(ctx context.Context, stopped <-chan struct{}) <-chan struct{} {
+	wake := p.channel()
+	go func() { // ends with the relay
+		for {
+			select {
+			case _, ok := <-stopped:
+				if !ok {
+					return
+				}
+				select {
+				case wake <- struct{}{}:
+				default: // it is being given back already
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return wake
+}
+
+// ask puts q to the relay and waits.
+func (p *posed) ask(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) {
+	mine := &posedQuestion{ctx, q, make(chan approval.Reply, 1)}
+	wake := p.channel()
+	p.mu.Lock()
+	p.waiting = mine
+	p.mu.Unlock()
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+	select {
+	case r, ok := <-mine.reply:
+		if !ok {
+			return r, gate.ErrPending
+		}
+		return r, nil
+	case <-ctx.Done():
+		return approval.Reply{}, ctx.Err()
+	}
+}
+
+// stop is called by the relay once the terminal is given back.
+func (p *posed) stop() error {
+	p.mu.Lock()
+	mine := p.waiting
+	p.waiting, p.asked = nil, mine != nil
+	p.mu.Unlock()
+	if mine == nil {
+		return unix.Kill(0, syscall.SIGTSTP)
+	}
+	defer close(mine.reply)
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil // it can be answered from elsewhere
+	}
+	defer tty.Close()
+	if r, err := askAt(mine.ctx, tty, mine.q); err == nil {
+		mine.reply <- r
+	}
+	return nil
+}
+
+// resume is how the desk goes on once the relay has the terminal again. After
+// a question it never stood still and may be gone; it is told all the same, so
+// that programs draw their screens anew.
+func (p *posed) resume(desk func() error) func() error {
+	return func() error {
+		err := desk()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.asked {
+			return nil
+		}
+		return err
+	}
+}
