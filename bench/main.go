@@ -5,7 +5,7 @@
 // nothing: it prints a table, and JSON if asked. It is trusted with nothing;
 // it installs peers only with --install.
 //
-//	go run ./bench [--install] [--n 21] [--only start,memory,work,net] [--json FILE]
+//	go run ./bench [--install] [--n 21] [--only start,memory,work,net,http] [--json FILE]
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	flag.StringVar(&o.cache, "cache", cacheDir(), "where installed peers and trees are kept")
 	flag.IntVar(&o.n, "n", 21, "how often each short thing is measured")
 	flag.IntVar(&o.files, "files", 50000, "how many files the big tree has")
-	flag.StringVar(&o.only, "only", "start,memory,work,net", "parts to run")
+	flag.StringVar(&o.only, "only", "start,memory,work,net,http", "parts to run")
 	flag.StringVar(&o.json, "json", "", "also write the figures to this file")
 	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages)")
 	flag.Parse()
@@ -69,8 +69,8 @@ func run(o options) error {
 		return err
 	}
 	defer b.close()
-	parts := map[string]func() error{"start": b.start, "memory": b.memory, "work": b.work, "net": b.net}
-	for _, part := range []string{"start", "memory", "work", "net"} {
+	parts := map[string]func() error{"start": b.start, "memory": b.memory, "work": b.work, "net": b.net, "http": b.http}
+	for _, part := range []string{"start", "memory", "work", "net", "http"} {
 		if !strings.Contains(","+o.only+",", ","+part+",") {
 			continue
 		}
