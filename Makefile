@@ -11,7 +11,7 @@ VERSION := $(shell cat VERSION 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: all build init demo demo-claude test test-go lint bench clean prepare cross
+.PHONY: all build init demo demo-claude test test-go lint bench tamper clean prepare cross
 
 all: build
 
@@ -47,6 +47,11 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
+
+# What becomes of a log and of an evidence pack in which any bit, byte region
+# or file was changed: a table of what was tried and what was found.
+tamper:
+	@$(GO) test -count=1 -v -run 'Tamper|Flip|EveryByte' ./verify -verify.every-bit
 
 bench: build
 	@$(GO) run ./bench
