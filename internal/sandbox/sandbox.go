@@ -97,9 +97,27 @@ type Spec struct {
 	// Wait waits for it.
 	Relay func(ctx context.Context, p Pty) error `json:"-"`
 
+	// Executed, if set, is asked before any program is executed inside, the
+	// agent itself first, by several goroutines at once. nil lets the program
+	// run; an error refuses it: its parent gets EACCES, and its standard error
+	// the text. ctx ends with the desk.
+	Executed func(ctx context.Context, e Execution) error `json:"-"`
+
 	// Attach receives the desk's network sockets before the program starts,
 	// while the walls are built; the program starts only after it returned nil.
 	Attach func(ctx context.Context, s Sockets) error `json:"-"`
+}
+
+// Execution is a program that is about to be executed inside. All of it comes
+// from inside and is hostile.
+type Execution struct {
+	PID, Parent int    // numbers inside; 0 where they cannot be told
+	Path        string // inside, links resolved
+	RawPath     string // as it was asked for
+	Argv        []string
+	Cwd         string
+	Digest      carrel.Digest // of the program; "" where it cannot be read
+	Unread      error         // why some of this is missing; nil: nothing is
 }
 
 // Sockets were created inside the desk's network namespace and handed out.

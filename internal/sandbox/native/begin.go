@@ -88,6 +88,8 @@ func (d *Desk) hears(ctx context.Context, m desk.Message, beside func(func() err
 			desk.CloseAll(m.Files)
 			return false, errUnexpected
 		}
+	case m.Kind == desk.Watched && d.spec.Executed != nil && len(m.Files) == 1 && d.executions == nil:
+		d.attendExecutions(m.Files[0])
 	case m.Kind == desk.Ready && *waiting > 0 && !d.ready && len(m.Files) == 0:
 		d.ready, d.landlock = true, int(m.Code)
 		*waiting--

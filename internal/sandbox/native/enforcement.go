@@ -23,7 +23,7 @@ func (d *Desk) inForce() []carrel.Enforcement {
 		d.memoryInForce(),
 		enforced(carrel.ControlPids, fmt.Sprintf("at most %d, counted by the kernel per user namespace", pids(&d.spec.Limits))),
 		d.diskInForce(),
-		{Control: carrel.ControlExec, Level: carrel.NotEnforced, How: "commands inside are not decided one by one in this tier"},
+		d.execInForce(),
 	}
 	if d.spec.Attach == nil {
 		out = append(out, enforced(carrel.ControlNetwork, "a network namespace with only a loopback"),
@@ -82,6 +82,16 @@ func (d *Desk) memoryInForce() carrel.Enforcement {
 		e.Fix = "run Carrel as root, in a session whose cgroup is delegated to the user, or where the user's own systemd runs (cgroups of version 2)"
 	}
 	return e
+}
+
+// execInForce says what deciding about commands is worth. Whatever a command
+// turns out to be, the other walls hold it.
+func (d *Desk) execInForce() carrel.Enforcement {
+	if d.executions == nil {
+		return carrel.Enforcement{Control: carrel.ControlExec, Level: carrel.NotEnforced, How: "commands inside are neither recorded nor decided"}
+	}
+	return carrel.Enforcement{Control: carrel.ControlExec, Level: carrel.Partly,
+		How: "every execve waits for an answer (seccomp notification); a program with several threads can show one command and run another"}
 }
 
 func (d *Desk) diskInForce() carrel.Enforcement {

@@ -42,6 +42,8 @@ type held struct {
 	streams   *streams
 	diagnosis *diagnosis
 	watch     *watch
+
+	executions *executions // nil: nobody asked to hear of them
 }
 
 // facts are for Enforcement. They are set before the program starts.
@@ -178,6 +180,9 @@ func (d *Desk) finish() {
 	}
 	d.mu.Unlock()
 	d.end()
+	if d.executions != nil {
+		<-d.executions.done
+	}
 	if d.streams != nil {
 		d.streams.finish(context.Background())
 	}

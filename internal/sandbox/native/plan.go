@@ -59,7 +59,7 @@ var kinds = map[sandbox.MountKind]desk.MountKind{
 func planOf(s *sandbox.Spec, mounts []sandbox.Mount, id Identity) *desk.Plan {
 	p := &desk.Plan{
 		Program: s.Program, Args: s.Args, Env: s.Env, Dir: s.Dir, Host: s.Host,
-		Pty: s.Terminal != nil, Handed: id.Borrowed,
+		Pty: s.Terminal != nil, Watched: s.Executed != nil, Handed: id.Borrowed,
 		Pids: pids(&s.Limits), TmpSize: tmpSize(&s.Limits),
 	}
 	if p.Host == "" {

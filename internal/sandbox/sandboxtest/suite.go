@@ -80,6 +80,9 @@ var cases = []struct {
 	{"EnforcementIsReported", enforcement, true},
 	{"ProbeIsTrue", probeIsTrue, false},
 	{"SupervisorKilled", supervisorKilled, false},
+	{"ExecutionsAreSeen", executionsAreSeen, false},
+	{"ExecutionsAreRefused", executionsAreRefused, false},
+	{"ProgramsWithoutAPath", programsWithoutAPath, false},
 	{"ManyRunsLeaveNothing", manyRuns, false},
 }
 

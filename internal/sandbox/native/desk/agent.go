@@ -31,13 +31,13 @@ type walled struct {
 }
 
 // raiseWalls restricts a thread and keeps it until the program is started.
-func raiseWalls(p *Plan, writable []string, streams [3]int, tty int) *walled {
+func raiseWalls(link *Link, p *Plan, writable []string, streams [3]int, tty int) *walled {
 	w := &walled{ready: make(chan started, 1), start: make(chan struct{}), done: make(chan started, 1)}
-	go w.thread(p, writable, streams, tty)
+	go w.thread(link, p, writable, streams, tty)
 	return w
 }
 
-func (w *walled) thread(p *Plan, writable []string, streams [3]int, tty int) {
+func (w *walled) thread(link *Link, p *Plan, writable []string, streams [3]int, tty int) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
 		// The main thread stands for the process in the kernel's checks and
@@ -46,13 +46,13 @@ func (w *walled) thread(p *Plan, writable []string, streams [3]int, tty int) {
 		released := make(chan struct{})
 		go func() {
 			defer close(released)
-			w.thread(p, writable, streams, tty)
+			w.thread(link, p, writable, streams, tty)
 		}()
 		<-released
 		return
 	}
 	// Not unlocked below: the thread ends with this goroutine.
-	version, err := restrict(writable)
+	version, err := restrict(link, p, writable)
 	w.ready <- started{landlock: version, err: err}
 	if err != nil {
 		return
@@ -63,7 +63,7 @@ func (w *walled) thread(p *Plan, writable []string, streams [3]int, tty int) {
 }
 
 // restrict takes everything from the calling thread, seccomp last.
-func restrict(writable []string) (landlock int, err error) {
+func restrict(link *Link, p *Plan, writable []string) (landlock int, err error) {
 	if err := dropCapabilities(); err != nil {
 		return 0, failed("dropping capabilities", err)
 	}
@@ -73,6 +73,11 @@ func restrict(writable []string) (landlock int, err error) {
 	landlock, err = restrictFiles(writable)
 	if err != nil {
 		return 0, failed("restricting files", err)
+	}
+	if p.Watched {
+		if err := handOverExecutions(link); err != nil {
+			return 0, failed("watching executions", err)
+		}
 	}
 	return landlock, failed("restricting system calls", restrictCalls())
 }

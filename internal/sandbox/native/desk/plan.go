@@ -17,6 +17,7 @@ type Plan struct {
 	Dir     string
 	Host    string
 	Pty     bool // the program gets a terminal of its own
+	Watched bool // programs are executed only once the supervisor says so, one by one
 	Handed  bool // binds and overlays come opened from the supervisor, in the plan's order
 	Pids    int64
 	TmpSize int64 // bytes of each tmpfs that names no size
@@ -68,7 +69,7 @@ func (p *Plan) Encode() []byte {
 	w.strings(p.Program, p.Dir, p.Host)
 	w.list(p.Args)
 	w.list(p.Env)
-	w.bools(p.Pty, p.Handed)
+	w.bools(p.Pty, p.Watched, p.Handed)
 	w.int(p.Pids)
 	w.int(p.TmpSize)
 	return w.b
@@ -89,7 +90,7 @@ func DecodePlan(b []byte) (*Plan, error) {
 	r.strings(&p.Program, &p.Dir, &p.Host)
 	p.Args = r.list()
 	p.Env = r.list()
-	r.bools(&p.Pty, &p.Handed)
+	r.bools(&p.Pty, &p.Watched, &p.Handed)
 	p.Pids = r.int()
 	p.TmpSize = r.int()
 	if r.err == nil && len(r.b) != 0 {

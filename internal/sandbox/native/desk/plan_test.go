@@ -12,7 +12,7 @@ func samplePlan() *Plan {
 			{Kind: File, Target: "/etc/x", Content: "\x00\xff", Mode: 0o400, Optional: true, NoExec: true, Size: 7},
 		},
 		Program: "/bin/true", Args: []string{"true", ""}, Env: []string{"A=\xfe"}, Dir: "/", Host: "h",
-		Pty: true, Handed: true, Pids: 9, TmpSize: 1 << 40,
+		Pty: true, Watched: true, Handed: true, Pids: 9, TmpSize: 1 << 40,
 	}
 }
 

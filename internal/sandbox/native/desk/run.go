@@ -272,7 +272,7 @@ func work(link *Link, orders <-chan Message, p *Plan, writable []string, pipes [
 	if err := limitProcesses(p.Pids); err != nil {
 		return 0, failed("limiting processes", err)
 	}
-	w := raiseWalls(p, writable, streams, tty)
+	w := raiseWalls(link, p, writable, streams, tty)
 	r := <-w.ready
 	if r.err != nil {
 		return 0, r.err
