@@ -32,7 +32,7 @@ func (a *app) hostVerbs() []*cobra.Command {
 		a.runCommand(), a.runsCommand(), a.showCommand(), a.reviewCommand(), a.pendingCommand(),
 		a.approveCommand(), a.denyCommand(), a.applyCommand(), a.discardCommand(),
 		a.identityCommand(), a.attestCommand(), a.evidenceCommand(),
-		a.trustCommand(), a.doctorCommand(), a.demoCommand(),
+		a.trustCommand(), a.doctorCommand(), a.selfTestCommand(), a.attackCommand(), a.demoCommand(),
 	}
 }
 

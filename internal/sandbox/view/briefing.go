@@ -28,7 +28,7 @@ func (b Briefing) Text() string {
 	if len(b.Services) > 0 {
 		line("- Services of the host: %s", strings.Join(b.Services, ", "))
 	}
-	line("- Anything else is refused at once: names do not resolve, connections are reset, HTTP answers 403 with JSON that names the rule and the next steps. %s has a line for each refusal.", noticesPath)
+	line("- Anything else is refused at once: names do not resolve, connections are reset, HTTP answers 403 with JSON that names the rule and the next steps. %s has a line for each refusal.", NoticesPath)
 	line("- If you need something that is refused, say so in your answer: name the host, port and reason, so that the user can allow it (`carrel run --allow HOST`). Retrying does not help.")
 	line("- There is no root, no sudo, no other user and no container engine inside; servers on 127.0.0.1 work among your own processes.")
 	if len(b.Hidden) > 0 {

@@ -108,15 +108,15 @@ func newBuilder(h Host, r Request) *builder {
 		b.stores = append(b.stores, h.Home+"/"+s)
 	}
 	b.managers = b.rootManagers()
-	b.plan.Home = homePath(h)
+	b.plan.Home = HomePath(h)
 	b.trees = append(b.trees, r.Workspace)
 	return b
 }
 
-// homePath is where the home is inside: never the user's own path, so that
+// HomePath is where the home is inside: never the user's own path, so that
 // tools of the user's home can be shown at their place without a mount inside
 // a directory the agent writes.
-func homePath(h Host) string {
+func HomePath(h Host) string {
 	if within(h.Home, "/home/desk") {
 		return "/desk"
 	}
@@ -198,7 +198,7 @@ func (b *builder) private() {
 func (b *builder) told() {
 	b.file(briefingPath, b.Briefing.Text(), "what the agent is told")
 	if b.Notices != "" {
-		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.Notices, Target: noticesPath, Why: "what was refused in this run"})
+		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.Notices, Target: NoticesPath, Why: "what was refused in this run"})
 	}
 	if b.OutDir != "" {
 		b.add(sandbox.Mount{Kind: sandbox.MountBind, Source: b.OutDir, Target: outDir, Writable: true, NoExec: true, Adopt: true, Why: "the agent's proposal for a commit message"})

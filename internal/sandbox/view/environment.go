@@ -78,7 +78,7 @@ func (b *builder) ownVariables() map[string]string {
 		vars["LANG"] = "C.UTF-8"
 	}
 	if b.Notices != "" {
-		vars["CARREL_NOTICES"] = noticesPath
+		vars["CARREL_NOTICES"] = NoticesPath
 	}
 	return vars
 }

@@ -86,7 +86,7 @@ type Plan struct {
 const (
 	Workspace    = carrel.DeskWorkspace
 	outDir       = "/run/carrel/out"
-	noticesPath  = "/run/carrel/notices"
+	NoticesPath  = "/run/carrel/notices"
 	briefingPath = "/run/carrel/briefing.md"
 )
 
