@@ -16,12 +16,15 @@ on every system.
     carrel policy init policy           a policy to start from, with tests
     carrel policy check policy          what does it let by?
     carrel policy test policy           run its tests, with coverage
-    carrel policy eval --policy policy --input action.json`
+    carrel policy eval --policy policy --input action.json
+    carrel policy simulate --candidate policy
+    carrel policy show                  what is in force, and from where`
 
 func (a *app) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "Write, test and read policies", Long: policyHelp, Args: noSuchVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(a.policyInitCommand(), a.policyCheckCommand(), a.policyTestCommand(), a.policyEvalCommand())
+	cmd.AddCommand(a.policyInitCommand(), a.policyCheckCommand(), a.policyTestCommand(), a.policyEvalCommand(),
+		a.policyShowCommand(), a.policyDiffCommand(), a.policyExplainCommand(), a.policySimulateCommand(), a.policyLearnCommand())
 	return cmd
 }
 

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -142,16 +141,4 @@ func (v *visit) keepPolicy() error {
 		}
 	}
 	return nil
-}
-
-// policyText is where the text of a policy, or the list of its texts, is kept.
-func (e *Engine) policyText(d carrel.Digest) string { return e.state("policies", d.Hex()) }
-
-// readPolicy returns a kept text; its error is fs.ErrNotExist if there is none.
-func (e *Engine) readPolicy(d carrel.Digest) ([]byte, error) {
-	b, err := private.Read(e.policyText(d), maxPolicyFile)
-	if err == nil && !carrel.DigestBytes(b).Equal(d) {
-		err = errors.New("the kept text of the policy " + d.Short() + " is not what it was")
-	}
-	return b, err
 }

@@ -109,9 +109,6 @@ func (e *Engine) keepLayers(layers []policy.Layer) ([]policyFile, error) {
 	return kept, batch.Commit()
 }
 
-// maxPolicyFile bounds one Rego source that is read back.
-const maxPolicyFile = 16 << 20
-
 // keptLayers reads them back.
 func (e *Engine) keptLayers(files []policyFile) ([]policy.Layer, error) {
 	var layers []policy.Layer

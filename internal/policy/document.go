@@ -85,7 +85,7 @@ func (d *documentReader) read() Document {
 	d.take("operation", &a.Operation, aString)
 	d.take("agent", &a.Agent, aString)
 	d.take("run", &a.Run, aString)
-	if a.Operation == carrel.OpRequest {
+	if a.Operation == carrel.OpRequest || a.Operation == carrel.OpCredential {
 		d.request(a)
 	} else {
 		d.take("path", &a.Path, aString)
@@ -105,6 +105,7 @@ func (d *documentReader) read() Document {
 	d.take("port", &a.Port, "a number")
 	d.take("protocol", &a.Protocol, aString)
 	d.take("publication", &a.Publication, "an object of the fields that the specification names")
+	d.take("attestation", &a.Attestation, "an object of the fields that the specification names")
 	d.take("subject", &a.Subject, aString)
 	d.take("subject_digest", &a.SubjectDigest, aString)
 	d.take("reason", &a.Reason, aText)

@@ -188,8 +188,10 @@ func TestSchemaNamesEveryField(t *testing.T) {
 	request := carrel.Action{Operation: carrel.OpRequest, Host: "a", Port: 1, Protocol: carrel.ProtoTLS, Method: "GET", URL: "/"}
 	approve := approveAction.Clone()
 	approve.Reason = "x"
+	attest := approve.Clone()
+	attest.Operation, attest.Attestation = carrel.OpAttest, &carrel.Attestation{Key: someDigest, Statements: []carrel.Statement{{Type: "https://a.test/v1", Digest: someDigest}}}
 	seen := map[string]bool{}
-	for _, a := range []carrel.Action{file, execAction, request, publishAction(true, carrel.SeverityLow), approve} {
+	for _, a := range []carrel.Action{file, execAction, request, publishAction(true, carrel.SeverityLow), approve, attest} {
 		in, err := newInput(a)
 		if err != nil {
 			t.Fatal(err)
@@ -213,5 +215,20 @@ func TestSchemaNamesEveryField(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("the schema knows %s, which no input has", name)
 		}
+	}
+}
+
+// TestSchemaNamesEveryOperation: an editor must not mark a right one as wrong.
+func TestSchemaNamesEveryOperation(t *testing.T) {
+	var schema struct {
+		Properties struct {
+			Operation struct{ Enum []carrel.Operation }
+		}
+	}
+	if err := json.Unmarshal(spec.PolicyInputSchema, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if want := slices.Concat(carrel.AgentOperations, carrel.OperatorOperations); !slices.Equal(slices.Sorted(slices.Values(schema.Properties.Operation.Enum)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("the schema has %v, and there are %v", schema.Properties.Operation.Enum, want)
 	}
 }

@@ -35,8 +35,12 @@ type Source struct {
 	Entry   string             `json:"entry,omitempty"`
 	Governs []carrel.Operation `json:"governs"`
 	Files   []SourceFile       `json:"files,omitempty"`
-	Data    carrel.Digest      `json:"data,omitempty"`   // of the layer's data
-	Digest  carrel.Digest      `json:"digest,omitempty"` // of what a layer in Go decides by
+	Data    carrel.Digest      `json:"data,omitempty"` // of the layer's data
+	// Revision and SignedBy are of a bundle: what it calls itself, and the
+	// name of the key that its signature was checked with.
+	Revision string        `json:"revision,omitempty"`
+	SignedBy string        `json:"signed_by,omitempty"`
+	Digest   carrel.Digest `json:"digest,omitempty"` // of what a layer in Go decides by
 }
 
 // SourceFile is one Rego source and the version of the language it was read as.
@@ -175,10 +179,15 @@ func (e *Engine) order(layers []Layer) error {
 func (v voice) source(layers []Layer) Source {
 	s := Source{Layer: v.Layer, Kind: v.Kind, Entry: v.Package, Governs: v.Governs, Files: v.Files}
 	i := slices.IndexFunc(layers, func(l Layer) bool { return l.Name == v.Layer })
-	if i >= 0 && layers[i].Func != nil {
+	switch {
+	case i < 0:
+	case layers[i].Func != nil:
 		s.Digest = layers[i].Digest
-	} else if i >= 0 && len(layers[i].Data) > 0 {
-		s.Data = carrel.DigestBytes(layers[i].Data)
+	default:
+		s.Revision, s.SignedBy = layers[i].Revision, layers[i].SignedBy
+		if len(layers[i].Data) > 0 {
+			s.Data = carrel.DigestBytes(layers[i].Data)
+		}
 	}
 	return s
 }

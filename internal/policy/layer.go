@@ -7,10 +7,13 @@ import (
 // Kind says whose word a layer is.
 type Kind string
 
+// Builtin is the name of the layer that is always there.
+const Builtin = "builtin"
+
 // The kinds. The built-in layer is always there; only it and the
 // organisation's layers may govern the operators' own operations.
 const (
-	builtin      Kind = "builtin"
+	builtin      Kind = Builtin
 	Organisation Kind = "organisation"
 	User         Kind = "user"
 	Repository   Kind = "repository" // its allow is never a grant
@@ -31,6 +34,8 @@ type Layer struct {
 	// Data is a JSON object that the layer's rules, and no others, see as
 	// data. Empty: none.
 	Data []byte
+	// Revision and SignedBy are what FromBundle found.
+	Revision, SignedBy string
 	// Entry is the package that is asked, as "data.team.rules". Empty: the
 	// package cowork.access and every package with a rule `governs`.
 	Entry string

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -86,13 +87,22 @@ var bounded = sync.OnceValue(func() error {
 	return nil
 })
 
-// watch ends the process when its heap is too large.
+// watch ends the process when its heap is too large: what is in use, not what
+// the collector has yet to come to.
 func watch() {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	for range time.Tick(look) {
-		if metrics.Read(sample); sample[0].Value.Uint64() > maxHeap {
+		if heap() <= maxHeap {
+			continue
+		}
+		if runtime.GC(); heap() > maxHeap {
 			fmt.Fprintf(os.Stderr, "the policy needed more than %d MiB of memory\n", maxHeap>>20)
 			os.Exit(exitMemory)
 		}
 	}
+}
+
+func heap() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }

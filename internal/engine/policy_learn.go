@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/terminal"
+)
+
+// PolicyLearnOptions are the flags of `policy learn`.
+type PolicyLearnOptions struct {
+	Runs   []string
+	Output string // a directory; empty: print
+}
+
+// PolicyLearn proposes narrow rules, with their tests, for what the runs were
+// refused. It puts nothing in force: a person reads it and places it.
+func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) error {
+	for _, run := range opts.Runs {
+		if err := carrel.CheckID(run, "run_"); err != nil {
+			return err
+		}
+	}
+	var refused []policy.Refused
+	for entry, err := range audit.OpenReader(e.state("log")).From(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if r := entry.Record; r.Kind == carrel.KindRefused && slices.Contains(opts.Runs, string(r.Run)) {
+			refused = append(refused, policy.Refused{Action: *r.Action, Decision: *r.Decision})
+		}
+	}
+	if len(refused) == 0 {
+		return &hintError{errors.New("nothing was refused in these runs"), "carrel runs lists them"}
+	}
+	learned, err := policy.Learn(refused)
+	if err != nil {
+		return err
+	}
+	if opts.Output == "" {
+		return e.printLearned(learned)
+	}
+	return e.writeLearned(opts.Output, learned)
+}
+
+func (e *Records) printLearned(l policy.Learned) error {
+	var b strings.Builder
+	if len(l.Rego) > 0 {
+		fmt.Fprintf(&b, "%s\n# Its tests:\n%s\n", l.Rego, l.Table)
+	}
+	if len(l.Config) > 0 {
+		fmt.Fprintf(&b, "# To add to the configuration (%s):\n", e.host.Paths.UserConfig)
+		for line := range strings.Lines(string(l.Config)) {
+			b.WriteString("+" + line)
+		}
+	}
+	for _, left := range l.Left {
+		fmt.Fprintf(&b, "# nothing is proposed for %s\n", left)
+	}
+	_, err := e.host.Stdout.WriteString(terminal.EscapeText(b.String()))
+	return err
+}
+
+func (e *Records) writeLearned(dir string, l policy.Learned) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	for _, f := range []struct {
+		name string
+		text []byte
+	}{{"learned.rego", l.Rego}, {"learned_test.yaml", l.Table}, {"config.yaml", l.Config}} {
+		if len(f.text) == 0 {
+			continue
+		}
+		path := filepath.Join(dir, f.name)
+		if err := writeOnce(path, f.text); err != nil {
+			return err
+		}
+		fmt.Fprintln(e.host.Stdout, terminal.Escape(path))
+	}
+	for _, left := range l.Left {
+		fmt.Fprintf(e.host.Stderr, "carrel: nothing is proposed for %s\n", terminal.Escape(left))
+	}
+	return nil
+}

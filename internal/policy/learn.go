@@ -1,0 +1,157 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carrel-dev/carrel"
+)
+
+// Learned is a proposal made from what was refused: rules that allow exactly
+// that and nothing beside it, and their tests. It is in force only when a
+// person has put it there.
+type Learned struct {
+	Rego   []byte // a layer of its own
+	Table  []byte // its tests: what it allows, and neighbours that it must not
+	Config []byte // what the configuration would have to grant, as YAML; empty if nothing
+	Rules  int
+	Left   []string // refused actions that nothing is proposed for, and why
+}
+
+// Refused is an action that was denied, or asked and not answered.
+type Refused struct {
+	Action   carrel.Action
+	Decision carrel.Decision
+}
+
+// Learn proposes rules for what was refused for want of one. Nothing is
+// proposed where a rule said no or asked: no further rule lifts that.
+func Learn(refused []Refused) (Learned, error) {
+	var l Learned
+	var grants []grant
+	var actions []carrel.Action
+	for _, r := range refused {
+		a := r.Action
+		switch name := line(a); {
+		case hasRule(r.Decision, "builtin/") || hasRule(r.Decision, "input/"):
+			l.Left = append(l.Left, name+": "+r.Decision.Reason+" (the built-in floor)")
+		case hasRule(r.Decision, "egress/") || hasRule(r.Decision, "policy/not-granted"):
+			if g := (grant{Host: a.Host, Ports: []int{a.Port}, Protocol: string(a.Protocol)}); a.Port != 0 && !slices.ContainsFunc(grants, g.same) {
+				grants = append(grants, g)
+			}
+		case !slices.ContainsFunc(r.Decision.Rules, func(rule string) bool { return strings.HasSuffix(rule, "/not-allowed") }):
+			l.Left = append(l.Left, name+": "+r.Decision.Reason+" (a rule says so: except it there)")
+		case !slices.ContainsFunc(actions, func(b carrel.Action) bool { return RuleFor("", b) == RuleFor("", a) }):
+			actions = append(actions, a)
+		}
+	}
+	l.Rules = len(actions) + len(grants)
+	l.Rego = learnedRego(actions)
+	var err error
+	if l.Table, err = learnedTable(actions); err == nil && len(grants) > 0 {
+		l.Config, err = yaml.Marshal(map[string][]grant{"egress": grants})
+	}
+	return l, err
+}
+
+func hasRule(d carrel.Decision, prefix string) bool {
+	return slices.ContainsFunc(d.Rules, func(r string) bool { return strings.HasPrefix(r, prefix) })
+}
+
+// grant is one entry of the configuration's egress.
+type grant struct {
+	Host     string `yaml:"host"`
+	Ports    []int  `yaml:"ports,flow"`
+	Protocol string `yaml:"protocol"`
+}
+
+func (g grant) same(o grant) bool {
+	return g.Host == o.Host && g.Protocol == o.Protocol && slices.Equal(g.Ports, o.Ports)
+}
+
+func line(a carrel.Action) string {
+	switch {
+	case len(a.Argv) > 0:
+		return fmt.Sprintf("%s %q", a.Operation, a.Argv)
+	case a.Host != "":
+		return fmt.Sprintf("%s %s %s", a.Operation, a.Host, a.URL)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %s%s", a.Operation, a.Path, a.Subject))
+}
+
+// learnedRego is a library rule in the package that is asked anyway: `allow`
+// of several files is one rule, so the proposal takes effect beside what is
+// there.
+func learnedRego(actions []carrel.Action) []byte {
+	if len(actions) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString("# Proposed from what was refused. Read it, narrow or widen it, and put it beside\n# the policy whose `allow` it adds to; it lifts no `deny`.\npackage cowork.access\n\nimport rego.v1\n")
+	for _, a := range actions {
+		fmt.Fprintf(&b, "\n%s\n", RuleFor("allow", a))
+	}
+	return []byte(b.String())
+}
+
+// learnedTable has a row for each rule, and one for a neighbour that must stay
+// refused.
+func learnedTable(actions []carrel.Action) ([]byte, error) {
+	if len(actions) == 0 {
+		return nil, nil
+	}
+	type row struct {
+		Name   string         `yaml:"name"`
+		Input  map[string]any `yaml:"input,flow"`
+		Expect carrel.Verdict `yaml:"expect"`
+	}
+	var rows []row
+	for _, a := range actions {
+		near := a.Clone()
+		neighbour(&near)
+		rows = append(rows, row{line(a), documentOf(a), carrel.Allow})
+		if !slices.ContainsFunc(actions, func(b carrel.Action) bool { return RuleFor("", b) == RuleFor("", near) }) {
+			rows = append(rows, row{"a neighbour: " + line(near), documentOf(near), carrel.Deny})
+		}
+	}
+	return yaml.Marshal(map[string][]row{"actions": rows})
+}
+
+func neighbour(a *carrel.Action) {
+	switch {
+	case len(a.Argv) > 0:
+		a.Argv = append(a.Argv, "--other")
+	case a.Path != "":
+		a.Path += "-other"
+		a.RawPath = carrel.Text(a.Path)
+	case a.Host != "":
+		a.Host = "other." + a.Host
+	default:
+		a.Subject += "-other"
+	}
+}
+
+// documentOf is the smallest input that ParseDocument makes a of.
+func documentOf(a carrel.Action) map[string]any {
+	doc := map[string]any{"operation": string(a.Operation)}
+	texts := map[string]string{"path": a.Path, "cwd": string(a.Cwd), "host": a.Host, "protocol": string(a.Protocol), "method": a.Method, "url": string(a.URL), "subject": a.Subject}
+	for name, text := range texts {
+		if text != "" {
+			doc[name] = text
+		}
+	}
+	if a.Port != 0 {
+		doc["port"] = a.Port
+	}
+	if len(a.Argv) > 0 {
+		words := make([]string, len(a.Argv))
+		for i, w := range a.Argv {
+			words[i] = strings.ToValidUTF8(string(w), "\ufffd")
+		}
+		doc["argv"] = words
+	}
+	return doc
+}
