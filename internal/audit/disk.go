@@ -28,6 +28,7 @@ type disk interface {
 	// open opens a regular file of ours, made with mode 0600 if flag says so.
 	open(path string, flag int) (file, error)
 	rename(from, to string) error
+	remove(path string) error
 	syncDir(path string) error
 }
 
@@ -64,6 +65,8 @@ func (realDisk) open(path string, flag int) (file, error) {
 }
 
 func (realDisk) rename(from, to string) error { return os.Rename(from, to) }
+
+func (realDisk) remove(path string) error { return os.Remove(path) }
 
 // privateDir makes sure that dir is a directory only we can enter.
 func privateDir(dir string) error {

@@ -71,6 +71,13 @@ func (d *faultDisk) rename(from, to string) error {
 	return d.quickDisk.rename(from, to)
 }
 
+func (d *faultDisk) remove(path string) error {
+	if f, bad := d.check("remove", path); bad {
+		return f.err
+	}
+	return d.quickDisk.remove(path)
+}
+
 func (d *faultDisk) syncDir(path string) error {
 	if f, bad := d.check("syncdir", path); bad {
 		return f.err

@@ -25,8 +25,9 @@ type Options struct {
 	// LockWait bounds waiting for other processes; 0: ten seconds.
 	LockWait time.Duration
 
-	disk         disk  // nil: the real one
-	segmentBytes int64 // 0: 64 MiB
+	disk         disk   // nil: the real one
+	segmentBytes int64  // 0: 64 MiB
+	boot         string // empty: of the machine
 }
 
 const (
@@ -91,7 +92,10 @@ func openStore(o Options) (*store, keyring, error) {
 	if o.segmentBytes == 0 {
 		o.segmentBytes = defaultSegment
 	}
-	s := &store{dir: o.Dir, disk: o.disk, rotate: o.segmentBytes, boot: bootID()}
+	if o.boot == "" {
+		o.boot = bootID()
+	}
+	s := &store{dir: o.Dir, disk: o.disk, rotate: o.segmentBytes, boot: o.boot}
 	keys := keyring{o.KeyDir, o.disk}
 	if err := privateDir(o.Dir); err != nil {
 		return nil, keys, err

@@ -98,7 +98,7 @@ func (s *store) settleKey(keys keyring) error {
 	next := filepath.Join(keys.dir, nextKeyFile)
 	fresh, err := publicOf(private)
 	if err != nil { // a write that was cut short: it never signed anything
-		return os.Remove(next)
+		return s.disk.remove(next)
 	}
 	signed, err := os.ReadFile(s.second.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -106,7 +106,7 @@ func (s *store) settleKey(keys keyring) error {
 	}
 	c, err := verify.OpenCheckpoint(signed, fresh)
 	if err != nil {
-		return os.Remove(next)
+		return s.disk.remove(next)
 	}
 	if err := s.writeSuccession(c, signed); err != nil {
 		return err

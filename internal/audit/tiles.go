@@ -24,7 +24,11 @@ const TilesDir = "tiles"
 // checkpoint's root are made again from the segments. Everything a checkpoint
 // names is durable before the checkpoint is there.
 func PublishTiles(ctx context.Context, dir, key string) (verify.Checkpoint, error) {
-	r := OpenReader(dir)
+	return OpenReader(dir).publish(ctx, key)
+}
+
+func (r *Reader) publish(ctx context.Context, key string) (verify.Checkpoint, error) {
+	dir := r.dir
 	c, signed, err := r.Checkpoint(key)
 	if err != nil {
 		return c, fmt.Errorf("publishing tiles: %w", err)
