@@ -2,7 +2,7 @@
 #   make demo         build, then walk through the main job on a sample repository
 #   make test         everything that must pass
 #   make build        leave bin/carrel
-# More: make lint, make bench, make demo-claude, make clean.
+# More: make lint, make bench, make crash, make tamper, make demo-claude, make clean.
 
 GO      ?= go
 BIN     := bin/carrel
@@ -11,7 +11,7 @@ VERSION := $(shell cat VERSION 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: all build init demo demo-claude test test-go lint bench tamper clean prepare cross
+.PHONY: all build init demo demo-claude test test-go lint bench crash tamper clean prepare cross
 
 all: build
 
@@ -52,6 +52,12 @@ lint:
 # or file was changed: a table of what was tried and what was found.
 tamper:
 	@$(GO) test -count=1 -v -run 'Tamper|Flip|EveryByte' ./verify -verify.every-bit
+	@$(GO) test -count=1 -v -run Tamper -timeout 60m ./internal/audit -audit.tamper
+
+# A log crashes at every call it makes to the disk, and at random ones: killed,
+# or the power cut.
+crash:
+	@$(GO) test -count=1 -v -run CrashesAnywhere -timeout 60m ./internal/audit -audit.crashes=$(or $(POINTS),12000) -audit.seed=$(or $(SEED),1)
 
 bench: build
 	@$(GO) run ./bench

@@ -13,9 +13,8 @@ import (
 )
 
 // Tiles checks a log that is published below dir in the layout of C2SP
-// tlog-tiles, for whoever knows a key it ever had: that its entries lead
-// through its tiles to the root of its signed checkpoint, and that nothing the
-// checkpoint names is missing. A log without a published checkpoint has
+// tlog-tiles, against the key that signed its checkpoint: that its entries lead
+// through its tiles to the root of that, and that nothing it names is missing. A log without a published checkpoint has
 // fs.ErrNotExist; what is wrong is a *Fault.
 func Tiles(ctx context.Context, dir, key string) (Checkpoint, error) {
 	signed, err := readRegular(filepath.Join(dir, CheckpointFile), maxCheckpoint)

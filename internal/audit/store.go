@@ -84,7 +84,7 @@ func (s *store) look() error {
 	case info.Size() < s.tail.Offset:
 		return fmt.Errorf("%w: segment %d has %d bytes and had %d; restore it, or accept the loss with `carrel log recover --accept-rollback`",
 			ErrRolledBack, s.segment, info.Size(), s.tail.Offset)
-	case info.Size() > s.tail.Offset:
+	case info.Size() > s.tail.Offset, mark.Size > s.tail.Size:
 		return s.catchUp() // compares, too
 	}
 	if !marked {

@@ -149,10 +149,29 @@ func (e *Records) LogVerify(ctx context.Context, o LogVerifyOptions) error {
 	if err != nil {
 		return err
 	}
+	if !o.Incremental {
+		if err := e.verifyTiles(ctx, key); err != nil {
+			return err
+		}
+	}
 	if err := e.rememberChecked(opts.Newest, key, report); err != nil {
 		return err
 	}
 	return e.reportVerified(report, key, o.JSON)
+}
+
+// verifyTiles checks what was published of the log, if anything was.
+func (e *Records) verifyTiles(ctx context.Context, key string) error {
+	dir := e.state("log", audit.TilesDir)
+	_, err := verify.Tiles(ctx, dir, key)
+	var fault *verify.Fault
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.As(err, &fault):
+		return &hintError{fmt.Errorf("the log is right, and its published tiles are not: %w", err), "remove " + dir + " and make it again with carrel log checkpoint"}
+	}
+	return err
 }
 
 // longLog is from how many bytes on a check shows how far it is.

@@ -111,6 +111,9 @@ func (e *Records) LogRotateKey(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	if _, err := audit.PublishTiles(ctx, e.state("log"), fresh); err != nil {
+		return err
+	}
 	if asJSON {
 		return e.printJSON(map[string]any{"old": old, "key": fresh})
 	}
