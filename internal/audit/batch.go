@@ -48,6 +48,11 @@ func (l *Log) add(ctx context.Context, r carrel.Record, due bool) (*batch, error
 	if err != nil {
 		return nil, err
 	}
+	if l.redact != nil {
+		if encoded, err = l.redact.clean(&r, encoded); err != nil {
+			return nil, err
+		}
+	}
 	b, err := l.join(ctx, &r, encoded, due)
 	if err != nil {
 		return nil, err

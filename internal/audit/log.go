@@ -24,6 +24,8 @@ type Options struct {
 	Second string
 	// LockWait bounds waiting for other processes; 0: ten seconds.
 	LockWait time.Duration
+	// Redact, if set, takes secrets out of every record before it is hashed.
+	Redact *Redactor
 
 	disk         disk   // nil: the real one
 	segmentBytes int64  // 0: 64 MiB
@@ -43,6 +45,7 @@ var ErrClosed = errors.New("the log is closed")
 // failed, so that nothing goes on unrecorded.
 type Log struct {
 	keys   keyring
+	redact *Redactor     // nil: nothing
 	notify chan struct{} // wakes the committer; holds one
 	idle   chan struct{} // closed when the committer has ended
 	age    *time.Timer   // wakes the committer for records nobody waits for
@@ -72,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := s.with(ctx, func() error { return s.begin(keys) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the log: %w", err), s.close())
 	}
-	l := &Log{keys: keys, store: s, next: newBatch(), runs: sequence{},
+	l := &Log{keys: keys, redact: o.Redact, store: s, next: newBatch(), runs: sequence{},
 		notify: make(chan struct{}, 1), idle: make(chan struct{})}
 	l.age = time.AfterFunc(time.Hour, l.wakeAged)
 	go l.commitBatches() // ends in Close

@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type Source struct {
 	where string
 	fetch func(ctx context.Context) (string, error)
 	keep  time.Duration // how long an answer holds; 0: as long as the source
+	tell  func(key string, spellings []string) error
 
 	mu    sync.Mutex
 	kept  Value
@@ -54,8 +56,22 @@ func (s *Source) Get(ctx context.Context, g gate.Grant, a carrel.Action, again b
 	if err != nil {
 		return Value{}, fmt.Errorf("key from %s: %w", s.where, err)
 	}
+	if s.tell != nil {
+		if err := s.tell(v.Reveal(), slices.DeleteFunc(spell(v.Reveal()), func(t string) bool { return len(t) < minSpelling })); err != nil {
+			return Value{}, fmt.Errorf("key from %s: %w", s.where, err)
+		}
+	}
 	s.kept, s.since = v, time.Now()
 	return v, nil
+}
+
+// Tell makes the source say every key to known, with the ways in which it may
+// be spelt, before anybody gets it; an error withholds it. It returns s.
+func (s *Source) Tell(known func(key string, spellings []string) error) *Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tell = known
+	return s
 }
 
 // doubtful is how long a key must have been kept before an answer that

@@ -86,7 +86,11 @@ func (v *visit) definition(c config.Credential) (d credential.Definition, err er
 	default:
 		d.Source, err = v.commandSource(k.Command)
 	}
-	return d, err
+	if err != nil {
+		return d, err
+	}
+	v.e.unlogged(d.Source)
+	return d, nil
 }
 
 // commandSource runs a program of the host that is none of the workspace's.

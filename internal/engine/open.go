@@ -14,6 +14,7 @@ import (
 
 	"github.com/carrel-dev/carrel/internal/audit"
 	"github.com/carrel-dev/carrel/internal/blob"
+	"github.com/carrel-dev/carrel/internal/credential"
 )
 
 // Engine is one user's Carrel, opened for one command. Its methods are meant
@@ -23,6 +24,7 @@ type Engine struct {
 	blobs *blob.Store
 	typed *bufio.Reader // what the user types, once asked
 
+	redact  *audit.Redactor // keeps keys out of the log
 	openLog func() (*audit.Log, error)
 	log     *audit.Log // nil until first used
 }
@@ -38,15 +40,29 @@ func Open(ctx context.Context, host Host) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{Records: Records{host}, blobs: blobs}
+	e.redact = audit.NewRedactor(e.state("keys"))
 	e.openLog = sync.OnceValues(func() (*audit.Log, error) {
 		if err := privateDir(filepath.Dir(host.Paths.Second)); err != nil {
 			return nil, err
 		}
-		log, err := audit.Open(ctx, host.logOptions())
+		opts := host.logOptions()
+		opts.Redact = e.redact
+		log, err := audit.Open(ctx, opts)
 		e.log = log
 		return log, err
 	})
 	return e, nil
+}
+
+// unlogged keeps what a source gives out of the log. Keys that are too short
+// to be told from other text stay what they are.
+func (e *Engine) unlogged(s *credential.Source) *credential.Source {
+	return s.Tell(func(key string, spellings []string) error {
+		if len(key) < audit.MinSecret {
+			return nil
+		}
+		return e.redact.Add(key, spellings)
+	})
 }
 
 // Close closes what was opened. An error means that something handed to the

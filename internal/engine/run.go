@@ -231,6 +231,9 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if v.model, err = v.chooseModel(); err != nil {
 		return err
 	}
+	if v.model != nil && v.model.source != nil {
+		v.e.unlogged(v.model.source)
+	}
 	endpoint := ""
 	if v.model != nil {
 		endpoint = v.model.endpoint
@@ -315,7 +318,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	}
 	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live()
 	g := gate.New(v.policy, answers, v.log)
-	g.OnRefusal = v.denials.refused
+	g.OnRefusal, g.Redact = v.denials.refused, v.e.redact.Action
 	v.leases = credential.New(g, credential.Config{Run: v.id, Agent: v.profile.Name, Rules: v.lent.rules})
 	door, err := egress.New(g, v.doorConfig())
 	if err != nil {

@@ -16,11 +16,13 @@ const (
 	maxRule   = 200
 )
 
-// enter freezes an action: a copy with an id, and its digest. An action that
+// enter freezes an action: a copy with an id and no secrets, and its digest. An action that
 // cannot be encoded, or is too large to be recorded, is refused; the record
 // then has a smaller action that says so.
-func enter(a carrel.Action) (carrel.Action, carrel.Digest, *Refusal) {
-	a = a.Clone()
+func (g *Gate) enter(a carrel.Action) (carrel.Action, carrel.Digest, *Refusal) {
+	if a = a.Clone(); g.Redact != nil {
+		a = g.Redact(a)
+	}
 	if a.ID == "" {
 		a.ID = carrel.NewActionID()
 	}

@@ -80,6 +80,10 @@ type Gate struct {
 	// OnRefusal, if set before the first Do, hears of every refusal, repeats
 	// included, after it was recorded or counted. It must not block.
 	OnRefusal func(*Refusal)
+	// Redact, if set before the first Do, takes secrets out of every action
+	// before it is digested, decided and recorded. It must answer the same
+	// action always alike; effects still act on what they were given.
+	Redact func(carrel.Action) carrel.Action
 
 	stopped atomic.Pointer[error]
 }
@@ -103,7 +107,7 @@ func (g *Gate) Do(ctx context.Context, a carrel.Action, effect Effect) (carrel.O
 	if cause := g.stopped.Load(); cause != nil {
 		return carrel.Outcome{}, fmt.Errorf("%w: %w", ErrStopped, *cause)
 	}
-	a, digest, refusal := enter(a)
+	a, digest, refusal := g.enter(a)
 	if refusal != nil {
 		return carrel.Outcome{}, g.refuse(ctx, refusal)
 	}
@@ -205,7 +209,7 @@ func Durable(a carrel.Action) bool {
 }
 
 func (g *Gate) run(ctx context.Context, a carrel.Action, digest carrel.Digest, effect Effect) (out carrel.Outcome, err error) {
-	grant := Grant{&grantState{digest: digest}}
+	grant := Grant{&grantState{digest: digest, redact: g.Redact}}
 	grant.state.alive.Store(true)
 	finished := false
 	defer func() {
@@ -271,7 +275,7 @@ func (g *Gate) Judge(ctx context.Context, a carrel.Action) carrel.Decision {
 	if g == nil || g.decider == nil || g.log == nil {
 		return carrel.Decision{Verdict: carrel.Deny, Reason: "no policy is loaded"}
 	}
-	a, digest, refusal := enter(a)
+	a, digest, refusal := g.enter(a)
 	if refusal != nil {
 		_ = g.refuse(ctx, refusal)
 		return refusal.Decision
