@@ -70,7 +70,7 @@ func (a *app) root() *cobra.Command {
 }
 
 func (a *app) verbs() []*cobra.Command {
-	return append(a.hostVerbs(), a.logCommand(), a.hookCommand(), a.initCommand(), a.agentPolicyCommand(), a.policyCommand(), a.verifyCommand())
+	return append(a.hostVerbs(), a.logCommand(), a.hookCommand(), a.reportCommand(), a.initCommand(), a.agentPolicyCommand(), a.policyCommand(), a.verifyCommand())
 }
 
 // wrongFlag says where the right flags are.

@@ -53,12 +53,14 @@ func (a *app) pruneCommand() *cobra.Command {
 }
 
 func (a *app) showCommand() *cobra.Command {
+	var denials bool
 	cmd := &cobra.Command{
 		Use: "show [RUN]", Short: "Show one run: what it was given, what it did, what was refused", Args: atMost(1),
 		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, args []string) error {
-			return e.Show(cmd.Context(), first(args), engine.ShowOptions{JSON: a.json})
+			return e.Show(cmd.Context(), first(args), engine.ShowOptions{Denials: denials, JSON: a.json})
 		}),
 	}
+	cmd.Flags().BoolVar(&denials, "denials", false, "only what was refused")
 	a.jsonFlag(cmd)
 	return cmd
 }

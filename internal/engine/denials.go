@@ -36,7 +36,9 @@ const maxDenials = 1000
 // denials collects what was refused and tells the agent. It is safe for
 // concurrent use.
 type denials struct {
-	notices *os.File // may be nil
+	notices *os.File      // may be nil
+	found   func(Finding) // may be nil
+	odd     patterns
 	report  func(Denial)
 
 	mu      sync.Mutex
@@ -62,6 +64,11 @@ func firstRule(d carrel.Decision) string {
 }
 
 func (d *denials) add(n Denial) {
+	if d.found != nil {
+		for _, f := range d.odd.see(n.Operation, n.Target, n.Rule, time.Now()) {
+			d.found(f)
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := fmt.Sprintf("%s\x00%s\x00%s", n.Operation, n.Target, n.Rule)

@@ -294,7 +294,7 @@ func (r *road) afterTool(ctx context.Context, call hook.Claude, actions []carrel
 			continue
 		}
 		message := fmt.Sprintf("carrel: %s ran although policy denies it (%s: %s); its hook was not asked or not heard", call.Tool, firstRule(d), d.Reason)
-		return hook.Answer{Verdict: carrel.Deny, Message: message}, r.observe(ctx, call, "finding: a tool ran that policy denies ("+firstRule(d)+" "+string(a.Operation)+" "+target(a)+")")
+		return hook.Answer{Verdict: carrel.Deny, Message: message}, r.observe(ctx, call, findingNote+findPassedBy+": a tool ran that policy denies ("+firstRule(d)+" "+string(a.Operation)+" "+target(a)+")")
 	}
 	return hook.Answer{Verdict: carrel.Allow}, nil
 }

@@ -89,7 +89,10 @@ type PruneOptions struct {
 }
 
 // ShowOptions are the flags of show.
-type ShowOptions struct{ JSON bool }
+type ShowOptions struct {
+	Denials bool // only what was refused
+	JSON    bool
+}
 
 // TrustOptions are the flags of trust.
 type TrustOptions struct {

@@ -40,6 +40,7 @@ type RunResult struct {
 	Warnings    []string             `json:"warnings"`
 	Change      *ChangeSummary       `json:"change"` // null: nothing was changed
 	Denials     []Denial             `json:"denials"`
+	Findings    []Finding            `json:"findings,omitempty"` // what among them was odd
 	Traffic     map[string]int64     `json:"traffic"`
 	PeakMemory  int64                `json:"peak_memory,omitempty"` // bytes
 	Log         LogHead              `json:"log"`

@@ -73,6 +73,7 @@ type visit struct {
 	screen     *screen // nil: nothing of the desk goes to a terminal unfiltered
 	began      bool    // the agent was started
 	denials    denials
+	findings   findings
 	posed      posed // questions for the person at the terminal
 	result     RunResult
 
@@ -319,6 +320,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live()
 	g := gate.New(v.policy, answers, v.log)
 	g.OnRefusal, g.Redact = v.denials.refused, v.e.redact.Action
+	v.denials.found = v.findings.add
 	v.leases = credential.New(g, credential.Config{Run: v.id, Agent: v.profile.Name, Rules: v.lent.rules})
 	door, err := egress.New(g, v.doorConfig())
 	if err != nil {
@@ -339,6 +341,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	if err := v.log.Enqueue(ctx, v.startRecord()); err != nil {
 		return 125, err
 	}
+	v.findings.start(v, v.log)
 	if err := v.handOver(ctx, g); err != nil {
 		v.front.Close()
 		return v.end(ctx, g, door, sandbox.Exit{Code: 125}, errors.Join(&sandbox.StartError{Code: 125, Err: err}, door.Close()))
@@ -395,6 +398,7 @@ func (v *visit) open() (err error) {
 		return fmt.Errorf("making the run's notices: %w", err)
 	}
 	v.denials.report = v.tellUser()
+	v.findings.tell = v.tellFinding()
 	return nil
 }
 

@@ -97,11 +97,32 @@ func (e *Engine) Show(ctx context.Context, id string, opts ShowOptions) error {
 	if err != nil {
 		return err
 	}
+	if opts.Denials {
+		return e.showDenials(r, opts.JSON)
+	}
 	e.refresh(ctx, r)
 	if opts.JSON {
 		return e.printJSON(r)
 	}
 	e.showRun(r)
+	return nil
+}
+
+// showDenials prints what was refused in a run, and what of it was odd.
+func (e *Engine) showDenials(r *RunResult, asJSON bool) error {
+	if asJSON {
+		return e.printJSON(map[string]any{"run": r.Run, "denials": r.Denials, "findings": r.Findings})
+	}
+	for _, n := range r.Denials {
+		if _, err := fmt.Fprintf(e.host.Stdout, "%d× %s\n", n.Count, n.line()); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.Findings {
+		if _, err := fmt.Fprintf(e.host.Stdout, "finding %s: %s\n", f.Name, f.What); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -28,6 +28,14 @@ func (v *visit) tellUser() func(Denial) {
 	}
 }
 
+// tellFinding reports what is odd at once, unless the agent owns the terminal.
+func (v *visit) tellFinding() func(Finding) {
+	if v.interactive() {
+		return nil
+	}
+	return func(f Finding) { fmt.Fprintf(v.e.host.Stderr, "carrel: finding %s: %s\n", f.Name, f.What) }
+}
+
 // summarise says on stderr what changed, what was refused and what to type
 // next.
 func (v *visit) summarise(s *selected) {
@@ -38,6 +46,11 @@ func (v *visit) summarise(s *selected) {
 	}
 	if refused := live(v.result.Denials); len(refused) > 0 {
 		v.summariseRefusals(line, refused)
+	}
+	if v.interactive() { // else they were told as they were found
+		for _, f := range v.result.Findings {
+			line("finding %s: %s", f.Name, f.What)
+		}
 	}
 	if s == nil {
 		if v.interactive() {
