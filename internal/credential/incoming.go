@@ -29,8 +29,27 @@ func (ls *Leases) Incoming(host string, port int, res *http.Response) {
 	if !ls.ownKeys(host, port) {
 		res.Header.Del("Set-Cookie") // a session of the key's owner
 	}
-	res.Status = hide.inText(res.Status)
-	hide.header(res.Header)
+	hide.conceal(res)
+}
+
+// Conceal takes one key out of an answer, wherever it is repeated: for keys
+// that have no placeholder.
+func Conceal(res *http.Response, key string) {
+	concealing(key).conceal(res)
+}
+
+// concealing puts stars in a key's place; nil for one too short to be found.
+func concealing(key string) *texts {
+	if len(key) < minSecret {
+		return nil
+	}
+	return &texts{spellings(key, strings.Repeat("*", len(key)))}
+}
+
+// conceal replaces the texts in an answer's status, header, body and trailer.
+func (t *texts) conceal(res *http.Response) {
+	res.Status = t.inText(res.Status)
+	t.header(res.Header)
 	if !readable(res) {
 		refuseBody(res)
 		return
@@ -38,9 +57,9 @@ func (ls *Leases) Incoming(host string, port int, res *http.Response) {
 	if res.Body == nil || res.Body == http.NoBody {
 		return
 	}
-	s := &stream{Closer: res.Body, from: res.Body, texts: hide}
-	s.look = func(b []byte) error { hide.replace(b); return nil }
-	s.end = func() error { hide.header(res.Trailer); return nil }
+	s := &stream{Closer: res.Body, from: res.Body, texts: t}
+	s.look = func(b []byte) error { t.replace(b); return nil }
+	s.end = func() error { t.header(res.Trailer); return nil }
 	if duplex, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = &struct {
 			*stream

@@ -192,3 +192,12 @@ func TestRefusedKeyIsAskedForAgain(t *testing.T) {
 		t.Errorf("not redacted: %s", s)
 	}
 }
+
+func TestConcealHasNoPlaceholder(t *testing.T) {
+	res := answer("you sent "+secretOf["anthropic"]+".", "X-Echo", secretOf["anthropic"])
+	Conceal(res, secretOf["anthropic"])
+	got, err := io.ReadAll(res.Body)
+	if err != nil || string(got) != "you sent "+strings.Repeat("*", len(secretOf["anthropic"]))+"." || leaked(res.Header.Get("X-Echo"), secretOf["anthropic"]) {
+		t.Errorf("%q, %v, %v", got, res.Header, err)
+	}
+}

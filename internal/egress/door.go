@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,9 @@ type Config struct {
 	// KeyHeader is the header that carries the key; "Authorization" carries
 	// it as a bearer token. "" means Authorization.
 	KeyHeader string
+	// Conceal takes the key out of the endpoint's answers, as they stream; nil
+	// looks at their headers alone.
+	Conceal func(res *http.Response, key string)
 
 	// Upload bounds the bytes that the run may send in all; 0 does not.
 	Upload int64

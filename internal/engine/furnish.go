@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/credential"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/hook"
@@ -271,6 +272,7 @@ func (v *visit) doorConfig() egress.Config {
 	if v.model != nil {
 		c.KeyHeader = v.model.header
 		if v.model.source != nil {
+			c.Conceal = credential.Conceal
 			c.Key = func(ctx context.Context, g gate.Grant, a carrel.Action, again bool) (string, error) {
 				key, err := v.model.source.Get(ctx, g, a, again)
 				return key.Reveal(), err
