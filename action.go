@@ -66,8 +66,10 @@ type Action struct {
 	Owners  []string    `json:"owners,omitempty"` // of the path, by CODEOWNERS of the base commit
 
 	// exec
-	Argv []Text `json:"argv,omitempty"`
-	Cwd  Text   `json:"cwd,omitempty"`
+	Argv       []Text   `json:"argv,omitempty"`
+	Cwd        Text     `json:"cwd,omitempty"`
+	Executable Digest   `json:"digest,omitempty"`  // of the program
+	Process    *Process `json:"process,omitempty"` // who executes it; nil: the agent's own start, or a client's word
 
 	// resolve, connect, request, credential: one canonical destination.
 	// expose: where the host serves what a server of the desk (Subject) does.
@@ -93,6 +95,14 @@ type Action struct {
 	Subject       string `json:"subject,omitempty"` // an id
 	SubjectDigest Digest `json:"subject_digest,omitempty"`
 	Reason        Text   `json:"reason,omitempty"`
+}
+
+// Process is where an execution inside a desk comes from: the numbers, inside,
+// of the process that becomes the program and of its parent. 0 where they
+// cannot be told.
+type Process struct {
+	PID    int `json:"pid"`
+	Parent int `json:"parent"`
 }
 
 // Publication is a change leaving the desk.

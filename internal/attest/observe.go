@@ -97,6 +97,10 @@ func (o *Observed) add(l Logged, change carrel.ChangeID) {
 		if p := r.Action.Publication; p != nil && p.Change == change {
 			o.publish = r
 		}
+	case carrel.KindObservation:
+		if r.Action != nil {
+			o.action(r, true, 1)
+		}
 	case carrel.KindRefused:
 		o.action(r, false, 1+r.Repeats)
 	case carrel.KindResult:

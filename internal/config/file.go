@@ -75,6 +75,9 @@ type File struct {
 	Limits  Limits          `yaml:"limits"`
 	Home    Value[string]   `yaml:"home"`
 	Staging Value[string]   `yaml:"staging"`
+	// Commands says what becomes of the programs that run inside: off, record
+	// or decide.
+	Commands Value[string] `yaml:"commands"`
 
 	// What only the organisation and the user may say.
 	Profile       map[string]Value[string]    `yaml:"profile"` // remembered: command to profile

@@ -20,6 +20,7 @@ type Effective struct {
 	Limits        Limits                      `json:"limits"`
 	Home          Value[string]               `json:"home"`
 	Staging       Value[string]               `json:"staging"`
+	Commands      Value[string]               `json:"commands"`
 	Profile       map[string]Value[string]    `json:"profile"`
 	Profiles      map[string]Value[yaml.Node] `json:"-"`
 	Model         Model                       `json:"model"`
@@ -33,7 +34,7 @@ type Effective struct {
 
 // Merge joins the three files; nil is an empty one. What narrows applies
 // whoever says it: paths to hide add up, the lowest limit counts, a home that
-// anybody discards is discarded. What grants adds up over the organisation
+// anybody discards is discarded, the strictest word about commands holds. What grants adds up over the organisation
 // and the user, and over the repository only if trusted. Of single values the
 // organisation's endpoint and proxy win, and the user's own choices.
 func Merge(org, user, repo *File, trusted bool) Effective {
@@ -64,6 +65,7 @@ func Merge(org, user, repo *File, trusted bool) Effective {
 		Signing:       first(org.Signing, user.Signing),
 	}
 	e.Home = mergeHome(org, user, repo)
+	e.Commands = Strictest(org.Commands, user.Commands, repo.Commands)
 	e.Profile = overlay(e.Profile, user.Profile)
 	e.Profiles = overlay(e.Profiles, user.Profiles)
 	return e
@@ -76,6 +78,19 @@ func mergeHome(files ...*File) Value[string] {
 			return f.Home
 		}
 		said = first(said, f.Home)
+	}
+	return said
+}
+
+// commandModes are what can be said of commands, the strictest last.
+var commandModes = []string{"", "off", "record", "decide"}
+
+// Strictest returns the strictest of what is said of commands.
+func Strictest(modes ...Value[string]) (said Value[string]) {
+	for _, m := range modes {
+		if slices.Index(commandModes, m.Value) > slices.Index(commandModes, said.Value) {
+			said = m
+		}
 	}
 	return said
 }

@@ -49,6 +49,7 @@ func (f *File) validate(s Source) error {
 		each(f.ExtraRoots, s.resolve),
 		one(&f.Home, oneOf("keep", "discard")),
 		one(&f.Staging, oneOf("overlay", "copy")),
+		one(&f.Commands, oneOf(commandModes[1:]...)),
 		one(&f.Limits.Pids, func(n *int64) error {
 			if *n < 1 {
 				return errors.New("pids must be at least 1")

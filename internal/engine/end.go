@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -23,7 +24,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	ctx = context.WithoutCancel(ctx)
 	v.result.Ended, v.result.ExitCode = time.Now().UTC(), exit.Code
 	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
-	v.result.Traffic = door.Counts()
+	v.result.Traffic, v.result.Commands = door.Counts(), v.commands.counts()
 	v.result.Warnings = append(v.result.Warnings, v.visibleSecrets()...)
 	if v.policyKept != nil {
 		v.result.Warnings = append(v.result.Warnings, "the text of the policy could not be kept for evidence: "+v.policyKept.Error())
@@ -95,8 +96,11 @@ func (v *visit) info() carrel.RunInfo {
 func (v *visit) closeRecord(ctx context.Context) error {
 	info := v.info()
 	info.ExitCode, info.Enforcement = v.result.ExitCode, v.result.Enforcement
-	info.Lost = v.result.Traffic["refused_untold"]
-	err := v.log.Append(ctx, carrel.Record{Kind: carrel.KindRunEnd, Run: v.id, RunInfo: &info, Counts: v.result.Traffic})
+	info.Lost = v.result.Traffic["refused_untold"] + v.result.Commands["executions_unread"]
+	counts := map[string]int64{}
+	maps.Copy(counts, v.result.Traffic)
+	maps.Copy(counts, v.result.Commands)
+	err := v.log.Append(ctx, carrel.Record{Kind: carrel.KindRunEnd, Run: v.id, RunInfo: &info, Counts: counts})
 	size, root := v.log.Head()
 	v.result.Log = LogHead{size, base64.StdEncoding.EncodeToString(root[:])}
 	return err

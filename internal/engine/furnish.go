@@ -310,7 +310,7 @@ func (v *visit) breach(b egress.Breach) {
 }
 
 // spec is what the tier builds.
-func (v *visit) spec(door *egress.Door) sandbox.Spec {
+func (v *visit) spec(door *egress.Door, commands *commands) sandbox.Spec {
 	h := v.e.host
 	s := sandbox.Spec{
 		Run: v.id, Mounts: v.plan.Mounts, Program: v.plan.Program, Args: v.plan.Args, Env: v.plan.Env, Dir: v.plan.Dir,
@@ -320,6 +320,9 @@ func (v *visit) spec(door *egress.Door) sandbox.Spec {
 			return errors.Join(door.Attach(ctx, egress.Sockets{TCP: s.TCP, DNS: s.DNS, DNSTCP: s.DNSTCP, Route: s.Route, Netfilter: s.Netfilter, Listen: s.Listen}),
 				v.front.Attach(s.Dial))
 		},
+	}
+	if commands != nil {
+		s.Executed = commands.executed
 	}
 	if v.screen != nil {
 		s.Stdout, s.Stderr = v.screen.out, v.screen.err

@@ -31,6 +31,7 @@ type RunOptions struct {
 	Result          string
 	Policy          []string
 	Staging         string // overlay, copy or ""
+	Commands        string // off, record, decide or ""
 	Apply           string // auto or ""
 	Tier            string
 	AskTimeout      time.Duration // how long an action waits for a person; 0: two minutes

@@ -42,6 +42,7 @@ type RunResult struct {
 	Denials     []Denial             `json:"denials"`
 	Findings    []Finding            `json:"findings,omitempty"` // what among them was odd
 	Traffic     map[string]int64     `json:"traffic"`
+	Commands    map[string]int64     `json:"commands,omitempty"`    // executed inside, refused, and not read whole
 	PeakMemory  int64                `json:"peak_memory,omitempty"` // bytes
 	Log         LogHead              `json:"log"`
 

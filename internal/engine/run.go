@@ -70,8 +70,9 @@ type visit struct {
 	who        native.Identity
 	log        *audit.Log
 	runDir     string
-	screen     *screen // nil: nothing of the desk goes to a terminal unfiltered
-	began      bool    // the agent was started
+	screen     *screen   // nil: nothing of the desk goes to a terminal unfiltered
+	began      bool      // the agent was started
+	commands   *commands // nil: nobody hears of them
 	denials    denials
 	findings   findings
 	posed      posed // questions for the person at the terminal
@@ -165,6 +166,7 @@ func (o RunOptions) check() error {
 	return errors.Join(
 		oneOf("home", o.Home, "keep", "discard"),
 		oneOf("staging", o.Staging, "auto", "overlay", "copy"),
+		oneOf("commands", o.Commands, commandsOff, commandsRecord, commandsDecide),
 		oneOf("apply", o.Apply, "auto"),
 		oneOf("tier", o.Tier, native.Name),
 		errors.Join(caches...),
@@ -321,6 +323,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	g := gate.New(v.policy, answers, redacting{v.log, v.redact})
 	g.OnRefusal, g.Redact = v.denials.refused, v.e.redact.Action
 	v.denials.found = v.findings.add
+	v.commands = v.follow(g)
 	v.leases = credential.New(g, credential.Config{Run: v.id, Agent: v.profile.Name, Rules: v.lent.rules})
 	door, err := egress.New(g, v.doorConfig())
 	if err != nil {
@@ -417,7 +420,7 @@ func (v *visit) makePrivate(dir string) error {
 
 // work builds the walls, waits for the agent to end and takes its change.
 func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec carrel.Action, door *egress.Door) (sandbox.Exit, error) {
-	spec := v.spec(door)
+	spec := v.spec(door, v.commands)
 	life, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	desk, err := v.tier.Start(life, grant, exec, spec)

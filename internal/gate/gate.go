@@ -196,12 +196,14 @@ func (g *Gate) record(ctx context.Context, a carrel.Action, r carrel.Record) err
 }
 
 // Durable reports whether the intent of a must survive a power cut before its
-// effect runs. Looking up a name, reading and safe requests (RFC 9110 9.2.1)
-// may join the next batch.
+// effect runs. Looking up a name, reading, safe requests (RFC 9110 9.2.1) and
+// what runs inside a desk may join the next batch.
 func Durable(a carrel.Action) bool {
 	switch a.Operation {
 	case carrel.OpRead, carrel.OpResolve:
 		return false
+	case carrel.OpExec:
+		return a.Process == nil
 	case carrel.OpRequest:
 		return a.Method != "GET" && a.Method != "HEAD" && a.Method != "OPTIONS"
 	}

@@ -30,7 +30,7 @@ func TestCheckNamesHolesWithExamples(t *testing.T) {
 		"suffix, no children":   {allowAll + "deny if endswith(input.path, \"/secrets\")\n", `not-below:9 allow {"operation":"read","path":"/workspace/secrets/below"}`},
 		"equality, no children": {allowAll + "deny if input.path == \"/workspace/keys\"\n", `not-below:9 allow {"operation":"read","path":"/workspace/keys/below"}`},
 		"other case":            {allowAll + "ask if endswith(input.path, \"/Makefile\")\n", `other-case:9 allow {"operation":"read","path":"/workspace/MAKEFILE"}`},
-		"program by word":       {execs + "deny if input.argv[0] == \"curl\"\n", `program-by-word:9 allow {"argv":["/usr/bin/curl","x"],"cwd":"","operation":"exec"`},
+		"program by word":       {execs + "deny if input.argv[0] == \"curl\"\n", `program-by-word:9 allow {"argv":["/usr/bin/curl","x"],"cwd":"","digest":"","operation":"exec"`},
 		"host suffix":           {connects + "allow if endswith(input.host, \"example.com\")\n", `prefix-without-end:7 allow {"host":"evilexample.com"`},
 		"host contains":         {connects + "allow if contains(input.host, \"example\")\n", `prefix-without-end:7 allow {"host":"example.evil.test"`},
 		"everything":            {"package cowork.access\nimport rego.v1\nallow := true\n", `allows-everything:1 ask {"operation":`},

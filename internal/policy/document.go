@@ -100,6 +100,7 @@ func (d *documentReader) read() Document {
 	}
 	d.take("argv", &a.Argv, "an array of texts")
 	d.take("cwd", &a.Cwd, aText)
+	d.take("digest", &a.Executable, aString)
 	d.take("host", &a.Host, aString)
 	d.take("service", &a.Service, aString)
 	d.take("port", &a.Port, "a number")

@@ -44,6 +44,7 @@ func newInput(a carrel.Action) (input, error) {
 		doc.text("program", program)
 		doc.texts("argv", a.Argv)
 		doc.outside("cwd", a.Cwd)
+		doc.text("digest", string(a.Executable))
 		doc.strings("classes", known.ofCommand(program, a.Argv))
 	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose:
 		doc.destination(a)

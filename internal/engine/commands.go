@@ -1,0 +1,135 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/hook"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+// What becomes of the programs that run inside, as the configuration says.
+const (
+	commandsOff    = "off"
+	commandsRecord = "record"
+	commandsDecide = "decide"
+)
+
+// commands follows what is executed in one run. It is safe for concurrent use.
+type commands struct {
+	v       *visit
+	gate    *gate.Gate
+	decide  bool
+	started atomic.Bool // the agent itself, whose start was decided before
+
+	seen, refused, unread atomic.Int64
+}
+
+// commandMode is the stricter of what the configuration and the command line
+// say, and where neither says anything: decide where a policy of the user's,
+// the organisation's or the repository's speaks of commands, else record.
+func (v *visit) commandMode() string {
+	said := config.Value[string]{Value: v.opts.Commands}
+	if mode := config.Strictest(v.settings.Commands, said).Value; mode != "" {
+		return mode
+	}
+	people := []policy.Kind{policy.Organisation, policy.User, policy.Repository}
+	ours := func(s policy.Source) bool {
+		return slices.Contains(people, s.Kind) && slices.Contains(s.Governs, carrel.OpExec)
+	}
+	if slices.ContainsFunc(v.policy.Sources(), ours) {
+		return commandsDecide
+	}
+	return commandsRecord
+}
+
+// follow returns nil where nobody wants to hear of commands.
+func (v *visit) follow(g *gate.Gate) *commands {
+	mode := v.commandMode()
+	if mode == commandsOff {
+		return nil
+	}
+	return &commands{v: v, gate: g, decide: mode == commandsDecide}
+}
+
+// executed answers for one program that is about to run.
+func (c *commands) executed(ctx context.Context, e sandbox.Execution) error {
+	c.seen.Add(1)
+	if e.Unread != nil {
+		c.unread.Add(1)
+	}
+	a := c.action(e)
+	if first := c.started.CompareAndSwap(false, true); first || !c.decide {
+		return c.observe(ctx, a, e.Unread)
+	}
+	if e.Unread != nil {
+		a.Argv = nil // a command that was not seen whole is none that anybody allowed
+	}
+	_, err := c.gate.Do(ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) { return carrel.Outcome{}, nil })
+	if err != nil {
+		c.refused.Add(1)
+	}
+	return err
+}
+
+// observe records a command that nobody is asked about. It does not wait for
+// the disk; what cannot be recorded does not run.
+func (c *commands) observe(ctx context.Context, a carrel.Action, unread error) error {
+	a.ID = carrel.NewActionID()
+	r := carrel.Record{Kind: carrel.KindObservation, Run: c.v.id, Action: &a}
+	if unread != nil {
+		r.Note = carrel.Text("not read whole: " + cutText(unread.Error(), maxNote))
+	}
+	if err := c.v.log.Enqueue(context.WithoutCancel(ctx), r); err != nil {
+		return fmt.Errorf("%w: %w", gate.ErrUnrecorded, err)
+	}
+	return nil
+}
+
+// Bounds of what is recorded of a command, in bytes. Arguments are bounded by
+// hook.Recordable.
+const (
+	maxNote   = 200
+	maxRawCwd = 1000
+)
+
+// action is the command as policies and records see it. What comes from
+// inside may be of any size and any bytes.
+func (c *commands) action(e sandbox.Execution) carrel.Action {
+	a := carrel.Action{
+		Run: c.v.id, Operation: carrel.OpExec, Agent: c.v.profile.Name,
+		Argv: hook.Recordable(e.Argv), Cwd: carrel.Text(cutText(e.Cwd, maxRawCwd)),
+		Executable: e.Digest, Process: &carrel.Process{PID: e.PID, Parent: e.Parent},
+	}
+	if utf8.ValidString(e.Path) && len(e.Path) <= maxRawCwd {
+		a.Path = e.Path
+	}
+	if e.RawPath != e.Path {
+		a.RawPath = carrel.Text(cutText(e.RawPath, maxRawCwd))
+	}
+	return a
+}
+
+func cutText(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return s[:limit] + "…"
+}
+
+// counts are for the run's last record and its result.
+func (c *commands) counts() map[string]int64 {
+	if c == nil {
+		return nil
+	}
+	return map[string]int64{"executions": c.seen.Load(), "executions_refused": c.refused.Load(), "executions_unread": c.unread.Load()}
+}
