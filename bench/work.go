@@ -71,7 +71,7 @@ func spent(env []string, commands ...string) ([]time.Duration, error) {
 }
 
 func gitWork([]string) ([]time.Duration, error) {
-	return spent(nil, "git status --porcelain", "git status --porcelain", "git grep -c needle\\|text -- d001")
+	return spent(nil, "git status --porcelain", "git status --porcelain", "git grep -c needle\\|text")
 }
 
 func execWork([]string) ([]time.Duration, error) {

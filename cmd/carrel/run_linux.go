@@ -31,7 +31,7 @@ func (a *app) hostVerbs() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(), a.runsCommand(), a.showCommand(), a.reviewCommand(), a.pendingCommand(),
 		a.approveCommand(), a.denyCommand(), a.applyCommand(), a.discardCommand(),
-		a.identityCommand(), a.attestCommand(), a.evidenceCommand(),
+		a.identityCommand(), a.attestCommand(), a.evidenceCommand(), a.whyCommand(),
 		a.trustCommand(), a.doctorCommand(), a.selfTestCommand(), a.attackCommand(), a.demoCommand(),
 	}
 }

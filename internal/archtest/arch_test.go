@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/hook":                {".", "internal/gate"},
 	"internal/terminal":            {"."},
 	"internal/workspace":           {".", "internal/gate", "internal/blob", "internal/git", "internal/private"},
+	"internal/origin":              {".", "internal/git"},
 	"internal/review":              {".", "internal/blob", "internal/terminal"},
 	"internal/sandbox":             {".", "internal/gate"},
 	"internal/sandbox/native/desk": {},

@@ -64,9 +64,10 @@ var guards = []guard{
 }
 
 // plumbing lists the only commands of git that are run. None of them is a
-// porcelain whose behaviour settings or aliases may change.
+// porcelain whose behaviour settings or aliases may change; blame, which is
+// one, is only run in a pristine directory, where there are none.
 var plumbing = map[string]bool{
-	"cat-file": true, "check-attr": true, "check-ignore": true, "check-ref-format": true,
+	"blame": true, "cat-file": true, "check-attr": true, "check-ignore": true, "check-ref-format": true,
 	"commit-tree": true, "config": true, "diff-tree": true, "fast-import": true,
 	"hash-object": true, "ls-files": true, "ls-tree": true, "read-tree": true,
 	"rev-list": true, "rev-parse": true, "symbolic-ref": true, "update-index": true, "update-ref": true,

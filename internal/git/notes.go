@@ -166,6 +166,7 @@ type CommitInfo struct {
 	Name    string
 	Tree    string
 	Parents []string
+	Message string // as its author wrote it
 }
 
 // Commit looks a commit up by any name that git knows it by.
@@ -194,7 +195,8 @@ func (r *Repo) Commit(ctx context.Context, name string) (CommitInfo, error) {
 	if err != nil {
 		return c, fmt.Errorf("reading commit %s: %w", short(c.Name), err)
 	}
-	head, _, _ := strings.Cut(string(raw), "\n\n")
+	head, message, _ := strings.Cut(string(raw), "\n\n")
+	c.Message = message
 	for line := range strings.Lines(head) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		switch key {
