@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"internal/sandbox/native/desk": {},
 	"internal/sandbox/attack":      {},
 	"internal/selftest":            {"internal/sandbox/attack"},
-	"internal/sandbox/sandboxtest": {".", "internal/gate", "internal/gate/gatetest", "internal/sandbox"},
+	"internal/sandbox/sandboxtest": {".", "internal/gate", "internal/gate/gatetest", "internal/sandbox", "internal/selftest"},
 	"internal/egress":              {".", "internal/gate"},
 	"internal/credential":          {".", "internal/gate"},
 	"internal/ingress":             {".", "internal/gate"},

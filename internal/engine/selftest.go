@@ -37,7 +37,7 @@ func SelfTest(ctx context.Context, host Host, opts SelfTestOptions) (bool, error
 	}
 	var said bytes.Buffer
 	report, err := selftest.Run(ctx, selftest.Options{
-		Self: host.Self, Via: opts.Via, Inside: view.Workspace, Home: view.HomePath(view.Host{}), Notices: view.NoticesPath,
+		Self: host.Self, Via: opts.Via, Inside: view.Workspace, Home: view.HomePath(view.Host{}), Notices: view.NoticesPath, Door: true,
 		Desk: func(ctx context.Context, s *selftest.Stage, command []string, stdout *os.File) error {
 			return deskToAttack(ctx, host, s, command, stdout, &said)
 		},

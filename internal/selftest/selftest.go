@@ -29,6 +29,7 @@ type Options struct {
 	Inside  string   // where the workspace is inside; "": where it is outside
 	Home    string   // where the desk's home is inside
 	Notices string   // where the notices are inside
+	Door    bool     // the desk has a door: names are answered, and services given
 	// Desk runs a command at a desk for the stage, with the limit of processes
 	// that it names, and returns when it has ended.
 	Desk func(ctx context.Context, s *Stage, command []string, stdout *os.File) error
@@ -55,7 +56,7 @@ type Report struct {
 }
 
 // Limit is the limit of processes that the desk must have, as --limit takes it.
-func (s *Stage) Limit() string { return fmt.Sprintf("pids=%d", pids) }
+func (s *Stage) Limit() string { return fmt.Sprintf("pids=%d", Pids) }
 
 // Allow is the name that the desk must be allowed, as --allow takes it.
 func (s *Stage) Allow() string { return allowedName + ":443" }
@@ -140,7 +141,7 @@ func (s *Stage) outside() []Row {
 	left := processesWith(s.told.Mark)
 	changed := s.changed()
 	return []Row{
-		row("servers", "reach a server that was not given", "reach the one that was", others == 0, fmt.Sprintf("%d connections came, and %d to the one that was given", others, wanted), wanted > 0),
+		row("servers", "reach a server that was not given", "reach the one that was", others == 0, fmt.Sprintf("%d connections came, and %d to the one that was given", others, wanted), wanted > 0 || s.told.Service == ""),
 		row("processes", "leave a process behind", "start one", left == 0, fmt.Sprintf("%d processes are left", left), true),
 		row("canaries", "change a file of the host", "change the staged copy", len(changed) == 0, "changed: "+strings.Join(append(changed, "none")[:max(1, len(changed))], ", "), true),
 	}

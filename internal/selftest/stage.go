@@ -42,8 +42,10 @@ const (
 	allowedName = "allowed.test"
 	hiddenName  = ".env"
 	stageName   = "stage.json"
-	pids        = 160
 )
+
+// Pids is the limit of processes that the desk must have.
+const Pids = 160
 
 // newStage makes a stage. The caller closes it.
 func newStage(o Options) (_ *Stage, err error) {
@@ -68,13 +70,13 @@ func newStage(o Options) (_ *Stage, err error) {
 	}
 	s.told = attack.Stage{
 		Canary: s.canary, Home: s.Home, State: filepath.Join(s.Home, ".local/state/carrel"), Outside: dir, Workspace: inside, OwnHome: o.Home, ReadOnly: s.ReadOnly,
-		Hidden: hiddenName, Link: "link", Supervisor: os.Getpid(), Bystander: os.Getppid(), Outward: outward(), Allowed: allowedName,
-		Notices: o.Notices, Mark: fmt.Sprintf("97.%09d", os.Getpid()), Pids: pids,
+		Hidden: hiddenName, Link: "link", Supervisor: os.Getpid(), Bystander: os.Getppid(), Outward: outward(),
+		Notices: o.Notices, Mark: fmt.Sprintf("97.%09d", os.Getpid()), Pids: Pids,
 	}
 	if s.told.Bystander <= 1 {
 		s.told.Bystander = os.Getpid()
 	}
-	if err := s.servers(); err != nil {
+	if err := s.servers(o.Door); err != nil {
 		return nil, err
 	}
 	b, err := json.Marshal(s.told)
@@ -122,13 +124,15 @@ func copyProgram(to, from string) error {
 }
 
 // servers opens the host's servers: one that the desk is given, and others.
-func (s *Stage) servers() error {
+func (s *Stage) servers(door bool) error {
 	given, err := s.listen("tcp", "127.0.0.1:0", &s.wanted)
 	if err != nil {
 		return err
 	}
-	_, port, _ := net.SplitHostPort(given)
-	s.Service, s.told.Service = serviceName+"="+given, serviceName+".desk:"+port
+	if door {
+		_, port, _ := net.SplitHostPort(given)
+		s.Service, s.told.Service, s.told.Allowed = serviceName+"="+given, serviceName+".desk:"+port, allowedName
+	}
 	if s.told.TCP, err = s.listen("tcp", ":0", &s.others); err != nil {
 		return err
 	}

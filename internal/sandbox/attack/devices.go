@@ -60,10 +60,12 @@ func randomDevice(*Stage) error {
 
 // kernelFiles are what of /proc and /sys is the host's.
 func kernelFiles() []Attack {
-	const twinTries = "read /proc/meminfo and name an own thread"
+	const twinTries = "read /proc/cpuinfo, meminfo, stat and the like, and name an own thread"
 	twin := func(*Stage) error {
-		if err := reads(at("/proc/meminfo"))(nil); err != nil {
-			return err
+		for _, name := range []string{"cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "cgroups", "filesystems"} { // by which programs size themselves
+			if err := reads(at("/proc/" + name))(nil); err != nil {
+				return err
+			}
 		}
 		return os.WriteFile("/proc/self/comm", []byte("attack"), 0)
 	}

@@ -23,7 +23,19 @@ func child(do func(pid int) error) func(*Stage) error {
 			return err
 		}
 		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+		settle(cmd.Process.Pid)
 		return do(cmd.Process.Pid)
+	}
+}
+
+// settle waits until a process has its arguments and environment: it is there
+// a moment before them.
+func settle(pid int) {
+	for range 200 {
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err != nil || len(b) > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -131,6 +143,7 @@ func leaves(mark string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	_ = cmd.Process.Release()
 	return stopped("it starts; that it ends with the run is looked at outside")
 }
 
@@ -194,7 +207,7 @@ func inherited(*Stage) error {
 		if fd < 3 || err != nil || strings.HasPrefix(to, "anon_inode:[event") || strings.HasPrefix(to, "/proc/") {
 			continue
 		}
-		return nil
+		return fmt.Errorf("descriptor %d is open: %s", fd, to)
 	}
 	return stopped("only 0, 1 and 2 are open")
 }

@@ -15,45 +15,6 @@ import (
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
-// abstractSockets is attack D73.
-func abstractSockets(b *bed) {
-	name := fmt.Sprintf("carrel-test-%d", time.Now().UnixNano())
-	l, err := net.Listen("unix", "@"+name)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer l.Close()
-	if c, err := net.Dial("unix", "@"+name); err != nil {
-		b.t.Fatal(err)
-	} else {
-		c.Close()
-	}
-	if out, _, _ := b.run(b.spec(probePath, "probe", "abstract", name)); out != "host true\nown true\n" {
-		b.t.Errorf("got %q", out)
-	}
-}
-
-func loopbackOnly(b *bed) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer l.Close()
-	out, _, _ := b.run(b.spec(probePath, "probe", "dial", "tcp:"+l.Addr().String(), "tcp:192.0.2.1:80", "udp:192.0.2.1:53", "tcp:[2001:db8::1]:80"))
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	want := []string{"ECONNREFUSED", "ENETUNREACH", "ENETUNREACH", "ENETUNREACH"}
-	for i, line := range lines {
-		if i >= len(want) || !strings.HasSuffix(line, want[i]) && !(i == 3 && strings.HasSuffix(line, "EADDRNOTAVAIL")) {
-			b.t.Errorf("%s", line)
-		}
-	}
-	if out := b.sh(`cat /proc/net/dev | grep -c :; python3 -c '
-import socket
-s=socket.socket(); s.bind(("127.0.0.1",0)); s.listen(); c=socket.create_connection(s.getsockname()); print("own")' 2>&1 || true`); !strings.HasPrefix(out, "1\n") {
-		b.t.Errorf("interfaces: %q", out)
-	}
-}
-
 func handedSockets(b *bed) {
 	s := b.spec(probePath, "probe", "dial", "tcp:127.0.0.1:53", "udp:127.0.0.1:53", "tcp:127.0.0.9:81")
 	var late func(string) (*os.File, error)
