@@ -21,7 +21,6 @@ import (
 
 // tries are what the probe can be asked for, by name.
 var tries = map[string]func(args []string) error{
-	"syscall":  trySyscall,
 	"ptrace":   tryPtrace,
 	"tcp":      tryTCP,
 	"udp":      tryUDP,

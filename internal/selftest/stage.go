@@ -70,11 +70,11 @@ func newStage(o Options) (_ *Stage, err error) {
 	}
 	s.told = attack.Stage{
 		Canary: s.canary, Home: s.Home, State: filepath.Join(s.Home, ".local/state/carrel"), Outside: dir, Workspace: inside, OwnHome: o.Home, ReadOnly: s.ReadOnly,
-		Hidden: hiddenName, Link: "link", Supervisor: os.Getpid(), Bystander: os.Getppid(), Outward: outward(),
+		Hidden: hiddenName, Link: "link", Supervisor: process(os.Getpid()), Bystander: process(os.Getppid()), Outward: outward(),
 		Notices: o.Notices, Mark: fmt.Sprintf("97.%09d", os.Getpid()), Pids: Pids,
 	}
-	if s.told.Bystander <= 1 {
-		s.told.Bystander = os.Getpid()
+	if s.told.Bystander.PID == 0 { // started from outside of this pid namespace
+		s.told.Bystander = s.told.Supervisor
 	}
 	if err := s.servers(o.Door); err != nil {
 		return nil, err
@@ -85,6 +85,8 @@ func newStage(o Options) (_ *Stage, err error) {
 	}
 	return s, os.WriteFile(filepath.Join(s.Workspace, stageName), b, 0o644)
 }
+
+func process(pid int) attack.Process { return attack.Process{PID: pid, Started: attack.StartOf(pid)} }
 
 // files writes the home, the workspace and what lies beside it.
 func (s *Stage) files(self string) error {

@@ -22,18 +22,18 @@ import (
 // them. Empty fields are things that are not there; attacks that need them do
 // not apply.
 type Stage struct {
-	Canary     string // a random word in every file that must not be read
-	Home       string // the host's home, with Secrets in it
-	State      string // Carrel's own directory for this run
-	Outside    string // a directory beside the workspace, with the file "canary"
-	Workspace  string // path of the workspace inside
-	OwnHome    string // path of the desk's home inside
-	ReadOnly   string // a file that is shown read-only
-	Hidden     string // a file of the workspace that is made empty
-	Link       string // a link in the workspace to the canary outside
-	Supervisor int    // process outside that walls the desk in
-	Bystander  int    // process outside of the same user
-	TCP        string // listener on the host's loopback
+	Canary     string  // a random word in every file that must not be read
+	Home       string  // the host's home, with Secrets in it
+	State      string  // Carrel's own directory for this run
+	Outside    string  // a directory beside the workspace, with the file "canary"
+	Workspace  string  // path of the workspace inside
+	OwnHome    string  // path of the desk's home inside
+	ReadOnly   string  // a file that is shown read-only
+	Hidden     string  // a file of the workspace that is made empty
+	Link       string  // a link in the workspace to the canary outside
+	Supervisor Process // outside; it walls the desk in
+	Bystander  Process // outside, of the same user
+	TCP        string  // listener on the host's loopback
 	UDP        string
 	Abstract   string // name of an abstract socket of the host, without @
 	Socket     string // path of a socket of the host
@@ -43,6 +43,12 @@ type Stage struct {
 	Notices    string // what the agent is told about refusals
 	Mark       string // seconds, unlike any other, that a process is left sleeping
 	Pids       int    // limit of processes, 0: none was asked for
+}
+
+// Process is one outside. Inside its number may be another's.
+type Process struct {
+	PID     int
+	Started uint64 // see StartOf
 }
 
 // Secrets are files that the stage's Home has, each with the canary.

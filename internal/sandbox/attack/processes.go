@@ -111,10 +111,12 @@ func processes() []Attack {
 	}
 	rows = append(rows, signal("kill", unix.SIGKILL), signal("stop", unix.SIGSTOP), signal("term", unix.SIGTERM), signal("segv", unix.SIGSEGV), signal("quit", unix.SIGQUIT))
 	return append(rows,
-		Attack{Name: "bystander:kill", Tries: "signal a process of the same user outside", By: nobody, Needs: func(s *Stage) bool { return s.Bystander != 0 },
-			Try: func(s *Stage) error { return kills(s.Bystander, 0) }, Twin: child(func(pid int) error { return kills(pid, 0) }), TwinTries: "signal an own process"},
-		Attack{Name: "bystander:see", Tries: "see a process of the same user outside in /proc", By: absent, Needs: func(s *Stage) bool { return s.Bystander != 0 },
-			Try:  func(s *Stage) error { return lists(at(fmt.Sprintf("/proc/%d", s.Bystander)))(nil) },
+		Attack{Name: "bystander:kill", Tries: "signal a process of the same user outside", By: nobody, Needs: bystander,
+			Try: func(s *Stage) error { return on(s.Bystander, func(pid int) error { return kills(pid, 0) }) }, Twin: child(func(pid int) error { return kills(pid, 0) }), TwinTries: "signal an own process"},
+		Attack{Name: "bystander:see", Tries: "see a process of the same user outside in /proc", By: absent, Needs: bystander,
+			Try: func(s *Stage) error {
+				return on(s.Bystander, func(pid int) error { return lists(at(fmt.Sprintf("/proc/%d", pid)))(nil) })
+			},
 			Twin: child(func(pid int) error { return lists(at(fmt.Sprintf("/proc/%d", pid)))(nil) }), TwinTries: "see an own process"},
 		Attack{Name: "outlive", Tries: "leave a process behind that outlives the run", Needs: func(s *Stage) bool { return s.Mark != "" },
 			Try: func(s *Stage) error { return leaves(s.Mark) }, Twin: child(func(int) error { return nil }), TwinTries: "start a process"},
@@ -147,22 +149,47 @@ func leaves(mark string) error {
 	return stopped("it starts; that it ends with the run is looked at outside")
 }
 
+func bystander(s *Stage) bool { return s.Bystander.PID != 0 }
+
+// StartOf says when a process started, in ticks since the machine did, as every
+// pid namespace counts; 0 where it cannot be seen.
+func StartOf(pid int) (ticks uint64) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])) // the name may hold anything
+	if len(fields) > 19 {
+		ticks, _ = strconv.ParseUint(fields[19], 10, 64)
+	}
+	return ticks
+}
+
+// on does something to a process outside, unless that number is another
+// process here.
+func on(p Process, do func(pid int) error) error {
+	if start := StartOf(p.PID); start != 0 && start != p.Started {
+		return stopped("that number is another process here")
+	}
+	return do(p.PID)
+}
+
 // supervisor are attacks on what walls the desk in, from outside.
 func supervisor() []Attack {
 	var rows []Attack
-	needs := func(s *Stage) bool { return s.Supervisor != 0 }
+	needs := func(s *Stage) bool { return s.Supervisor.PID != 0 }
 	for _, w := range onProcess {
 		rows = append(rows, Attack{Name: "supervisor:" + w.name, Tries: w.tries + " the supervisor", By: either(absent, nobody), Needs: needs,
-			Try: func(s *Stage) error { return w.try(s.Supervisor) }, Twin: child(w.try), TwinTries: "the same with an own process"})
+			Try: func(s *Stage) error { return on(s.Supervisor, w.try) }, Twin: child(w.try), TwinTries: "the same with an own process"})
 	}
 	state := func(name string) func(*Stage) string {
 		return func(s *Stage) string { return s.State + "/" + name }
 	}
 	return append(rows,
 		Attack{Name: "supervisor:signal", Tries: "signal the supervisor", By: nobody, Needs: needs,
-			Try: func(s *Stage) error { return kills(s.Supervisor, 0) }, Twin: child(func(pid int) error { return kills(pid, 0) }), TwinTries: "signal an own process"},
+			Try: func(s *Stage) error { return on(s.Supervisor, func(pid int) error { return kills(pid, 0) }) }, Twin: child(func(pid int) error { return kills(pid, 0) }), TwinTries: "signal an own process"},
 		Attack{Name: "supervisor:pidfd", Tries: "open a descriptor of the supervisor (pidfd_open)", By: nobody, Needs: needs,
-			Try:  func(s *Stage) error { return opensPidfd(s.Supervisor) },
+			Try:  func(s *Stage) error { return on(s.Supervisor, opensPidfd) },
 			Twin: child(opensPidfd), TwinTries: "the same with an own process"},
 		Attack{Name: "supervisor:state", Tries: "list Carrel's state directory", By: absent, Try: lists(state("")), Twin: lists(inWorkspace("")), TwinTries: "list the workspace"},
 		Attack{Name: "supervisor:keys", Tries: "list the keys that sign the log", By: absent, Try: lists(state("keys")), Twin: lists(inWorkspace("")), TwinTries: "list the workspace"},
