@@ -2,7 +2,6 @@ package egress
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -31,18 +30,17 @@ type site struct {
 	proxy  httputil.ReverseProxy
 	pool   *http.Transport
 	dialed atomic.Bool
+
+	line        line
+	spare       chan net.Conn // dialled for the line, and left to the pool
+	multiplexed atomic.Bool   // the origin speaks HTTP/2, or the desk does
 }
 
 func newSite(d *Door, g gate.Grant, a carrel.Action) *site {
 	s := &site{door: d, grant: g, action: a, origin: url.URL{Scheme: schemeOf(a.Protocol), Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}}
-	s.pool = &http.Transport{DialContext: s.dial, DisableCompression: true, MaxIdleConnsPerHost: 1, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10}
-	if a.Protocol == carrel.ProtoTLS {
-		s.pool.TLSClientConfig = &tls.Config{RootCAs: d.cfg.Roots, ServerName: a.Host, MinVersion: tls.VersionTLS12}
-		s.pool.TLSHandshakeTimeout = dialTimeout
-		s.pool.ForceAttemptHTTP2 = true
-	} else {
-		s.pool.MaxConnsPerHost = 1 // one connection out for the one that came in
-	}
+	s.spare = make(chan net.Conn, 1)
+	s.pool = &http.Transport{DialContext: s.dialPool, DialTLSContext: s.dialPool, DisableCompression: true, MaxIdleConnsPerHost: 1,
+		WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10, ForceAttemptHTTP2: a.Protocol == carrel.ProtoTLS}
 	s.proxy = httputil.ReverseProxy{Transport: s, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), BufferPool: copyBuffers{},
 		Rewrite:        s.rewrite,
 		ModifyResponse: keepStatus,
@@ -58,7 +56,10 @@ func schemeOf(p carrel.Protocol) string {
 	return "http"
 }
 
-func (s *site) close() { s.pool.CloseIdleConnections() }
+func (s *site) close() {
+	s.line.close()
+	s.pool.CloseIdleConnections()
+}
 
 // dial opens the connection that was granted; what an inspected destination
 // needs beside it, for requests at the same time, is granted anew.
@@ -197,7 +198,7 @@ func headSize(r *http.Request) int64 {
 func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	secrets := s.door.cfg.Secrets
 	if secrets == nil {
-		return s.pool.RoundTrip(r)
+		return s.send(r)
 	}
 	if err := secrets.Outgoing(r.Context(), s.action.Host, s.action.Port, r); err != nil {
 		return nil, err
@@ -205,7 +206,7 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	if secrets.Bound(s.action.Host, s.action.Port) {
 		r = withoutInterim(r)
 	}
-	resp, err := s.pool.RoundTrip(r)
+	resp, err := s.send(r)
 	if err == nil {
 		secrets.Incoming(s.action.Host, s.action.Port, resp)
 	}

@@ -250,8 +250,11 @@ func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, con
 		defer s.close()
 		v.handler = s
 	}
-	if c, ok := conn.(*tls.Conn); ok {
-		v.http2 = c.ConnectionState().NegotiatedProtocol == "h2"
+	if c, ok := conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol == "h2" {
+		v.http2 = true
+		if s, ok := v.handler.(*site); ok {
+			s.multiplexed.Store(true)
+		}
 	}
 	d.web.serve(ctx, v, conn, under)
 	d.add("bytes_out", v.out.Load())
