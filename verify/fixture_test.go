@@ -31,7 +31,12 @@ const (
 // signed by it.
 func fixtureKeys(t testing.TB, origin string) (note.Signer, string) {
 	t.Helper()
-	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	return seededKeys(t, origin, 7)
+}
+
+func seededKeys(t testing.TB, origin string, seed byte) (note.Signer, string) {
+	t.Helper()
+	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
 	public, err := note.NewEd25519VerifierKey(origin, private.Public().(ed25519.PublicKey))
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +149,11 @@ func (f fixture) clone() fixture {
 func (f fixture) write(t testing.TB, dir string) {
 	t.Helper()
 	for name, b := range f {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

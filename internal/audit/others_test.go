@@ -61,13 +61,21 @@ func TestTesseraFsck(t *testing.T) {
 		}
 		return nil
 	}
-	for _, size := range []int64{1, 256, 300, 65_537} {
+	sizes := []int64{1, 256, 300, 65_537}
+	if raced {
+		sizes = sizes[:3]
+	}
+	for _, size := range sizes {
 		grow(t, o, size)
 		if err := fsck(); err != nil {
 			t.Errorf("%d records: %v", size, err)
 		}
 	}
-	for _, name := range []string{verify.TilePath(-1, 0, 256), verify.TilePath(-1, 256, 1), verify.TilePath(0, 3, 256), verify.TilePath(1, 0, 256), verify.TilePath(2, 0, 1), verify.CheckpointFile} {
+	damaged := []string{verify.TilePath(-1, 0, 256), verify.TilePath(0, 0, 256), verify.CheckpointFile}
+	if !raced {
+		damaged = append(damaged, verify.TilePath(-1, 256, 1), verify.TilePath(0, 3, 256), verify.TilePath(1, 0, 256), verify.TilePath(2, 0, 1))
+	}
+	for _, name := range damaged {
 		path := filepath.Join(o.Dir, TilesDir, filepath.FromSlash(name))
 		good, err := os.ReadFile(path)
 		if err != nil {

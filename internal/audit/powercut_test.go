@@ -402,6 +402,9 @@ func TestCrashesAnywhere(t *testing.T) {
 	r := rand.New(rand.NewPCG(*crashSeed, 7))
 	o := optionsIn(filepath.Join(memoryDir(t), "x"))
 	kills, cuts, journeys := 0, 0, 0
+	if raced {
+		*crashPoints = min(*crashPoints, 50)
+	}
 	for kills+cuts < *crashPoints {
 		j := travel(t, o, r)
 		journeys++

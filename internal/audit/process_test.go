@@ -118,9 +118,12 @@ func TestKilledWriters(t *testing.T) {
 	var acknowledged bytes.Buffer
 	var mu sync.Mutex
 	out := writerFunc(func(b []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return acknowledged.Write(b) })
-	for range *killRounds {
+	for round := range *killRounds {
 		children := []*exec.Cmd{startChild(t, root, out, "-audit.writers=4"), startChild(t, root, out, "-audit.writers=2")}
-		for _, c := range children {
+		for i, c := range children {
+			if round%2 == 1 && i == 0 { // in the middle of its work, however slow the machine is
+				awaitMore(&mu, &acknowledged)
+			}
 			time.Sleep(time.Duration(rand.IntN(25)) * time.Millisecond)
 			if err := c.Process.Kill(); err != nil {
 				t.Fatal(err)
@@ -144,6 +147,14 @@ func TestKilledWriters(t *testing.T) {
 	t.Logf("%d kills, %d records acknowledged, %d in the log, %d runs left open", 2**killRounds, n, r.Size, len(r.Open))
 	if n == 0 {
 		t.Error("no record was acknowledged before a kill: the test proves nothing")
+	}
+}
+
+// awaitMore waits until something more was written, but not for ever.
+func awaitMore(mu *sync.Mutex, b *bytes.Buffer) {
+	size := func() int { mu.Lock(); defer mu.Unlock(); return b.Len() }
+	for before, end := size(), time.Now().Add(10*time.Second); size() == before && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -141,7 +141,10 @@ func (x *tampering) file(path string) {
 	derived := slices.Contains(derivedFiles, filepath.Base(path))
 	stride := 1
 	if !*tamperAll {
-		stride = 1 + len(content)/40
+		stride = 1 + len(content)/20
+		if raced {
+			stride *= 4
+		}
 	}
 	put := func(b []byte) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {

@@ -95,7 +95,7 @@ func (s sumdbTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 func TestTilesServeAnotherClient(t *testing.T) {
 	o := quickOptions(t)
 	sizes := []int64{1, 2, 255, 256, 257, 511, 512, 700, 65535, 65536, 65537, 66000}
-	if testing.Short() {
+	if raced {
 		sizes = sizes[:8]
 	}
 	var before verify.Checkpoint
