@@ -24,13 +24,15 @@ func (a *app) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "Write, test and read policies", Long: policyHelp, Args: noSuchVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(a.policyInitCommand(), a.policyCheckCommand(), a.policyTestCommand(), a.policyEvalCommand(),
-		a.policyShowCommand(), a.policyDiffCommand(), a.policyExplainCommand(), a.policySimulateCommand(), a.policyLearnCommand())
+		a.policyShowCommand(), a.policyDiffCommand(), a.policyExplainCommand(), a.policySimulateCommand(), a.policyLearnCommand(),
+		a.policyBundleCommand())
 	return cmd
 }
 
 // policyFlags says which policy a verb asks.
 func policyFlags(cmd *cobra.Command, opts *engine.PolicyOptions) {
-	cmd.Flags().StringArrayVar(&opts.Paths, "policy", nil, "a Rego file or a directory, asked with the built-in floor and nothing else; repeatable (default: the configuration's)")
+	cmd.Flags().StringArrayVar(&opts.Paths, "policy", nil, "a Rego file, a directory or a signed bundle, asked with the built-in floor and nothing else; repeatable (default: the configuration's)")
+	cmd.Flags().StringArrayVar(&opts.Keys, "key", nil, "a public key that may have signed a bundle; repeatable")
 	cmd.Flags().StringVar(&opts.Entry, "entry", "", `the package that is asked, as "data.team.rules" (default: cowork.access, and what says governs)`)
 }
 
@@ -67,4 +69,24 @@ func verdictStatus(v carrel.Verdict) error {
 		return &exitStatus{code: exitPending}
 	}
 	return &exitStatus{code: exitDenied}
+}
+
+func (a *app) policyBundleCommand() *cobra.Command {
+	var opts engine.PolicyBundleOptions
+	cmd := &cobra.Command{
+		Use: "bundle PATH", Short: "Write a policy as a signed bundle", Args: exactly(1, "the policy: a Rego file or a directory"),
+		Long: "Write a policy as an OPA bundle that one key has signed, file by file. Name the\nbundle under policy in the configuration, and the public key under policy_keys:\na bundle that is not signed by such a key, or is older than the last, is refused.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			opts.Path = args[0]
+			return engine.PolicyBundle(opts)
+		},
+	}
+	cmd.Flags().StringVarP(&opts.Output, "output", "o", "bundle.tar.gz", "where to write it")
+	cmd.Flags().StringVar(&opts.Revision, "revision", "", "what this policy is called; a later one must sort after it")
+	cmd.Flags().StringVar(&opts.Key, "signing-key", "", "a private key in PEM: ECDSA, RSA or Ed25519")
+	cmd.Flags().StringVar(&opts.KeyName, "key-name", "", "what checks call the key (default: the name of its file)")
+	for _, name := range []string{"revision", "signing-key"} {
+		_ = cmd.MarkFlagRequired(name) // the flag is there
+	}
+	return cmd
 }

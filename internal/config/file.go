@@ -84,7 +84,8 @@ type File struct {
 	Profiles      map[string]Value[yaml.Node] `yaml:"profiles"`
 	Model         Model                       `yaml:"model"`
 	Policy        []Value[string]             `yaml:"policy"`
-	Tools         []Value[string]             `yaml:"tools"` // of agents' clients, for their hooks
+	PolicyKeys    []Value[string]             `yaml:"policy_keys"` // that sign bundles
+	Tools         []Value[string]             `yaml:"tools"`       // of agents' clients, for their hooks
 	UpstreamProxy Value[string]               `yaml:"upstream_proxy"`
 	ExtraRoots    []Value[string]             `yaml:"extra_roots"`
 	Identity      Value[Identity]             `yaml:"identity"`

@@ -25,6 +25,7 @@ type Effective struct {
 	Profiles      map[string]Value[yaml.Node] `json:"-"`
 	Model         Model                       `json:"model"`
 	Policy        []Value[string]             `json:"policy"` // the organisation's first; the origin says whose
+	PolicyKeys    []Value[string]             `json:"policy_keys"`
 	Tools         []Value[string]             `json:"tools"`
 	UpstreamProxy Value[string]               `json:"upstream_proxy"`
 	ExtraRoots    []Value[string]             `json:"extra_roots"`
@@ -58,6 +59,7 @@ func Merge(org, user, repo *File, trusted bool) Effective {
 		Profiles:      maps.Clone(org.Profiles),
 		Model:         Model{first(org.Model.Endpoint, user.Model.Endpoint), first(org.Model.Key, user.Model.Key)},
 		Policy:        slices.Concat(org.Policy, user.Policy),
+		PolicyKeys:    slices.Concat(org.PolicyKeys, user.PolicyKeys),
 		Tools:         slices.Concat(org.Tools, user.Tools),
 		UpstreamProxy: first(org.UpstreamProxy, user.UpstreamProxy),
 		ExtraRoots:    slices.Concat(org.ExtraRoots, user.ExtraRoots),

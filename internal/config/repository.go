@@ -27,8 +27,8 @@ func (f *File) checkRepository() error {
 	for _, v := range f.Profiles {
 		note("profiles", v.Origin.Line)
 	}
-	for _, v := range slices.Concat(f.Policy, f.ExtraRoots) {
-		note("policy and extra_roots", v.Origin.Line)
+	for _, v := range slices.Concat(f.Policy, f.PolicyKeys, f.ExtraRoots) {
+		note("policy, policy_keys and extra_roots", v.Origin.Line)
 	}
 	for _, v := range f.Tools {
 		note("tools", v.Origin.Line)

@@ -45,6 +45,7 @@ func (f *File) validate(s Source) error {
 		each(f.Cache, checkCache),
 		each(f.RO, s.resolve),
 		each(f.Policy, s.resolve),
+		each(f.PolicyKeys, s.resolve),
 		each(f.Tools, checkTool),
 		each(f.ExtraRoots, s.resolve),
 		one(&f.Home, oneOf("keep", "discard")),

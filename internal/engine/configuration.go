@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -30,25 +29,8 @@ func (e *Records) userSettings() (*settings, error) {
 		return nil, err
 	}
 	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
-	s.policyLayers, err = configuredLayers(s.Effective)
+	s.policyLayers, err = e.configuredLayers(s.Effective)
 	return s, err
-}
-
-// configuredLayers reads the Rego that the configuration names.
-func configuredLayers(cfg config.Effective) ([]policy.Layer, error) {
-	var layers []policy.Layer
-	for i, p := range cfg.Policy {
-		kind := policy.User
-		if p.Origin.Layer == config.Organisation {
-			kind = policy.Organisation
-		}
-		layer, err := policy.FromPath(fmt.Sprintf("%s%d", kind, i+1), kind, p.Value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Origin, err)
-		}
-		layers = append(layers, layer)
-	}
-	return layers, nil
 }
 
 func (e *Records) userSource() config.Source {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/policy"
 )
 
@@ -16,6 +17,9 @@ type PolicyOptions struct {
 	// Entry is the package that is asked, as "data.team.rules"; see
 	// policy.Layer.
 	Entry string
+	// Keys are files of public keys, of which one must have signed each bundle
+	// among Paths.
+	Keys []string
 }
 
 // OpenPolicy makes the policy that decides outside a run: it needs no desk, no
@@ -43,7 +47,7 @@ func (h Host) policyLayers(opts PolicyOptions) ([]policy.Layer, error) {
 		if len(opts.Paths) > 1 {
 			name = fmt.Sprintf("user%d", i+1)
 		}
-		layer, err := policy.FromPath(name, policy.User, path)
+		layer, err := opts.read(name, path)
 		if err != nil {
 			return nil, err
 		}
@@ -51,4 +55,19 @@ func (h Host) policyLayers(opts PolicyOptions) ([]policy.Layer, error) {
 		layers = append(layers, layer)
 	}
 	return layers, nil
+}
+
+func (o PolicyOptions) read(name, path string) (policy.Layer, error) {
+	if !policy.IsBundle(path) {
+		return policy.FromPath(name, policy.User, path)
+	}
+	var keys []config.Value[string]
+	for _, k := range o.Keys {
+		keys = append(keys, config.Value[string]{Value: k})
+	}
+	known, err := bundleKeys(policy.User, keys)
+	if err != nil {
+		return policy.Layer{}, err
+	}
+	return policy.FromBundle(name, policy.User, path, known)
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,11 +11,15 @@ import (
 	"strings"
 )
 
-// FromPath reads a layer from a .rego file or a directory of them. Tests
+// FromPath reads a layer from a .rego file, or from a directory of them and of
+// its data.json. Tests
 // (_test.rego) and hidden files are left out; links are followed only for
 // path itself, so that a directory means what lies in it.
 func FromPath(name string, kind Kind, path string) (Layer, error) {
 	l := Layer{Name: name, Kind: kind}
+	if IsBundle(path) {
+		return l, fmt.Errorf("reading policy %s: a bundle is read with the keys that may sign it: name both in the configuration (policy, policy_keys), or give --key", path)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return l, fmt.Errorf("reading policy: %w", err)
@@ -38,7 +43,17 @@ func FromPath(name string, kind Kind, path string) (Layer, error) {
 		}
 		l.Files = append(l.Files, f)
 	}
-	return l, nil
+	l.Data, err = readData(path)
+	return l, err
+}
+
+// readData reads data.json of a directory, if there is one.
+func readData(dir string) ([]byte, error) {
+	if _, err := os.Lstat(filepath.Join(dir, "data.json")); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	f, err := readFile(filepath.Join(dir, "data.json"), "data.json")
+	return f.Source, err
 }
 
 // isSource reports whether a layer is made of files of this name.

@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/private"
+)
+
+// configuredLayers reads the Rego and the bundles that the configuration
+// names.
+func (e *Records) configuredLayers(cfg config.Effective) ([]policy.Layer, error) {
+	var layers []policy.Layer
+	for i, p := range cfg.Policy {
+		kind := policy.User
+		if p.Origin.Layer == config.Organisation {
+			kind = policy.Organisation
+		}
+		layer, err := e.loadLayer(fmt.Sprintf("%s%d", kind, i+1), kind, p.Value, cfg.PolicyKeys)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Origin, err)
+		}
+		layers = append(layers, layer)
+	}
+	return layers, nil
+}
+
+// loadLayer reads a file, a directory, or a bundle that one of the keys
+// signed and that is no older than what was loaded from there before.
+func (e *Records) loadLayer(name string, kind policy.Kind, path string, keys []config.Value[string]) (policy.Layer, error) {
+	if !policy.IsBundle(path) {
+		return policy.FromPath(name, kind, path)
+	}
+	known, err := bundleKeys(kind, keys)
+	if err != nil {
+		return policy.Layer{}, err
+	}
+	layer, err := policy.FromBundle(name, kind, path, known)
+	if err != nil {
+		return policy.Layer{}, err
+	}
+	return layer, e.noOlder(path, layer)
+}
+
+// bundleKeys reads the keys that may sign for a layer: the organisation's
+// policy is not the user's to sign.
+func bundleKeys(kind policy.Kind, keys []config.Value[string]) ([]policy.Key, error) {
+	var out []policy.Key
+	for _, k := range keys {
+		if kind == policy.Organisation && k.Origin.Layer != config.Organisation {
+			continue
+		}
+		raw, err := os.ReadFile(k.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: policy_keys: %w", k.Origin, err)
+		}
+		key, err := policy.ParseKey(keyName(k.Value), raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: policy_keys: %s: %w", k.Origin, k.Value, err)
+		}
+		out = append(out, key)
+	}
+	return out, nil
+}
+
+// keyName is what signatures call the key of a file.
+func keyName(path string) string {
+	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+}
+
+// maxRevisions bounds the file of revisions.
+const maxRevisions = 1 << 20
+
+// revision is what was loaded from a place.
+type revision struct {
+	Revision string        `json:"revision"`
+	Digest   carrel.Digest `json:"digest"`
+}
+
+// noOlder refuses a bundle with an older revision than one that was loaded
+// from the same place, and remembers this one. Another bundle under the same
+// revision is refused as well.
+func (e *Records) noOlder(path string, l policy.Layer) error {
+	if err := os.MkdirAll(e.state(), 0o700); err != nil {
+		return err
+	}
+	return private.Locked(e.state(), func() error {
+		file := e.state("policy-revisions.json")
+		seen := map[string]revision{}
+		raw, err := private.Read(file, maxRevisions)
+		if err == nil {
+			err = json.Unmarshal(raw, &seen)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("reading which policies were loaded before: %w", err)
+		}
+		now := revision{l.Revision, layerDigest(l)}
+		if before, again := seen[path]; again {
+			if err := now.follows(before, path); err != nil || now == before {
+				return err
+			}
+		}
+		seen[path] = now
+		if raw, err = json.Marshal(seen); err != nil {
+			return err
+		}
+		return private.Replace(file, raw)
+	})
+}
+
+// follows refuses what must not come after before.
+func (r revision) follows(before revision, path string) error {
+	switch {
+	case policy.OlderRevision(r.Revision, before.Revision):
+		return &hintError{
+			fmt.Errorf("policy bundle %s: its revision %q is older than %q, which was in force before", path, r.Revision, before.Revision),
+			"to go back, sign the older rules under a newer revision",
+		}
+	case r.Revision == before.Revision && r != before:
+		return &hintError{
+			fmt.Errorf("policy bundle %s: it is another one than before, under the same revision %q", path, r.Revision),
+			"sign it under a newer revision",
+		}
+	}
+	return nil
+}
+
+func layerDigest(l policy.Layer) carrel.Digest {
+	text := string(carrel.DigestBytes(l.Data))
+	for _, f := range l.Files {
+		text += "\n" + f.Name + " " + string(carrel.DigestBytes(f.Source))
+	}
+	return carrel.DigestBytes([]byte(text))
+}
+
+// PolicyBundleOptions are the flags of `policy bundle`.
+type PolicyBundleOptions struct {
+	Path     string
+	Output   string
+	Revision string
+	Key      string // a private key in PEM
+	KeyName  string // what checks call it; empty: the file's name
+}
+
+// PolicyBundle writes a policy as a signed bundle.
+func PolicyBundle(opts PolicyBundleOptions) error {
+	raw, err := os.ReadFile(opts.Key)
+	if err != nil {
+		return fmt.Errorf("reading the signing key: %w", err)
+	}
+	key, err := policy.ParseSigningKey(cmp.Or(opts.KeyName, keyName(opts.Key)), raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", opts.Key, err)
+	}
+	var out bytes.Buffer
+	if err := policy.WriteBundle(&out, opts.Path, opts.Revision, key); err != nil {
+		return err
+	}
+	return os.WriteFile(opts.Output, out.Bytes(), 0o644)
+}
