@@ -143,6 +143,7 @@ func TestAgentUsesKeysItNeverHolds(t *testing.T) {
 			curl -sSi -u "x-access-token:$GH_TOKEN" https://git.test/acme/app
 			python3 -c 'import os,urllib.request as u
 print(u.urlopen(u.Request("https://api.git.test/user",headers={"Authorization":"token "+os.environ["GH_TOKEN"]})).read())'
+			node -e 'fetch("https://api.git.test/repos/acme/node",{headers:{authorization:"Bearer "+process.env.GH_TOKEN}}).then(r=>r.text()).then(console.log)'
 			echo "len ${#LONG_TOKEN}"
 		`)
 		h.expect(r, 0, "you said Bearer ghp_", "len 520")
@@ -151,7 +152,7 @@ print(u.urlopen(u.Request("https://api.git.test/user",headers={"Authorization":"
 		for _, want := range [][]string{
 			{"GET api.git.test /echo", "Bearer " + keys["GITHUB_KEY"]}, {"GET api.ai.test /v1/messages", keys["ANTHROPIC_KEY"]},
 			{"/long/one", "token " + keys["LONG_KEY"]}, {"GET git.test /acme/app Basic", base64.StdEncoding.EncodeToString([]byte("x-access-token:" + canaryGithub))},
-			{"/user", "token " + canaryGithub},
+			{"/user", "token " + canaryGithub}, {"/repos/acme/node", "Bearer " + canaryGithub},
 		} {
 			if !here.has(want...) {
 				h.Errorf("the server never got %v; it got\n%s", want, here)
@@ -290,5 +291,44 @@ func gitBackend(root string) http.Handler {
 	return &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
 		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=key", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
+	}
+}
+
+// The real GitHub client: it takes the placeholder for its token.
+func TestGhUsesATokenThatStaysOutside(t *testing.T) {
+	dir := installed(t, "gh of Debian", func(dir string) error {
+		if err := loudly(dir, "apt-get", "-q", "download", "gh"); err != nil {
+			return err
+		}
+		return loudly(dir, "sh", "-c", "dpkg-deb -x gh_*.deb . && rm gh_*.deb")
+	})
+	h := asUser(t)
+	program, err := os.ReadFile(dir + "/usr/bin/gh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gh := h.write("tools/gh", string(program))
+	if err := os.Chmod(gh, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &seen{}
+	n := newInternet(h, `egress: [{host: api.github.com}]
+credentials:
+  - {name: github, host: api.github.com, methods: [GET], from: {env: GITHUB_KEY}, as: {env: GH_TOKEN}}
+`)
+	n.serve("api.github.com", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.add(r)
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Authorization") != "token "+canaryGithub {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		fmt.Fprintf(w, `{"login": "acme-bot", "sent": %q}`, r.Header.Get("Authorization"))
+	}))
+	h.env = append(h.env, "GITHUB_KEY="+canaryGithub)
+	r := h.inside(gh+` api user; `+gh+` api -X DELETE repos/acme/app || echo not deleted`, "--ro", gh)
+	h.expect(r, 0, `"login": "acme-bot"`, "not deleted")
+	h.noKey(r)
+	if s.has("DELETE") {
+		h.Errorf("the server got %s", s)
 	}
 }

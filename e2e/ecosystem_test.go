@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -329,4 +332,65 @@ func TestGitProfileFetchesAndDoesNotPush(t *testing.T) {
 	if s.has("POST", "git-receive-pack") {
 		h.Errorf("a push arrived: %s", s)
 	}
+}
+
+// cargo's sparse index is files; the toolchain is whatever this machine has.
+func TestCargoFetchesCrates(t *testing.T) {
+	root, err := exec.Command("rustc", "--print", "sysroot").Output()
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no Rust toolchain on the PATH")
+		}
+		t.Skip("no Rust toolchain on the PATH")
+	}
+	h := newHost(t, os.Getuid(), os.Getgid()) // whoever can read the toolchain
+	toolchain := h.dir + "/rust"              // and not in the home, which is never shown
+	copied := exec.Command("sh", "-c", `mkdir "$2" && cd "$1" && { cp -al bin lib "$2" || cp -a bin lib "$2"; }`, "sh", strings.TrimSpace(string(root)), toolchain)
+	if out, err := copied.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	crate := crateOf(h)
+	s := &seen{}
+	index, files := http.NewServeMux(), http.NewServeMux()
+	index.HandleFunc("GET /config.json", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"dl":"https://static.crates.io/crates","api":"https://crates.io"}`)
+	})
+	index.HandleFunc("GET /gr/ee/greeting", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"name":"greeting","vers":"1.0.0","deps":[],"cksum":"%x","features":{},"yanked":false}`+"\n", sha256.Sum256(crate))
+	})
+	files.HandleFunc("GET /crates/greeting/1.0.0/download", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(crate) })
+	n := newInternet(h, "")
+	n.serve("index.crates.io", noted(s, index))
+	n.serve("static.crates.io", noted(s, files))
+	r := h.inside(`set -e; mkdir -p /tmp/m/src; cd /tmp/m; echo 'fn main() {}' > src/main.rs
+		printf '[package]\nname = "m"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\ngreeting = "1"\n' > Cargo.toml
+		export PATH=`+toolchain+`/bin:$PATH; cargo fetch 2>&1; cat ~/.cargo/registry/src/*/greeting-1.0.0/src/lib.rs`,
+		"--profile", "cargo", "--cache", "none", "--ro", toolchain)
+	h.expect(r, 0, "hello from a crate")
+	if !s.has("GET static.crates.io", "greeting") {
+		h.Errorf("the index got\n%s", s)
+	}
+}
+
+// crateOf makes a crate as cargo packs them.
+func crateOf(h *host) []byte {
+	h.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	a := tar.NewWriter(z)
+	for _, f := range [][2]string{
+		{"greeting-1.0.0/Cargo.toml", "[package]\nname = \"greeting\"\nversion = \"1.0.0\"\nedition = \"2021\"\n"},
+		{"greeting-1.0.0/src/lib.rs", "// hello from a crate\n"},
+	} {
+		if err := a.WriteHeader(&tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1]))}); err != nil {
+			h.Fatal(err)
+		}
+		if _, err := io.WriteString(a, f[1]); err != nil {
+			h.Fatal(err)
+		}
+	}
+	if err := errors.Join(a.Close(), z.Close()); err != nil {
+		h.Fatal(err)
+	}
+	return out.Bytes()
 }
