@@ -74,6 +74,9 @@ func (c *commands) executed(ctx context.Context, e sandbox.Execution) error {
 	if e.Unread != nil {
 		a.Argv = nil // a command that was not seen whole is none that anybody allowed
 	}
+	if e.Hashed != nil {
+		a.Executable = e.Hashed() // a policy may ask for it
+	}
 	_, err := c.gate.Do(ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) { return carrel.Outcome{}, nil })
 	if err != nil {
 		c.refused.Add(1)

@@ -116,8 +116,11 @@ type Execution struct {
 	RawPath     string // as it was asked for
 	Argv        []string
 	Cwd         string
-	Digest      carrel.Digest // of the program; "" where it cannot be read
-	Unread      error         // why some of this is missing; nil: nothing is
+	// Digest is of the program; "" where it cannot be read, and while a large
+	// one is read for the first time: Hashed, if not nil, waits for that.
+	Digest carrel.Digest
+	Hashed func() carrel.Digest
+	Unread error // why some of this is missing; nil: nothing is
 }
 
 // Sockets were created inside the desk's network namespace and handed out.

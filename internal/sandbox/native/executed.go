@@ -1,10 +1,8 @@
 package native
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strconv"
@@ -12,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
@@ -20,7 +17,6 @@ import (
 const (
 	maxArguments = 4096
 	maxCommand   = 256 << 10 // bytes of all arguments
-	maxProgram   = 1 << 30   // bytes of a program that is hashed
 )
 
 // read looks at a program that is about to be executed. An errno of the file
@@ -51,7 +47,8 @@ func (x *executions) read(n *notification) (e sandbox.Execution, err error) {
 		return e, err
 	}
 	e.Path = strings.TrimSuffix(e.Path, " (deleted)")
-	e.Digest = x.digest(program)
+	d := x.known.get(program)
+	e.Digest, e.Hashed = d.now(), d.wait
 	return e, nil
 }
 
@@ -109,28 +106,6 @@ func openPath(link string) (*os.File, error) {
 // hidden keeps an error about the process from being taken for one about the
 // program's path.
 func hidden(err error) error { return errors.New(err.Error()) }
-
-// digest hashes a program, once for each state of it. It is empty where the
-// program cannot be read or is no plain file.
-func (x *executions) digest(program *os.File) carrel.Digest {
-	var st unix.Stat_t
-	if unix.Fstat(int(program.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxProgram {
-		return ""
-	}
-	key := fileKey{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
-	return x.known.get(key, func() carrel.Digest {
-		f, err := os.Open("/proc/self/fd/" + strconv.Itoa(int(program.Fd())))
-		if err != nil {
-			return ""
-		}
-		defer f.Close()
-		h := sha256.New()
-		if _, err := io.Copy(h, io.LimitReader(f, maxProgram)); err != nil {
-			return ""
-		}
-		return carrel.DigestHash(h)
-	})
-}
 
 // insideIDs returns the numbers that a process and its parent have inside; 0
 // where that cannot be told.

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
@@ -150,37 +149,4 @@ func (x *executions) decide(ctx context.Context, n *notification) unix.Errno {
 		return unix.EACCES
 	}
 	return 0
-}
-
-// digests remembers the digests of programs by what changes when they do.
-type digests struct {
-	mu sync.Mutex
-	of map[fileKey]carrel.Digest
-}
-
-type fileKey struct {
-	dev, ino          uint64
-	size              int64
-	modified, changed int64 // nanoseconds
-}
-
-// maxDigests bounds what is remembered; a desk that makes programs by the
-// thousand has them hashed again.
-const maxDigests = 4096
-
-func (d *digests) get(k fileKey, compute func() carrel.Digest) carrel.Digest {
-	d.mu.Lock()
-	known, ok := d.of[k]
-	d.mu.Unlock()
-	if ok {
-		return known
-	}
-	known = compute()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.of == nil || len(d.of) >= maxDigests {
-		d.of = map[fileKey]carrel.Digest{}
-	}
-	d.of[k] = known
-	return known
 }
