@@ -32,6 +32,7 @@ demo-claude: build
 # What the tests use besides Go: installed once, only where it is missing.
 prepare:
 	@.ci/prepare
+	@.ci/checkers >/dev/null || echo "cosign and @sigstore/verify are not installed; evidence is not checked with them" >&2
 
 test: prepare build cross
 	@CARREL_BIN=$(CURDIR)/$(BIN) $(GO) test -timeout 20m ./...

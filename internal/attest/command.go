@@ -41,21 +41,22 @@ func (c Command) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	out, said := &bounded{limit: maxSaid}, &bounded{limit: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("signing with %s: %w: %s", c.Argv[0], err, strings.TrimSpace(said.String()))
+		return nil, fmt.Errorf("signing with %s: %w: %s", c.Argv[0], err, strings.TrimSpace(said.buf.String()))
 	}
-	return out.Bytes(), nil
+	return out.buf.Bytes(), nil
 }
 
-// bounded keeps the first bytes it is given, and fails past them.
+// bounded keeps the first bytes it is given, and fails past them. It has no
+// other way in than Write.
 type bounded struct {
-	bytes.Buffer
+	buf   bytes.Buffer
 	limit int
 }
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.limit {
+	if b.buf.Len()+len(p) > b.limit {
 		return 0, fmt.Errorf("more than %d bytes of output", b.limit)
 	}
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }
