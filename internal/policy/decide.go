@@ -26,8 +26,30 @@ type Voice struct {
 // it allows only if somebody who may grant the operation was asked and all who
 // were asked said allow.
 func (e *Engine) Decide(_ context.Context, a carrel.Action) carrel.Decision {
+	question, repeats := e.mayRepeat(a)
+	if repeats {
+		if d, ok := e.allowed.get(question); ok {
+			return d
+		}
+	}
 	d, _, _ := e.decide(a, time.Now())
+	if repeats && d.Allows() { // a denial may be a fault
+		e.allowed.put(question, d)
+	}
 	return d
+}
+
+// networkQuestions are what programs ask over and over in the same words.
+var networkQuestions = []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest}
+
+// mayRepeat reports whether the answer to a stands as long as the engine does,
+// and the digest to find it by.
+func (e *Engine) mayRepeat(a carrel.Action) (carrel.Digest, bool) {
+	if e == nil || !slices.Contains(networkQuestions, a.Operation) || e.readsTime(a.Operation) {
+		return "", false
+	}
+	question, err := a.Digest()
+	return question, err == nil
 }
 
 // DecideAt decides as Decide would have at another time, for replays.

@@ -23,6 +23,7 @@ type Engine struct {
 	entries []*entry
 	digest  carrel.Digest
 	sources []Source
+	allowed memory[carrel.Decision] // of networkQuestions
 
 	mu      sync.Mutex // while New runs; guards what its goroutines add
 	remotes []*remote

@@ -19,7 +19,7 @@ type entry struct {
 	fn      func(carrel.Action) Answer // of a layer in Go; else nil
 	ask     func(input) (Answer, bool) // of Rego; false: it failed rather than answered
 	prepare func()                     // nil, or compiles what is compiled late
-	memory  memory
+	memory  memory[Answer]
 }
 
 // answer returns the entry's answer to a, whose checked input is in.

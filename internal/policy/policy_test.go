@@ -118,3 +118,36 @@ func BenchmarkDecideUser(b *testing.B) {
 		e.Decide(context.Background(), a)
 	}
 }
+
+// What was allowed on the network is allowed again without another look, in
+// the same words only; what was denied is looked at again.
+func TestNetworkAnswersAreRemembered(t *testing.T) {
+	asked := 0
+	allow := true
+	e, err := New(context.Background(), Layer{Name: "egress", Kind: User, Governs: []carrel.Operation{carrel.OpConnect}, Digest: carrel.DigestBytes(nil),
+		Func: func(a carrel.Action) Answer {
+			asked++
+			if !allow {
+				return Answer{}
+			}
+			return Answer{Verdict: carrel.Allow, Rules: []string{"x"}}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := carrel.Action{Operation: carrel.OpConnect, Host: "ok.test", Port: 443, Protocol: carrel.ProtoTLS}
+	decide := func(want carrel.Verdict, times int) {
+		t.Helper()
+		a.ID = carrel.NewActionID()
+		if d := e.Decide(context.Background(), a); d.Verdict != want || asked != times {
+			t.Errorf("%s after %d questions, want %s after %d", d.Verdict, asked, want, times)
+		}
+	}
+	decide(carrel.Allow, 1)
+	decide(carrel.Allow, 1)
+	a.Port = 8443
+	decide(carrel.Allow, 2)
+	a.Port, allow = 22, false
+	decide(carrel.Deny, 3)
+	decide(carrel.Deny, 4)
+}
