@@ -33,23 +33,23 @@ type keyring struct {
 	disk disk
 }
 
-// check refuses keys that others could have read or put there. Only for an
-// empty log are missing keys made.
-func (k keyring) check(empty bool) error {
+// check refuses keys that others could have read or put there, and returns the
+// private one. Only for an empty log are missing keys made.
+func (k keyring) check(empty bool) (private string, err error) {
 	if err := privateDir(k.dir); err != nil {
-		return err
+		return "", err
 	}
-	path := filepath.Join(k.dir, privateKeyFile)
-	f, err := k.disk.open(path, os.O_RDONLY)
-	switch {
-	case err == nil:
-		return f.Close()
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	case !empty:
-		return fmt.Errorf("%w: restore %s from a backup; or move the log and its second place away to begin a new one", ErrNoKey, path)
+	private, err = k.read(privateKeyFile)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return private, err
 	}
-	return k.create()
+	if !empty {
+		return "", fmt.Errorf("%w: restore %s from a backup; or move the log and its second place away to begin a new one", ErrNoKey, filepath.Join(k.dir, privateKeyFile))
+	}
+	if err := k.create(); err != nil {
+		return "", err
+	}
+	return k.read(privateKeyFile)
 }
 
 // create makes the keys. Their name is the log's origin: a new one for each
@@ -90,25 +90,21 @@ func publicOf(private string) (string, error) {
 	return note.NewEd25519VerifierKey(parts[2], ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey))
 }
 
-// mend writes the public key again if it is not that of the private one: a
-// change of the key ended in between.
-func (k keyring) mend() error {
-	private, err := k.read(privateKeyFile)
-	if err != nil {
-		return err
-	}
+// mend returns the public key, and writes it again if it is not that of the
+// private one: a change of the key ended in between.
+func (k keyring) mend(private string) (string, error) {
 	public, err := k.public()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return "", err
 	}
 	parts := strings.SplitN(public, "+", 3) // name+hash+key
 	if len(parts) == 3 && strings.HasPrefix(private, "PRIVATE+KEY+"+parts[0]+"+"+parts[1]+"+") {
-		return nil
+		return public, nil
 	}
 	if public, err = publicOf(private); err != nil {
-		return fmt.Errorf("reading the log's key %s: %w", filepath.Join(k.dir, privateKeyFile), err)
+		return "", fmt.Errorf("reading the log's key %s: %w", filepath.Join(k.dir, privateKeyFile), err)
 	}
-	return replace(k.disk, filepath.Join(k.dir, publicKeyFile), []byte(public+"\n"))
+	return public, replace(k.disk, filepath.Join(k.dir, publicKeyFile), []byte(public+"\n"))
 }
 
 func (k keyring) public() (string, error) { return k.read(publicKeyFile) }

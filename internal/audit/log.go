@@ -131,15 +131,13 @@ func (s *store) openFiles(second string) (err error) {
 // begin checks, with the lock held, what is checked once per opening, and
 // records what was found.
 func (s *store) begin(keys keyring) error {
-	if err := keys.check(s.tail.Size == 0); err != nil {
-		return err
-	}
-	if err := s.settleKey(keys); err != nil {
-		return fmt.Errorf("finishing a change of the log's key: %w", err)
-	}
-	public, err := keys.public()
+	private, err := keys.check(s.tail.Size == 0)
 	if err != nil {
 		return err
+	}
+	public, err := s.settleKey(keys, private)
+	if err != nil {
+		return fmt.Errorf("finishing a change of the log's key: %w", err)
 	}
 	c, ok, err := s.second.checkpoint(public)
 	if err != nil {

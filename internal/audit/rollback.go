@@ -44,10 +44,11 @@ func Recover(ctx context.Context, o Options, acceptLoss bool) (rec Recovery, err
 }
 
 func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
-	if err := keys.mend(); err != nil {
+	private, err := keys.read(privateKeyFile)
+	if err != nil {
 		return err
 	}
-	public, err := keys.public()
+	public, err := keys.mend(private)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 			return err
 		}
 	}
-	if err := s.settleKey(keys); err != nil {
+	if _, err := s.settleKey(keys, private); err != nil {
 		return fmt.Errorf("finishing a change of the log's key: %w", err)
 	}
 	s.note(map[string]int64{"known": rec.Known, "size": s.tail.Size, "bytes": rec.Cut},

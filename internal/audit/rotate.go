@@ -82,45 +82,61 @@ func (s *store) rotateKey(keys keyring) (string, error) {
 	if err := replace(s.disk, s.second.path, signed); err != nil {
 		return "", err
 	}
-	return fresh, s.settleKey(keys)
+	return s.settleKey(keys, "")
 }
 
 // settleKey ends a rotation that was begun: forward if both keys have signed,
-// else back. The public half follows the private one.
-func (s *store) settleKey(keys keyring) error {
-	private, err := keys.read(nextKeyFile)
+// else back to the given private key. It returns the public key in force.
+func (s *store) settleKey(keys keyring, private string) (string, error) {
+	next, err := keys.read(nextKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return keys.mend()
+		return keys.mend(private)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	next := filepath.Join(keys.dir, nextKeyFile)
-	fresh, err := publicOf(private)
-	if err != nil { // a write that was cut short: it never signed anything
-		return s.disk.remove(next)
+	path := filepath.Join(keys.dir, nextKeyFile)
+	c, signed, err := s.signedBy(next)
+	if err != nil {
+		return "", err
+	}
+	if signed == nil { // not even a key, or one that signed nothing yet
+		if err := s.disk.remove(path); err != nil {
+			return "", err
+		}
+		return keys.mend(private)
+	}
+	if err := s.writeSuccession(c, signed); err != nil {
+		return "", err
+	}
+	if err := s.publishCheckpoint(signed); err != nil {
+		return "", err
+	}
+	if err := s.disk.rename(path, filepath.Join(keys.dir, privateKeyFile)); err != nil {
+		return "", err
+	}
+	if err := s.disk.syncDir(keys.dir); err != nil {
+		return "", err
+	}
+	return keys.mend(next)
+}
+
+// signedBy returns the second place's checkpoint if the private key, which may
+// be cut short, has signed it; else nil.
+func (s *store) signedBy(private string) (verify.Checkpoint, []byte, error) {
+	public, err := publicOf(private)
+	if err != nil {
+		return verify.Checkpoint{}, nil, nil
 	}
 	signed, err := os.ReadFile(s.second.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading the second place: %w", err)
+		return verify.Checkpoint{}, nil, fmt.Errorf("reading the second place: %w", err)
 	}
-	c, err := verify.OpenCheckpoint(signed, fresh)
+	c, err := verify.OpenCheckpoint(signed, public)
 	if err != nil {
-		return s.disk.remove(next)
+		return verify.Checkpoint{}, nil, nil
 	}
-	if err := s.writeSuccession(c, signed); err != nil {
-		return err
-	}
-	if err := s.publishCheckpoint(signed); err != nil {
-		return err
-	}
-	if err := s.disk.rename(next, filepath.Join(keys.dir, privateKeyFile)); err != nil {
-		return err
-	}
-	if err := s.disk.syncDir(keys.dir); err != nil {
-		return err
-	}
-	return keys.mend()
+	return c, signed, nil
 }
 
 // writeSuccession keeps the proof of the change that the checkpoint ends in.
