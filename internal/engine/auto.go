@@ -77,7 +77,7 @@ func (v *visit) capture(ctx context.Context, g *gate.Gate, running bool) (*carre
 		return nil, err
 	}
 	defer unlock()
-	return v.seat.Capture(ctx, workspace.CaptureOptions{Run: v.id, Decide: g.Judge, Running: running})
+	return v.seat.Capture(ctx, workspace.CaptureOptions{Run: v.id, Decide: naming(v.owners(), g.Judge), Running: running})
 }
 
 // applyAuto applies, at the end of a run, what policy allows without asking

@@ -16,6 +16,7 @@ type settings struct {
 	org, user    *config.File
 	repo         *config.File   // nil: the base commit has none
 	wishes       []config.Grant // of the repository, not accepted
+	repoPolicy   []policy.Layer // the repository's Rego, if that was accepted
 }
 
 // userSettings reads the organisation's and the user's configuration.

@@ -203,7 +203,7 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 	}
 	// The settings are complete before anything else reads them: what the
 	// repository narrows counts for the seat as well.
-	if err := v.e.addRepository(ctx, v.settings, v.ws, v.repo); err != nil {
+	if err := v.e.addRepository(ctx, v.settings, func() (config.RepositoryID, error) { return repositoryID(ctx, v.ws, v.repo) }, v.repo); err != nil {
 		return errors.Join(err, group.Wait())
 	}
 	group.Go(func() error { return v.grant(gctx) })
@@ -261,6 +261,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if v.authority, err = egress.NewAuthority(v.rules, v.lent.destinations()); err != nil {
 		return err
 	}
+	v.extra = append(v.extra, v.settings.repoPolicy...)
 	layers := append(append([]policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest), exposeLayer(v.ports)}, v.settings.policyLayers...), v.extra...)
 	if v.policy, err = policy.New(ctx, layers...); err == nil {
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished

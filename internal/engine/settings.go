@@ -5,11 +5,8 @@ package engine
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -20,52 +17,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
-// addRepository adds what the repository's configuration at the base commit
-// narrows, and what it grants if the user has accepted that.
-func (e *Engine) addRepository(ctx context.Context, s *settings, ws *workspace.Workspace, repo *git.Repo) error {
-	file, err := e.repositoryConfig(ctx, repo)
-	if err != nil || file == nil {
-		return err
-	}
-	s.repo = file
-	grants := config.Grants(file)
-	if len(grants) > 0 {
-		id, err := repositoryID(ctx, ws, repo)
-		if err != nil {
-			return err
-		}
-		if s.wishes, err = e.trust().Fresh(id, grants); err != nil {
-			return err
-		}
-	}
-	s.Effective = config.Merge(s.org, s.user, file, len(s.wishes) == 0)
-	return nil
-}
-
 func (e *Engine) trust() *config.Trust { return config.OpenTrust(e.state("trust.json")) }
-
-// repositoryConfig reads .carrel/config.yaml as the base commit has it. That a
-// commit has none is remembered: a commit's name covers its content, and most
-// have none, so that most runs need no git.
-func (e *Engine) repositoryConfig(ctx context.Context, repo *git.Repo) (*config.File, error) {
-	if repo == nil || repo.Head == "" {
-		return nil, nil
-	}
-	none := e.state("plain-commits", repo.Head)
-	if _, err := os.Lstat(none); err == nil {
-		return nil, nil
-	}
-	raw, err := repo.ReadFile(ctx, repo.Head, config.RepositoryPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		_ = os.MkdirAll(filepath.Dir(none), 0o700) // what is not remembered is looked up again
-		_ = os.WriteFile(none, nil, 0o600)
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s of the base commit: %w", config.RepositoryPath, err)
-	}
-	return config.Parse(config.Source{Layer: config.Repository, Path: config.RepositoryPath}, raw)
-}
 
 func repositoryID(ctx context.Context, ws *workspace.Workspace, repo *git.Repo) (config.RepositoryID, error) {
 	root, err := repo.RootCommit(ctx)

@@ -22,7 +22,7 @@ func (e *Engine) Trust(ctx context.Context, opts TrustOptions) error {
 		return err
 	}
 	repo := ws.Repository()
-	file, err := e.repositoryConfig(ctx, repo)
+	file, err := e.readRepository(ctx, repo)
 	if err != nil {
 		return err
 	}
@@ -30,14 +30,14 @@ func (e *Engine) Trust(ctx context.Context, opts TrustOptions) error {
 		return e.printJSON(map[string]any{"grants": []config.Grant{}, "new": []config.Grant{}})
 	}
 	if file == nil {
-		fmt.Fprintf(e.host.Stdout, "the commit that is checked out has no %s: there is nothing to accept\n", config.RepositoryPath)
+		fmt.Fprintf(e.host.Stdout, "the commit that is checked out has neither %s nor %s: there is nothing to accept\n", config.RepositoryPath, repositoryPolicy)
 		return nil
 	}
 	id, err := repositoryID(ctx, ws, repo)
 	if err != nil {
 		return err
 	}
-	grants := config.Grants(file)
+	grants := file.grants()
 	if opts.Revoke {
 		return e.changeTrust(ctx, "revoke", id, nil, func() error { return e.trust().Forget(id) })
 	}

@@ -57,7 +57,7 @@ func (e *Engine) takeDesk(ctx context.Context, ws *workspace.Workspace, id carre
 		return err
 	}
 	defer unlock()
-	change, err := seat.Capture(ctx, workspace.CaptureOptions{Run: run.Run, Decide: op.gate.Judge, Running: seat.Busy()})
+	change, err := seat.Capture(ctx, workspace.CaptureOptions{Run: run.Run, Decide: naming(ownersOf(ctx, ws.Repository(), run.Base.Commit), op.gate.Judge), Running: seat.Busy()})
 	if err != nil || len(change.Files)+len(change.Withheld) == 0 {
 		return err
 	}

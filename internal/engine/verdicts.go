@@ -86,6 +86,9 @@ func (e *Engine) operator(ctx context.Context, run carrel.RunID) (*operator, err
 	return op, nil
 }
 
+// keptData stands for the data of a layer among its files.
+const keptData = "data.json"
+
 // keepLayers stores the Rego that --policy added to a run.
 func (e *Engine) keepLayers(layers []policy.Layer) ([]policyFile, error) {
 	if len(layers) == 0 {
@@ -98,7 +101,11 @@ func (e *Engine) keepLayers(layers []policy.Layer) ([]policyFile, error) {
 	defer batch.Abort()
 	var kept []policyFile
 	for _, l := range layers {
-		for _, f := range l.Files {
+		files := l.Files
+		if len(l.Data) > 0 {
+			files = append(slices.Clone(files), policy.File{Name: keptData, Source: l.Data})
+		}
+		for _, f := range files {
 			digest, err := batch.PutBytes(f.Source)
 			if err != nil {
 				return nil, fmt.Errorf("keeping policy %s: %w", f.Name, err)
@@ -119,8 +126,16 @@ func (e *Engine) keptLayers(files []policyFile) ([]policy.Layer, error) {
 		}
 		i := slices.IndexFunc(layers, func(l policy.Layer) bool { return l.Name == f.Layer })
 		if i < 0 {
-			layers = append(layers, policy.Layer{Name: f.Layer, Kind: policy.User})
+			kind := policy.User
+			if f.Layer == repositoryLayer {
+				kind = policy.Repository
+			}
+			layers = append(layers, policy.Layer{Name: f.Layer, Kind: kind})
 			i = len(layers) - 1
+		}
+		if f.Name == keptData {
+			layers[i].Data = source
+			continue
 		}
 		layers[i].Files = append(layers[i].Files, policy.File{Name: f.Name, Source: source})
 	}
