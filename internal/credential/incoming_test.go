@@ -188,9 +188,6 @@ func TestRefusedKeyIsAskedForAgain(t *testing.T) {
 	if got, _ := io.ReadAll(res.Body); strings.Contains(string(got), "first-key") || strings.Contains(string(got), "other-key") {
 		t.Errorf("a key that was rotated comes in: %s", got)
 	}
-	if s := d.Redact("dialling with other-key-0123456789"); strings.Contains(s, "other-key") {
-		t.Errorf("not redacted: %s", s)
-	}
 }
 
 func TestConcealHasNoPlaceholder(t *testing.T) {

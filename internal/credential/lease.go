@@ -153,15 +153,6 @@ func (ls *Leases) at(host string, port int) (out []*lease) {
 // is said there has to be read.
 func (ls *Leases) Bound(host string, port int) bool { return ls.cfg.Rules.Bound(host, port) }
 
-// Redact takes every secret in force out of a text for people or the log.
-func (ls *Leases) Redact(s string) string {
-	b := []byte(s)
-	for _, l := range ls.all() {
-		l.hide.Load().replace(b)
-	}
-	return string(b)
-}
-
 // errAllowed is a fault that some decider let through: nothing is sent all
 // the same.
 var errAllowed = errors.New("a misuse of a credential was not refused; nothing was sent")

@@ -24,7 +24,6 @@ type Source struct {
 	mu    sync.Mutex
 	kept  Value
 	since time.Time // when kept was fetched
-	hide  *texts    // finds kept; nil before, and for one too short to be found
 }
 
 // Where says where the key comes from, for people and for the log: never the
@@ -62,7 +61,7 @@ func (s *Source) Get(ctx context.Context, g gate.Grant, a carrel.Action, again b
 			return Value{}, fmt.Errorf("key from %s: %w", s.where, err)
 		}
 	}
-	s.kept, s.since, s.hide = v, time.Now(), concealing(v.Reveal())
+	s.kept, s.since = v, time.Now()
 	return v, nil
 }
 
@@ -88,17 +87,6 @@ func (s *Source) doubt() {
 	if s.keep > 0 && time.Since(s.since) > doubtful {
 		s.kept = Value{}
 	}
-}
-
-// Redact takes the key, if it was asked for, out of a text for people or the
-// log.
-func (s *Source) Redact(text string) string {
-	if !s.mu.TryLock() {
-		return text // it is being asked right now, and has given nothing yet that could be shown
-	}
-	hide := s.hide
-	s.mu.Unlock()
-	return hide.inText(text)
 }
 
 // FromEnv takes the key from a variable of the supervisor's environment, which

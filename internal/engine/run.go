@@ -321,7 +321,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live()
-	g := gate.New(v.policy, answers, redacting{v.log, v.redact})
+	g := gate.New(v.policy, answers, v.log)
 	g.OnRefusal, g.Redact = v.denials.refused, v.e.redact.Action
 	v.denials.found = v.findings.add
 	v.commands = v.follow(g)
