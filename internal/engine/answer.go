@@ -78,10 +78,3 @@ func (e *Engine) answered(s selected, granted bool, opts AnswerOptions) error {
 	fmt.Fprintf(e.host.Stdout, "approved %s: %s, digest %s\n  next: carrel apply, or carrel apply --branch NAME\n", s.entry.ID, countFiles(len(s.change.Files)), s.entry.Digest.Short())
 	return nil
 }
-
-func countFiles(n int) string {
-	if n == 1 {
-		return "1 file"
-	}
-	return fmt.Sprintf("%d files", n)
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/review"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
+	"github.com/carrel-dev/carrel/internal/workspace/fileaction"
 )
 
 // Apply publishes a change to the tree or to a new branch.
@@ -83,7 +84,7 @@ func (op *operator) stillAllowed(ctx context.Context, c *carrel.Change) error {
 	for part := range slices.Chunk(c.Files, 256) {
 		group.Go(func() error {
 			for _, f := range part {
-				d := op.policy.Decide(ctx, workspace.FileAction(c.Run, f))
+				d := op.policy.Decide(ctx, fileaction.Of(c.Run, f))
 				if d.Verdict == carrel.Deny {
 					return &hintError{fmt.Errorf("%s: policy denies it now: %s: %w", terminal.Escape(string(f.Path)), d.Reason, gate.ErrDenied),
 						"run the agent again to take the change anew, without this file"}

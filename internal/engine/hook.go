@@ -205,13 +205,16 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 			return nil, fmt.Errorf("making the state directory: %w", err)
 		}
 	}
+	redact := audit.NewRedactor(e.state("keys"))
+	options := e.host.logOptions()
+	options.Redact = redact
 	type opened struct {
 		log *audit.Log
 		err error
 	}
 	logs := make(chan opened, 1)
 	go func() {
-		log, err := audit.Open(ctx, e.host.logOptions())
+		log, err := audit.Open(ctx, options)
 		logs <- opened{log, err}
 	}()
 	engine, err := e.hookPolicy(ctx)
@@ -219,6 +222,9 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 	if err = errors.Join(err, l.err); err != nil {
 		if l.log != nil {
 			_ = l.log.Close() // nothing was handed to it
+		}
+		if engine != nil {
+			engine.Close()
 		}
 		return nil, err
 	}
@@ -229,6 +235,7 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 		r.answers, approver = answers, answers
 	}
 	r.gate = gate.New(engine, approver, l.log)
+	r.gate.Redact = redact.Action
 	return r, nil
 }
 
@@ -268,6 +275,7 @@ func (e *Records) hookPolicy(ctx context.Context) (*policy.Engine, error) {
 
 // close makes what was recorded durable.
 func (r *road) close(ctx context.Context) error {
+	r.policy.Close()
 	err := r.gate.Flush(ctx)
 	if r.sign && err == nil {
 		_, err = r.log.Checkpoint(ctx)

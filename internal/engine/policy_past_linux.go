@@ -5,7 +5,7 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/blob"
-	"github.com/carrel-dev/carrel/internal/workspace"
+	"github.com/carrel-dev/carrel/internal/workspace/fileaction"
 )
 
 // maxManifest bounds a change's manifest that is read back.
@@ -29,7 +29,7 @@ func (e *Records) pastFiles(r carrel.Record) []pastAction {
 	var out []pastAction
 	for _, files := range [][]carrel.FileChange{c.Files, c.Withheld} {
 		for _, f := range files {
-			out = append(out, pastAction{r.Run, workspace.FileAction(c.Run, f), f.Decision, c.Taken})
+			out = append(out, pastAction{r.Run, fileaction.Of(c.Run, f), f.Decision, c.Taken})
 		}
 	}
 	return out

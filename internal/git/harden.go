@@ -69,7 +69,7 @@ var guards = []guard{
 var plumbing = map[string]bool{
 	"blame": true, "cat-file": true, "check-attr": true, "check-ignore": true, "check-ref-format": true,
 	"commit-tree": true, "config": true, "diff-tree": true, "fast-import": true,
-	"hash-object": true, "ls-files": true, "ls-tree": true, "read-tree": true,
+	"hash-object": true, "ls-files": true, "ls-tree": true, "merge-base": true, "read-tree": true,
 	"rev-list": true, "rev-parse": true, "symbolic-ref": true, "update-index": true, "update-ref": true,
 }
 

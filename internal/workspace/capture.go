@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/workspace/fileaction"
 	"github.com/carrel-dev/carrel/internal/workspace/risk"
 )
 
@@ -211,30 +211,12 @@ func decide(ctx context.Context, all []frozen, opts CaptureOptions) error {
 		group.Go(func() error {
 			f.file.Decision = carrel.Decision{Verdict: carrel.Deny, Reason: "nobody decides here"}
 			if opts.Decide != nil {
-				f.file.Decision = opts.Decide(ctx, FileAction(opts.Run, f.file))
+				f.file.Decision = opts.Decide(ctx, fileaction.Of(opts.Run, f.file))
 			}
 			return ctx.Err()
 		})
 	}
 	return group.Wait()
-}
-
-// FileAction is the action that one file's alteration is: what Capture asks
-// about, and what may be asked again before an apply.
-func FileAction(run carrel.RunID, f carrel.FileChange) carrel.Action {
-	a := carrel.Action{Run: run, Operation: carrel.OpWrite, Path: policyPath(f.Path), RawPath: carrel.DeskWorkspace + "/" + f.Path, File: &f}
-	if f.Change == carrel.Deleted {
-		a.Operation = carrel.OpDelete
-	}
-	return a
-}
-
-// policyPath is the path as policies see it: below /workspace, valid UTF-8,
-// in normal form C. Bytes that are no UTF-8 become U+FFFD, which is never part
-// of what a rule names.
-func policyPath(rel carrel.Text) string {
-	s := norm.NFC.String(toValid(string(rel)))
-	return path.Join(carrel.DeskWorkspace, s)
 }
 
 // publish makes contents and manifest durable, then lists the change as
