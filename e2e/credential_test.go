@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Keys in the shapes of real ones. Nothing that a test leaves behind may hold
@@ -231,6 +232,36 @@ func TestRepeatedKeysDoNotComeIn(t *testing.T) {
 	if !here.has("/redirect", canaryGithub) {
 		h.Errorf("the key was not used: %s", here)
 	}
+}
+
+// An event of a stream arrives before the server sends the next: it is not
+// held back for what may follow.
+func TestStreamsWithAKeyStayStreams(t *testing.T) {
+	h := asUser(t)
+	n := newInternet(h, credentialConfig)
+	next := make(chan struct{})
+	n.serve("api.git.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/stream" {
+			close(next)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "data: %s\n\n", r.Header.Get("Authorization"))
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-next:
+			fmt.Fprint(w, "data: second\n\n")
+		case <-time.After(20 * time.Second):
+			fmt.Fprint(w, "data: too late\n\n")
+		}
+	}))
+	for name, key := range canaryKeys() {
+		h.env = append(h.env, name+"="+key)
+	}
+	r := h.inside(`curl -sSN -H "Authorization: Bearer $GH_TOKEN" https://api.git.test/stream | while read -r line; do
+		echo "$line"; case $line in *ghp_*) curl -sS https://api.git.test/user;; esac; done`)
+	h.expect(r, 0, "data: Bearer ghp_", "data: second")
+	h.noKey(r)
 }
 
 // Real git with a real server: fetched and pushed with the key that stays

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -169,6 +170,12 @@ func (v *visit) briefing() view.Briefing {
 	}
 	if v.model != nil {
 		b.Services = append(b.Services, "http://"+egress.ModelHost+" (your model)")
+	}
+	for _, c := range v.lent.chosen {
+		b.Keys = append(b.Keys, keyLine(c.Value))
+	}
+	for _, p := range v.ports {
+		b.Exposed = append(b.Exposed, strconv.Itoa(p.Inside))
 	}
 	return b
 }

@@ -188,3 +188,17 @@ func (v *visit) showPlaceholders() error {
 	}
 	return nil
 }
+
+// keyLine tells the agent of one credential: its name, where its placeholder
+// is, and where it goes.
+func keyLine(c config.Credential) string {
+	s := c.Name
+	if where := c.As.Env + c.As.File; where != "" {
+		s += " in " + where
+	}
+	var to []string
+	for _, p := range c.Places() {
+		to = append(to, strings.Join(slices.Concat([]string{p.Host}, p.Methods, p.Paths), " "))
+	}
+	return s + " for " + strings.Join(to, ", ")
+}

@@ -11,6 +11,8 @@ import (
 type Briefing struct {
 	Reach    []string // destinations that are allowed, as people write them
 	Services []string // "db.desk:5432 (…)"
+	Keys     []string // credentials that stand behind placeholders, with where they go
+	Exposed  []string // ports inside that the user sees
 	Hidden   []string // paths that are empty on purpose
 	Overlay  bool     // renaming a directory that existed before gives EXDEV
 	HomeKept bool
@@ -27,6 +29,12 @@ func (b Briefing) Text() string {
 	line("- Network: %s", orElse(strings.Join(b.Reach, ", "), "no destination is allowed."))
 	if len(b.Services) > 0 {
 		line("- Services of the host: %s", strings.Join(b.Services, ", "))
+	}
+	if len(b.Keys) > 0 {
+		line("- Keys: what you find for these is a placeholder of the usual shape. Use it as you would the key; it works there and nowhere else, and using it elsewhere ends the request: %s", strings.Join(b.Keys, "; "))
+	}
+	if len(b.Exposed) > 0 {
+		line("- The user sees your servers on 127.0.0.1 at these ports: %s", strings.Join(b.Exposed, ", "))
 	}
 	line("- Anything else is refused at once: names do not resolve, connections are reset, HTTP answers 403 with JSON that names the rule and the next steps. %s has a line for each refusal.", NoticesPath)
 	line("- If you need something that is refused, say so in your answer: name the host, port and reason, so that the user can allow it (`carrel run --allow HOST`). Retrying does not help.")
