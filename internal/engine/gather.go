@@ -26,7 +26,7 @@ func (v *visit) gather() (wait func()) {
 	var group sync.WaitGroup
 	group.Go(func() { v.program = v.programDigest() })
 	group.Go(func() {
-		if err := v.keepPolicy(); err != nil {
+		if err := v.keepPolicy(v.policy, v.settings.policyLayers, v.extra); err != nil {
 			v.policyKept = err
 		}
 	})
@@ -89,10 +89,10 @@ func fileKey(path string, info fs.FileInfo) string {
 	return carrel.DigestBytes([]byte(text)).Hex()
 }
 
-// keepPolicy keeps the text of the policy in force by digest, once for each
-// policy. It outlives the run and its change: evidence names it.
-func (v *visit) keepPolicy() error {
-	manifest := v.e.policyText(v.policy.Digest())
+// keepPolicy keeps the text of a policy, with its layers in Rego, by digest,
+// once for each. It outlives the run and its change: evidence names it.
+func (v *visit) keepPolicy(of *policy.Engine, rego ...[]policy.Layer) error {
+	manifest := v.e.policyText(of.Digest())
 	if _, err := os.Lstat(manifest); err == nil {
 		return nil
 	}
@@ -118,7 +118,7 @@ func (v *visit) keepPolicy() error {
 		}
 		contents = append(contents, b)
 	}
-	for _, layers := range [][]policy.Layer{v.settings.policyLayers, v.extra} {
+	for _, layers := range rego {
 		for _, l := range layers {
 			if len(l.Data) > 0 {
 				contents = append(contents, l.Data)
@@ -128,7 +128,7 @@ func (v *visit) keepPolicy() error {
 			}
 		}
 	}
-	text, err := v.policy.Manifest()
+	text, err := of.Manifest()
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +60,9 @@ type visit struct {
 	authority  *egress.Authority // nil: nothing is inspected
 	grants     egress.Grants
 	policy     *policy.Engine
-	extra      []policy.Layer // of --policy
+	extra      []policy.Layer // of --policy, and the repository's
+	granted    []policy.Layer // in Go: where it may go, what it is lent, what it may show
+	inForce    policy.Live    // policy, or what it was edited to since
 	seat       *workspace.Seat
 	cache      *workspace.Cache // nil in a dry run
 	identity   config.Identity
@@ -189,12 +192,8 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 	if v.profile, err = v.chooseProfile(ctx); err != nil {
 		return err
 	}
-	for i, path := range v.opts.Policy {
-		layer, err := policy.FromPath(fmt.Sprintf("run%d", i+1), policy.User, path)
-		if err != nil {
-			return fmt.Errorf("--policy: %w", err)
-		}
-		v.extra = append(v.extra, layer)
+	if v.extra, err = v.flagLayers(); err != nil {
+		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(v.e.reap)
@@ -262,11 +261,31 @@ func (v *visit) grant(ctx context.Context) (err error) {
 		return err
 	}
 	v.extra = append(v.extra, v.settings.repoPolicy...)
-	layers := append(append([]policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest), exposeLayer(v.ports)}, v.settings.policyLayers...), v.extra...)
-	if v.policy, err = policy.New(ctx, layers...); err == nil {
+	v.granted = []policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest), exposeLayer(v.ports)}
+	if v.policy, err = policy.New(ctx, v.allLayers(v.settings.policyLayers, v.extra)...); err == nil {
+		v.inForce.Replace(v.policy)
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished
 	}
 	return err
+}
+
+// allLayers are the run's layers in their order: what it was granted, the
+// configuration's Rego, and that of flags and the repository.
+func (v *visit) allLayers(configured, extra []policy.Layer) []policy.Layer {
+	return slices.Concat(v.granted, configured, extra)
+}
+
+// flagLayers reads the Rego of --policy.
+func (v *visit) flagLayers() ([]policy.Layer, error) {
+	var out []policy.Layer
+	for i, path := range v.opts.Policy {
+		layer, err := policy.FromPath(fmt.Sprintf("run%d", i+1), policy.User, path)
+		if err != nil {
+			return nil, fmt.Errorf("--policy: %w", err)
+		}
+		out = append(out, layer)
+	}
+	return out, nil
 }
 
 // profileRules are what the agent and the package managers need to reach.
@@ -321,7 +340,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		return 125, err
 	}
 	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live()
-	g := gate.New(v.policy, answers, v.log)
+	g := gate.New(&v.inForce, answers, v.log)
 	g.OnRefusal, g.Redact = v.denials.refused, v.e.redact.Action
 	v.denials.found = v.findings.add
 	v.commands = v.follow(g)
@@ -434,6 +453,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	stop := v.passSignals(ctx, desk)
 	defer stop()
 	defer v.warmLater()()
+	defer v.watchPolicy(ctx, g)()
 	quiet := v.watchQuiet(ctx, g)
 	exit, err := desk.Wait()
 	quiet()
