@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -184,20 +183,14 @@ func (c compiled) speaks(p carrel.Protocol) bool {
 	return false
 }
 
-// config is for a handshake in the place of host.
-func (a *Authority) config(host string) *tls.Config {
+// config is for a handshake in the place of host. shown is set when the client
+// is about to see the certificate.
+func (a *Authority) config(host string, shown *bool) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, SessionTicketsDisabled: true,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.certificate(host) },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			*shown = true
+			return a.certificate(host)
+		},
 	}
-}
-
-// refusesAuthority reports whether a handshake failed because the client did
-// not accept the certificate it was shown.
-func refusesAuthority(err error) bool {
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		return true
-	}
-	return err != nil && strings.Contains(err.Error(), "remote error: tls:")
 }

@@ -3,7 +3,9 @@ package egress
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -54,14 +56,26 @@ func denialOf(r *gate.Refusal) *denial {
 	return newDenial(http.StatusForbidden, r.Action.ID, rule, reason, r.Decision.NextSteps)
 }
 
-// write answers with the denial and ends the connection.
-func (d *denial) write(w http.ResponseWriter) {
+const (
+	// maxDrained and drainTime bound what is read of a refused request's body.
+	maxDrained = 256 << 10
+	drainTime  = 2 * time.Second
+)
+
+// write answers r with the denial and, in HTTP/1, ends the connection. In
+// HTTP/2 a small body is let come to its end first: some clients throw the
+// answer away if their stream is ended while they still send.
+func (d *denial) write(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
+	} else if http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained) // what does not come is not waited for
+	}
 	body, err := json.Marshal(d)
 	if err != nil {
 		body = []byte(`{"rule":"egress/denied","reason":"denied","next_steps":[]}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Connection", "close")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(d.status)
 	_, _ = w.Write(append(body, '\n')) // the client may have gone

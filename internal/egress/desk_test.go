@@ -316,6 +316,7 @@ type setup struct {
 	netfilter func(*Sockets)                          // to take it away
 	decide    func(carrel.Action) carrel.Decision     // nil: the grants alone
 	record    func(carrel.Record) error               // fails what the log should fail; may be nil
+	forget    bool                                    // the log keeps nothing
 }
 
 func newDesk(t testing.TB, s setup) *testDesk {
@@ -328,7 +329,7 @@ func newDesk(t testing.TB, s setup) *testDesk {
 // open makes the desk's door and attaches it.
 func (d *testDesk) open(t testing.TB, s setup) {
 	t.Helper()
-	d.log.Fail = s.record
+	d.log.Fail, d.log.Forget = s.record, s.forget
 	rules, err := NewRules(s.grants)
 	if err != nil {
 		t.Fatal(err)

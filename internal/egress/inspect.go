@@ -27,21 +27,26 @@ func (d *Door) carryInspected(ctx context.Context, g gate.Grant, a carrel.Action
 			Reason: fmt.Sprintf("what is said to %s has to be read, and the run has no authority to do so", a.Host),
 			Next:   []string{"start a new run"}})
 	}
-	inside := tls.Server(&earlyConn{Conn: conn, early: h.raw}, d.cfg.Authority.config(a.Host))
+	shown := false
+	inside := tls.Server(&earlyConn{Conn: conn, early: h.raw}, d.cfg.Authority.config(a.Host, &shown))
 	within, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	if err := inside.HandshakeContext(within); err != nil {
-		if refusesAuthority(err) {
-			err = d.pinned(a, err)
+		if ctx.Err() == nil {
+			err = d.badHandshake(a, shown, err)
 		}
 		return d.breach(a, err)
 	}
 	return d.carryHTTP(ctx, g, a, inside, conn)
 }
 
-// pinned says what became of a client that accepts certificates of its own
-// choice only.
-func (d *Door) pinned(a carrel.Action, err error) *Breach {
+// badHandshake says why no request could be read. A client that gives up when
+// it is shown the certificate of this run accepts others only: how it says so
+// differs (an alert in the clear looks like a broken record).
+func (d *Door) badHandshake(a carrel.Action, shown bool, err error) *Breach {
+	if !shown {
+		return &Breach{Action: a, Rule: "egress/handshake", cause: err, Reason: fmt.Sprintf("the client's TLS to %s cannot be read: %v", a.Host, err)}
+	}
 	rule, _ := d.rules().Match(a.Host, a.Port)
 	why := "the rule " + rule.String() + " decides by request"
 	out := fmt.Sprintf("for a client that pins its certificate, a person may let this host pass unread, with a rule without methods and paths: egress: [{host: %s}]", a.Host)
@@ -49,6 +54,6 @@ func (d *Door) pinned(a carrel.Action, err error) *Breach {
 		why, out = "a credential is bound to it", "for a client that pins its certificate, take the credential off this host"
 	}
 	return &Breach{Action: a, Rule: "egress/pinned", cause: err,
-		Reason: fmt.Sprintf("the client did not accept the certificate of this run for %s, whose TLS is read because %s (%v)", a.Host, why, err),
+		Reason: fmt.Sprintf("the client gave up when it was shown the certificate of this run for %s, whose TLS is read because %s", a.Host, why),
 		Next:   []string{"let the client trust the system's certificates (SSL_CERT_FILE names them)", out}}
 }

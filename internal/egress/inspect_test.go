@@ -34,7 +34,9 @@ func newOrigin(t testing.TB, http2 bool, h http.HandlerFunc) *origin {
 	o := &origin{}
 	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o.mu.Lock()
-		o.seen = append(o.seen, r.Method+" "+r.Host+" "+r.RequestURI)
+		if len(o.seen) < 1000 {
+			o.seen = append(o.seen, r.Method+" "+r.Host+" "+r.RequestURI)
+		}
 		o.mu.Unlock()
 		if h != nil {
 			h(w, r)
@@ -578,5 +580,74 @@ func TestAttackGoingOnAfterTheRulesChanged(t *testing.T) {
 	}
 	if _, resp := do(t, c, "POST", "https://example.com/", nil); resp.StatusCode != 200 {
 		t.Errorf("what is still allowed: %s", resp.Status)
+	}
+}
+
+// A corporate proxy with a password stands before the inspected origin as
+// before any other, except for what NO_PROXY names; the origin is verified
+// through it all the same.
+func TestInspectedThroughTheHostsProxy(t *testing.T) {
+	o := newOrigin(t, true, nil)
+	var tunnels atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth(); user != "u" || password != "p" {
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
+		tunnels.Add(1)
+		out, err := net.Dial("tcp", o.Listener.Addr().String())
+		if err != nil {
+			panic(err)
+		}
+		w.WriteHeader(http.StatusOK)
+		in, early, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		go func() { io.Copy(out, early); out.Close() }()
+		io.Copy(in, out)
+		in.Close()
+	}))
+	defer proxy.Close()
+	for _, c := range []struct {
+		user, except string
+		status       int
+		tunnelled    bool
+	}{{"u:p@", "", 200, true}, {"u:wrong@", "", 502, false}, {"u:p@", "example.com", 200, false}} {
+		tunnels.Store(0)
+		d := inspectedDesk(t, o, setup{grants: Grants{Rules: readAndComment},
+			cfg: Config{Proxy: "http://" + c.user + strings.TrimPrefix(proxy.URL, "http://"), NoProxy: c.except}})
+		if body, resp := do(t, d.trusting(true), "GET", "https://example.com/public/a", nil); resp.StatusCode != c.status || strings.Contains(body, "wrong") {
+			t.Errorf("%+v: %d %s", c, resp.StatusCode, body)
+		}
+		if got := tunnels.Load() > 0; got != c.tunnelled {
+			t.Errorf("%+v: through the proxy %v", c, got)
+		}
+	}
+}
+
+// What a connection holds does not grow with what it carries.
+func TestMemoryStaysFlatOverManyRequests(t *testing.T) {
+	o := newOrigin(t, false, nil)
+	rules := Grants{Rules: []Rule{{Host: "example.com", Methods: []string{"GET"}}}}
+	d := inspectedDesk(t, o, setup{grants: rules, forget: true})
+	c := d.trusting(false)
+	send := func(n int) {
+		for range n {
+			resp, err := c.Get("https://example.com/x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+	}
+	send(500)
+	before := inUse()
+	send(4000)
+	if grown := inUse() - before; grown > 4<<20 {
+		t.Errorf("%d KiB more after 4000 requests", grown>>10)
+	}
+	if n := runtime.NumGoroutine(); n > 200 {
+		t.Errorf("%d goroutines", n)
 	}
 }

@@ -57,8 +57,8 @@ func newModelDoor(d *Door) *modelDoor {
 			p.SetURL(endpoint)
 			p.Out.Host = endpoint.Host
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			d.answerError(m.action(carrel.OpConnect), w, err)
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			d.answerError(m.action(carrel.OpConnect), w, r, err)
 		},
 	}
 	return m
@@ -68,12 +68,12 @@ func newModelDoor(d *Door) *modelDoor {
 func (m *modelDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") != "" {
 		a := m.action(carrel.OpRequest)
-		m.door.refuseRequest(a, w, &Breach{Action: a, Rule: "egress/upgrade", Reason: "the model door carries requests only, not an upgrade to another protocol"})
+		m.door.refuseRequest(a, w, r, &Breach{Action: a, Rule: "egress/upgrade", Reason: "the model door carries requests only, not an upgrade to another protocol"})
 		return
 	}
 	t, err := canonicalTarget(r.URL)
 	if err != nil {
-		m.door.refuseTarget(m.action(carrel.OpRequest), w, err)
+		m.door.refuseTarget(m.action(carrel.OpRequest), w, r, err)
 		return
 	}
 	t.apply(r.URL)

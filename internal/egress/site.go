@@ -122,7 +122,7 @@ func (s *site) requestAction(r *http.Request) (carrel.Action, error) {
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := s.requestAction(r)
 	if err != nil {
-		s.door.refuseTarget(a, w, err)
+		s.door.refuseTarget(a, w, r, err)
 		return
 	}
 	var status int
@@ -141,7 +141,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil && status != 0: // after the answer had begun
 		panic(http.ErrAbortHandler)
 	case err != nil:
-		s.door.answerError(a, w, err)
+		s.door.answerError(a, w, r, err)
 	}
 }
 

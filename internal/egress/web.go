@@ -174,15 +174,15 @@ func (w *web) handle(rw http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(visitKey{}).(*visitConn)
 	v := c.visit
 	if v.denial != nil {
-		v.denial.write(rw)
+		v.denial.write(rw, r)
 		return
 	}
 	if why := c.framing.why.Load(); why != nil && r.Method == refusedMethod {
-		w.door.refuseRequest(v.action, rw, &Breach{Action: v.action, Rule: "egress/framing", Reason: "the request can be read in two ways: " + *why})
+		w.door.refuseRequest(v.action, rw, r, &Breach{Action: v.action, Rule: "egress/framing", Reason: "the request can be read in two ways: " + *why})
 		return
 	}
 	if b := checkRequest(v.action, r); b != nil {
-		w.door.refuseRequest(v.action, rw, b)
+		w.door.refuseRequest(v.action, rw, r, b)
 		return
 	}
 	if !v.http2 {
@@ -202,18 +202,18 @@ func (c *visitConn) afterSwitch() {
 
 // refuseRequest answers a request that is not what its connection is for, and
 // reports it.
-func (d *Door) refuseRequest(a carrel.Action, w http.ResponseWriter, b *Breach) {
+func (d *Door) refuseRequest(a carrel.Action, w http.ResponseWriter, r *http.Request, b *Breach) {
 	_, _ = d.breach(a, b)
 	status := http.StatusForbidden
 	if b.Rule == "egress/framing" {
 		status = http.StatusBadRequest
 	}
-	newDenial(status, a.ID, b.Rule, b.Reason, b.Next).write(w)
+	newDenial(status, a.ID, b.Rule, b.Reason, b.Next).write(w, r)
 }
 
 // refuseTarget answers a request whose path or query has no one meaning.
-func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, err error) {
-	d.refuseRequest(a, w, &Breach{Action: a, Rule: "egress/path", Reason: "what is asked for can be read in two ways: " + err.Error(),
+func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, r *http.Request, err error) {
+	d.refuseRequest(a, w, r, &Breach{Action: a, Rule: "egress/path", Reason: "what is asked for can be read in two ways: " + err.Error(),
 		Next: []string{"ask for the plain path"}})
 }
 
@@ -263,21 +263,21 @@ func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, con
 }
 
 // answerError tells the desk what went wrong with a.
-func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, err error) {
+func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *gate.Refusal
 	var b *Breach
 	switch {
 	case errors.As(err, &refusal):
-		denialOf(refusal).write(w)
+		denialOf(refusal).write(w, r)
 	case errors.As(err, &b):
-		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w)
+		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w, r)
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		reason := fmt.Sprintf("the certificate of %s:%d is not to be trusted, so nothing was sent: %s", a.Host, a.Port, plainly(err))
-		newDenial(http.StatusBadGateway, a.ID, "egress/certificate", reason, []string{"if the authority is your organisation's, a person may name it in the user's configuration: extra_roots: [FILE.pem]"}).write(w)
+		newDenial(http.StatusBadGateway, a.ID, "egress/certificate", reason, []string{"if the authority is your organisation's, a person may name it in the user's configuration: extra_roots: [FILE.pem]"}).write(w, r)
 	case errors.Is(err, errFraming):
-		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), nil).write(w)
+		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), nil).write(w, r)
 	default:
-		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), nil).write(w)
+		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), nil).write(w, r)
 	}
 }
 
