@@ -17,6 +17,7 @@ const (
 	nodeProject   = "express@4.21.2"
 	pythonProject = "python3-simplejson" // of Debian: it ships its tests, and a compiled part
 	debugger      = "github.com/go-delve/delve/cmd/dlv@v1.27.2"
+	conftest      = "github.com/open-policy-agent/conftest@v0.71.1"
 )
 
 // installed returns the directory of a pinned thing in the cache of these
