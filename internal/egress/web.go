@@ -101,7 +101,7 @@ func newWeb(d *Door) *web {
 
 func (w *web) server(protocols *http.Protocols) *http.Server {
 	return &http.Server{
-		Handler: http.HandlerFunc(w.handle), Protocols: protocols,
+		Handler: http.HandlerFunc(w.handle), Protocols: protocols, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: helloTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: log.New(io.Discard, "", 0), // what the desk does wrong is answered, not logged
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
