@@ -124,6 +124,7 @@ func TestNoWallsNoRun(t *testing.T) {
 			if strings.Count(d.out, r.cause) != 1 {
 				h.Errorf("the cause is said more than once\n%s", d)
 			}
+			h.expect(h.carrel("selftest"), 125, r.cause, "next: ", r.next)
 			if h.exists("repo/ran") {
 				h.Fatal("the command ran without walls")
 			}
@@ -133,6 +134,23 @@ func TestNoWallsNoRun(t *testing.T) {
 			root.expect(root.carrel("run", "--", "touch", "ran"), 125, "no unused user number", "next: run Carrel as an ordinary user")
 		}
 	})
+}
+
+// Following commands is no wall, and where another program listens for system
+// calls already it cannot be had: then it is said, and a run that was told to
+// do it does not start.
+func TestCommandsThatCannotBeFollowed(t *testing.T) {
+	h := asUser(t)
+	h.under = []string{probeBin, kernel.Verb, "netfilter", "--"}
+	h.expect(h.carrel("run", "--result", "result.json", "--", "echo", "ran"), 0, "ran")
+	if r := h.read("repo/result.json"); !strings.Contains(r, "neither recorded nor decided: another program outside listens") {
+		h.Errorf("the result does not say it: %s", r)
+	}
+	for _, mode := range []string{"record", "decide"} {
+		h.expect(h.carrel("run", "--commands", mode, "--", "echo", "ran"), 125, "following what is executed", "next: ")
+	}
+	h.under = nil
+	h.expect(h.carrel("run", "--commands", "record", "--", "echo", "ran"), 0, "ran")
 }
 
 // lacks reports whether the machine under carrel lacks a feature.

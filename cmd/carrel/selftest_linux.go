@@ -22,7 +22,7 @@ must work. An attack that gets through only opens; it writes nothing.
     carrel selftest
     carrel selftest --json | jq '.attacks[] | select(.held | not)'
 
-Exit code 0: everything held. 1: something did not, or no desk can be built.`
+Exit code 0: everything held. 1: something did not. 125: no desk can be built.`
 
 func (a *app) selfTestCommand() *cobra.Command {
 	opts := engine.SelfTestOptions{Via: []string{attackVerb}}

@@ -29,6 +29,7 @@ type commands struct {
 	v       *visit
 	gate    *gate.Gate
 	decide  bool
+	must    bool        // a machine where it cannot be had is no place to run
 	started atomic.Bool // the agent itself, whose start was decided before
 
 	seen, refused, unread atomic.Int64
@@ -58,7 +59,8 @@ func (v *visit) follow(g *gate.Gate) *commands {
 	if mode == commandsOff {
 		return nil
 	}
-	return &commands{v: v, gate: g, decide: mode == commandsDecide}
+	said := v.settings.Commands.Value != "" || v.opts.Commands != ""
+	return &commands{v: v, gate: g, decide: mode == commandsDecide, must: said || mode == commandsDecide}
 }
 
 // executed answers for one program that is about to run.

@@ -329,7 +329,7 @@ func (v *visit) spec(door *egress.Door, commands *commands) sandbox.Spec {
 		},
 	}
 	if commands != nil {
-		s.Executed = commands.executed
+		s.Executed, s.MustAsk = commands.executed, commands.must
 	}
 	if v.screen != nil {
 		s.Stdout, s.Stderr = v.screen.out, v.screen.err

@@ -102,6 +102,10 @@ type Spec struct {
 	// run; an error refuses it: its parent gets EACCES, and its standard error
 	// the text. ctx ends with the desk.
 	Executed func(ctx context.Context, e Execution) error `json:"-"`
+	// MustAsk refuses to start where Executed cannot be asked, as in a
+	// container whose engine listens for system calls itself. Without it the
+	// desk is started all the same, and its Enforcement says so.
+	MustAsk bool `json:"-"`
 
 	// Attach receives the desk's network sockets before the program starts,
 	// while the walls are built; the program starts only after it returned nil.

@@ -55,8 +55,9 @@ type Report struct {
 	TookMS int64 `json:"took_ms"`
 }
 
-// Limit is the limit of processes that the desk must have, as --limit takes it.
-func (s *Stage) Limit() string { return fmt.Sprintf("pids=%d", Pids) }
+// Limit is what the desk must be limited to, as --limit takes it: an attack
+// that hangs ends with the desk.
+func (s *Stage) Limit() string { return fmt.Sprintf("pids=%d,wall=50s", Pids) }
 
 // Allow is the name that the desk must be allowed, as --allow takes it.
 func (s *Stage) Allow() string { return allowedName + ":443" }

@@ -90,6 +90,11 @@ func (d *Desk) hears(ctx context.Context, m desk.Message, beside func(func() err
 		}
 	case m.Kind == desk.Watched && d.spec.Executed != nil && len(m.Files) == 1 && d.executions == nil:
 		d.attendExecutions(m.Files[0])
+	case m.Kind == desk.Watched && d.spec.Executed != nil && len(m.Files) == 0 && d.executions == nil && d.unasked == "":
+		d.unasked = m.Text
+		if d.spec.MustAsk {
+			return false, startError(desk.Message{Code: codeOwn, Text: "following what is executed: " + m.Text})
+		}
 	case m.Kind == desk.Ready && *waiting > 0 && !d.ready && len(m.Files) == 0:
 		d.ready, d.landlock = true, int(m.Code)
 		*waiting--
@@ -126,7 +131,7 @@ func startError(m desk.Message) error {
 		s.Fix = "carrel doctor --fix"
 	case strings.Contains(m.Text, "/proc is covered"):
 		s.Fix = "run Carrel on the host, or start the container with --security-opt systempaths=unconfined"
-	case strings.Contains(m.Text, unix.ENOSYS.Error()), strings.Contains(m.Text, "seccomp:"):
+	case strings.Contains(m.Text, unix.ENOSYS.Error()), strings.Contains(m.Text, "seccomp"):
 		s.Fix = "use Linux 5.15 or later, and in a container let its seccomp profile pass what Carrel needs: --security-opt seccomp=unconfined"
 	}
 	return s

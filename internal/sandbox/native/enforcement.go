@@ -87,6 +87,10 @@ func (d *Desk) memoryInForce() carrel.Enforcement {
 // execInForce says what deciding about commands is worth. Whatever a command
 // turns out to be, the other walls hold it.
 func (d *Desk) execInForce() carrel.Enforcement {
+	if d.unasked != "" {
+		return carrel.Enforcement{Control: carrel.ControlExec, Level: carrel.NotEnforced, How: "commands inside are neither recorded nor decided: " + d.unasked,
+			Fix: "run Carrel outside of what listens for its system calls, such as a container with system call interception"}
+	}
 	if d.executions == nil {
 		return carrel.Enforcement{Control: carrel.ControlExec, Level: carrel.NotEnforced, How: "commands inside are neither recorded nor decided"}
 	}

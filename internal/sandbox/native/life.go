@@ -52,6 +52,7 @@ type facts struct {
 	memoryNote string // why memory is watched instead of held, if it is
 	cutOff     bool   // the last run with these layers did not end in order
 	landlock   int    // version in force
+	unasked    string // why nobody is asked about executions, if somebody should be
 }
 
 // building is used by the goroutine of start only.

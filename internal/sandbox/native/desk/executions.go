@@ -42,11 +42,15 @@ func notifier(p []unix.SockFilter, flags uintptr) (int, error) {
 }
 
 // handOverExecutions lets the supervisor answer for what the calling thread,
-// and all that it starts, executes.
+// and all that it starts, executes; or says why nobody can, which is the
+// supervisor's to judge.
 func handOverExecutions(link *Link) error {
 	fd, err := watchExecutions()
+	if errors.Is(err, unix.EBUSY) {
+		err = fmt.Errorf("another program outside listens for the calls of this one: %w", err)
+	}
 	if err != nil {
-		return err
+		return link.Send(Message{Kind: Watched, Text: err.Error()})
 	}
 	defer unix.Close(fd)
 	return link.Send(Message{Kind: Watched, Files: []int{fd}})

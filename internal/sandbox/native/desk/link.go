@@ -19,7 +19,7 @@ const (
 	Networked Kind = iota + 1 // Files: TCP, DNS, DNSTCP, route and, if it can be had, netfilter
 	Terminal                  // Files: the master of the desk's pty
 	Listening                 // answer to Listen: one file, or Text says why not
-	Watched                   // Files: where executions wait for an answer
+	Watched                   // Files: where executions wait for an answer; none: Text says why they do not
 	Ready                     // the walls are built; Code is the Landlock version in force
 	Begun                     // the program runs
 	Failed                    // Code is the exit code it deserves, Text the reason
