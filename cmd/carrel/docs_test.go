@@ -22,7 +22,7 @@ var (
 // everyFlag is what flags in prose may name: flags of other programs that the
 // documents speak of are listed with them.
 func everyFlag(root *cobra.Command) map[string]bool {
-	out := map[string]bool{"help": true, "version": true, "install": true, "reference": true, "schema": true}
+	out := map[string]bool{"help": true, "version": true, "install": true, "reference": true, "schema": true, "namespace": true}
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		for _, name := range flagNames(c) {
