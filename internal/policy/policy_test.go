@@ -151,3 +151,27 @@ func TestNetworkAnswersAreRemembered(t *testing.T) {
 	decide(carrel.Deny, 3)
 	decide(carrel.Deny, 4)
 }
+
+// BenchmarkServed is the evaluator's side of one question.
+func BenchmarkServed(b *testing.B) {
+	p, err := compileLayer(user(sampleV1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := served{questions: p.questions}
+	in, err := newInput(write("/workspace/internal/deep/er/file.go"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	message := askMessage(0, in)
+	b.Run("parse", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = parseCanonical(in.json)
+		}
+	})
+	b.Run("answer", func(b *testing.B) {
+		for b.Loop() {
+			s.answer(message)
+		}
+	})
+}

@@ -7,3 +7,5 @@ package evaluator
 func setLimits() error { return nil }
 
 func noFiles() error { return nil }
+
+func blocking(...any) error { return nil }

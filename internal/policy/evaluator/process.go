@@ -42,6 +42,9 @@ func Start() (*Process, error) {
 	if err == nil {
 		err = p.cmd.Start()
 	}
+	if err == nil {
+		err = blocking(p.in, p.out)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("starting the evaluator of policies: %w", err)
 	}

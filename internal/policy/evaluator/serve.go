@@ -36,32 +36,31 @@ func Serve(answer func(message []byte) []byte) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitUnbounded)
 	}
-	messages := make(chan []byte)
-	go read(messages)
-	for message := range messages {
-		if err := writeFrame(os.Stdout, answer(message)); err != nil {
+	in := bufio.NewReader(os.Stdin)
+	for {
+		message, err := readFrame(in)
+		if err != nil { // the supervisor is gone
+			return
+		}
+		// One that is gone is noticed between two messages, so none may take for
+		// ever, whatever the policy does.
+		late := time.AfterFunc(maxAnswer, func() { os.Exit(exitLate) })
+		err = writeFrame(os.Stdout, answer(message))
+		late.Stop()
+		if err != nil {
 			return
 		}
 	}
 }
 
-// read ends the process when the supervisor is gone, also while a policy is
-// being evaluated.
-func read(messages chan<- []byte) {
-	in := bufio.NewReader(os.Stdin)
-	for {
-		message, err := readFrame(in)
-		if err != nil {
-			os.Exit(0)
-		}
-		messages <- message
-	}
-}
+// maxAnswer is longer than a supervisor waits for any answer.
+const maxAnswer = 15 * time.Second
 
 // Exit codes of an evaluator that ended by itself.
 const (
 	exitUnbounded = 97 // the bounds could not be set
 	exitMemory    = 98 // a policy needed too much memory
+	exitLate      = 99 // an answer took longer than anybody waits
 )
 
 // Bounds of the process. A policy of 1 MiB and its input take a few dozen MiB.
