@@ -67,4 +67,3 @@ func TestWorkspaceWithMountsInside(t *testing.T) {
 		}
 	})
 }
-
