@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/carrel-dev/carrel"
 )
 
@@ -221,8 +219,7 @@ func (d *timedDisk) open(path string, flag int) (file, error) {
 func (f timedFile) sync() error {
 	start := time.Now()
 	if *syncTime > 0 { // a disk that always takes as long
-		ts := unix.NsecToTimespec(syncTime.Nanoseconds())
-		_ = unix.Nanosleep(&ts, nil)
+		time.Sleep(*syncTime)
 	}
 	defer func() { f.disk.syncs, f.disk.waited = f.disk.syncs+1, f.disk.waited+time.Since(start) }()
 	return f.file.sync()
