@@ -21,7 +21,7 @@ import (
 // readers could understand differently has no digest.
 //
 // What has which member is as encoding/json has it, tags included.
-func Canonical(v any) ([]byte, error) { return AppendCanonical(make([]byte, 0, 512), v) }
+func Canonical(v any) ([]byte, error) { return AppendCanonical(make([]byte, 0, 768), v) }
 
 // AppendCanonical is Canonical into a buffer of the caller's. A pointer costs
 // less than the value it points to, and is encoded alike.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -207,12 +208,14 @@ func (b *bench) verifyLog() error {
 	if err != nil {
 		return err
 	}
-	r := benchRecord()
-	for range records {
-		a := *r.Action
+	intent := benchRecord()
+	for range records / 2 { // every action has its result
+		a := *intent.Action
 		a.ID = carrel.NewActionID()
-		r.Action, r.Kind = &a, carrel.KindIntent
-		if err := l.Enqueue(ctx, r); err != nil {
+		intent.Action = &a
+		result := carrel.Record{Kind: carrel.KindResult, Run: intent.Run, Action: &carrel.Action{ID: a.ID, Run: a.Run, Operation: a.Operation},
+			ActionDigest: intent.ActionDigest, Outcome: &carrel.Outcome{Status: carrel.OutcomeDone, Counts: map[string]int64{"bytes_in": 1234, "bytes_out": 567}}}
+		if err := errors.Join(l.Enqueue(ctx, intent), l.Enqueue(ctx, result)); err != nil {
 			return err
 		}
 	}
@@ -227,7 +230,7 @@ func (b *bench) verifyLog() error {
 		return err
 	}
 	var rates sample
-	for range 3 {
+	for range 5 {
 		start := time.Now()
 		report, err := verify.Log(ctx, filepath.Join(dir, "log"), key, verify.Options{})
 		if err != nil {

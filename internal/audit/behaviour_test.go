@@ -250,6 +250,21 @@ func TestLockIsWaitedForWithABound(t *testing.T) {
 	}
 }
 
+// The boot clock goes on between two times that it is asked.
+func TestBootClockGoesOn(t *testing.T) {
+	before := now()
+	for range 1000 {
+		after := now()
+		if after.boot < before.boot || after.wall < before.wall {
+			t.Fatalf("from %+v to %+v", before, after)
+		}
+		before = after
+	}
+	if asked := bootMicros(); asked > 0 && (before.boot > asked || asked-before.boot > 1_000_000) {
+		t.Errorf("%d µs, and asked %d", before.boot, asked)
+	}
+}
+
 func TestClockJumpsAreRecorded(t *testing.T) {
 	const second = 1_000_000
 	for name, c := range map[string]struct {

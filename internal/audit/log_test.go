@@ -219,7 +219,7 @@ func (d *timedDisk) open(path string, flag int) (file, error) {
 func (f timedFile) sync() error {
 	start := time.Now()
 	if *syncTime > 0 { // a disk that always takes as long
-		time.Sleep(*syncTime)
+		sleepExactly(*syncTime)
 	}
 	defer func() { f.disk.syncs, f.disk.waited = f.disk.syncs+1, f.disk.waited+time.Since(start) }()
 	return f.file.sync()
