@@ -52,7 +52,7 @@ type Record struct {
 	Decision     *Decision        `json:"decision,omitempty"`
 	Approval     *Approval        `json:"approval,omitempty"`
 	Outcome      *Outcome         `json:"outcome,omitempty"`
-	Repeats      int64            `json:"repeats,omitempty"` // refused: identical refusals since the last record
+	Repeats      int64            `json:"repeats,omitempty"` // refused, observation: how often the same happened again since the last record
 	RunInfo      *RunInfo         `json:"run_info,omitempty"`
 	Change       *ChangeRef       `json:"change,omitempty"`
 	Note         Text             `json:"note,omitempty"`

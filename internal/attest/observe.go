@@ -98,7 +98,7 @@ func (o *Observed) add(l Logged, change carrel.ChangeID) {
 			o.publish = r
 		}
 	case carrel.KindObservation:
-		if r.Action != nil {
+		if r.Action != nil && r.Repeats == 0 {
 			o.action(r, true, 1)
 		}
 	case carrel.KindRefused:

@@ -6,7 +6,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/carrel-dev/carrel"
@@ -33,7 +36,24 @@ type commands struct {
 	started atomic.Bool // the agent itself, whose start was decided before
 
 	seen, refused, unread atomic.Int64
+
+	mu      sync.Mutex // guards repeats
+	repeats map[string]*repeated
 }
+
+// repeated is a command that was recorded, and how often it ran again since.
+type repeated struct {
+	record carrel.Record
+	since  time.Time
+	count  int64
+}
+
+// A command that runs again is counted and recorded once in a while, so that
+// a loop inside does not fill the log. So many different ones are kept apart.
+const (
+	repeatEvery = 10 * time.Second
+	maxRepeated = 1024
+)
 
 // commandMode is the stricter of what the configuration and the command line
 // say, and where neither says anything: decide where a policy of the user's,
@@ -71,7 +91,7 @@ func (c *commands) executed(ctx context.Context, e sandbox.Execution) error {
 	}
 	a := c.action(e)
 	if first := c.started.CompareAndSwap(false, true); first || !c.decide {
-		return c.observe(ctx, a, e.Unread)
+		return c.observe(ctx, a, e)
 	}
 	if e.Unread != nil {
 		a.Argv = nil // a command that was not seen whole is none that anybody allowed
@@ -88,16 +108,79 @@ func (c *commands) executed(ctx context.Context, e sandbox.Execution) error {
 
 // observe records a command that nobody is asked about. It does not wait for
 // the disk; what cannot be recorded does not run.
-func (c *commands) observe(ctx context.Context, a carrel.Action, unread error) error {
+func (c *commands) observe(ctx context.Context, a carrel.Action, e sandbox.Execution) error {
 	a.ID = carrel.NewActionID()
 	r := carrel.Record{Kind: carrel.KindObservation, Run: c.v.id, Action: &a}
-	if unread != nil {
-		r.Note = carrel.Text("not read whole: " + cutText(unread.Error(), maxNote))
+	if e.Unread != nil {
+		r.Note = carrel.Text("not read whole: " + cutText(e.Unread.Error(), maxNote))
 	}
-	if err := c.v.log.Enqueue(context.WithoutCancel(ctx), r); err != nil {
-		return fmt.Errorf("%w: %w", gate.ErrUnrecorded, err)
+	again, due := c.again(r, e)
+	if again {
+		return nil
+	}
+	return c.enqueue(ctx, append(due, r)...)
+}
+
+func (c *commands) enqueue(ctx context.Context, records ...carrel.Record) error {
+	for _, r := range records {
+		if err := c.v.log.Enqueue(context.WithoutCancel(ctx), r); err != nil {
+			return fmt.Errorf("%w: %w", gate.ErrUnrecorded, err)
+		}
 	}
 	return nil
+}
+
+// again counts a command that has just been recorded. It returns the counts
+// that are due, too.
+func (c *commands) again(r carrel.Record, e sandbox.Execution) (yes bool, due []carrel.Record) {
+	key := e.Path + "\x00" + e.RawPath + "\x00" + e.Cwd + "\x00" + string(e.Digest) + "\x00" + strings.Join(e.Argv, "\x00")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.repeats[key]
+	if known != nil && time.Since(known.since) < repeatEvery {
+		known.count++
+		return true, nil
+	}
+	if known != nil {
+		due = known.counted()
+	}
+	if c.repeats == nil {
+		c.repeats = map[string]*repeated{}
+	}
+	if known == nil && len(c.repeats) >= maxRepeated {
+		due = c.drain()
+	}
+	c.repeats[key] = &repeated{record: r, since: time.Now()}
+	return false, due
+}
+
+func (r *repeated) counted() []carrel.Record {
+	if r.count == 0 {
+		return nil
+	}
+	out := r.record
+	out.Repeats = r.count
+	return []carrel.Record{out}
+}
+
+// drain returns the counts of everything and forgets it. The lock is held.
+func (c *commands) drain() (due []carrel.Record) {
+	for _, known := range c.repeats {
+		due = append(due, known.counted()...)
+	}
+	clear(c.repeats)
+	return due
+}
+
+// finish records what is counted and not recorded yet.
+func (c *commands) finish(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	due := c.drain()
+	c.mu.Unlock()
+	return c.enqueue(ctx, due...)
 }
 
 // Bounds of what is recorded of a command, in bytes. Arguments are bounded by

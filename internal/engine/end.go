@@ -35,7 +35,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	}
 	change, err := v.takeChange(ctx, g, cause)
 	cause = errors.Join(cause, err)
-	cause = errors.Join(cause, g.Flush(ctx), v.findings.close(), v.closeRecord(ctx))
+	cause = errors.Join(cause, g.Flush(ctx), v.commands.finish(ctx), v.findings.close(), v.closeRecord(ctx))
 	v.result.Denials, v.result.Findings = v.denials.list(), v.findings.all()
 	signed := later(func() error { return v.signLog(ctx) })
 	cause = errors.Join(cause, v.keep(), signed(), v.seat.Saved())
