@@ -48,7 +48,7 @@ func main() {
 	flag.StringVar(&o.cache, "cache", cacheDir(), "where installed peers and trees are kept")
 	flag.IntVar(&o.n, "n", 21, "how often each short thing is measured")
 	flag.IntVar(&o.files, "files", 50000, "how many files the big tree has")
-	flag.StringVar(&o.only, "only", "start,memory,work,net,http,log,policy", "parts to run")
+	flag.StringVar(&o.only, "only", "start,memory,work,net,http,log,policy,attest", "parts to run")
 	flag.StringVar(&o.json, "json", "", "also write the figures to this file")
 	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages)")
 	flag.Parse()
@@ -77,8 +77,8 @@ func run(o options) error {
 		return err
 	}
 	defer b.close()
-	parts := map[string]func() error{"start": b.start, "memory": b.memory, "work": b.work, "net": b.net, "http": b.http, "log": b.log, "policy": b.policy}
-	for _, part := range []string{"start", "memory", "work", "net", "http", "log", "policy"} {
+	parts := map[string]func() error{"start": b.start, "memory": b.memory, "work": b.work, "net": b.net, "http": b.http, "log": b.log, "policy": b.policy, "attest": b.attest}
+	for _, part := range []string{"start", "memory", "work", "net", "http", "log", "policy", "attest"} {
 		if !strings.Contains(","+o.only+",", ","+part+",") {
 			continue
 		}

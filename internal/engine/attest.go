@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) 
 type attested struct {
 	Change carrel.ChangeID `json:"change"`
 	Key    carrel.Digest   `json:"key"`
-	Dir    string          `json:"-"`
+	Path   string          `json:"-"`
 	Names  []string        `json:"attestations"`
 	Commit string          `json:"commit,omitempty"`
 }
@@ -72,7 +73,7 @@ func (e *Engine) attest(ctx context.Context, g *gate.Gate, s selected) (*atteste
 		return nil, fmt.Errorf("attesting %s: %w", s.entry.ID, err)
 	}
 	a := attest.Action(s.entry.Run, string(s.entry.ID), signer.Public(), statements)
-	done := &attested{Change: s.entry.ID, Key: signer.Public().ID, Dir: e.attestations(s.entry.ID, a.ID), Names: verify.ChangeAttestations}
+	done := &attested{Change: s.entry.ID, Key: signer.Public().ID, Path: e.attestations(s.entry.ID, a.ID), Names: verify.ChangeAttestations}
 	if facts.Observed.Target == carrel.TargetBranch {
 		done.Commit = string(facts.Observed.Publication.Record.Outcome.Facts["commit"])
 	}
@@ -81,7 +82,7 @@ func (e *Engine) attest(ctx context.Context, g *gate.Gate, s selected) (*atteste
 		if err != nil {
 			return carrel.Outcome{}, err
 		}
-		if err := keepAttestations(done.Dir, signed); err != nil {
+		if err := keepAttestations(done.Path, signed); err != nil {
 			return carrel.Outcome{}, err
 		}
 		if done.Commit != "" {
@@ -103,9 +104,9 @@ func attestOutcome(signed []verify.Attestation) carrel.Outcome {
 	return carrel.Outcome{Facts: facts}
 }
 
-// attestations is the directory of one act of attesting a change.
+// attestations is the file of one act of attesting a change.
 func (e *Engine) attestations(change carrel.ChangeID, act carrel.ActionID) string {
-	return e.state("attestations", string(change), string(act))
+	return e.state("attestations", string(change), string(act)+".jsonl")
 }
 
 // signer is the key of this installation, or the user's own signing command.
@@ -155,7 +156,7 @@ func (e *Engine) facts(ctx context.Context, s selected) (*attest.Facts, error) {
 	if f.Patch, err = attest.Patch(s.change, e.blobs); err != nil {
 		return nil, err
 	}
-	f.Repository, err = repositoryName(ctx, s.ws.Repository())
+	f.Repository, err = e.repositoryName(ctx, s.ws.Repository())
 	return f, err
 }
 
@@ -173,20 +174,32 @@ func (e *Records) logged(ctx context.Context, run carrel.RunID, size int64) iter
 	}
 }
 
+const rootURN = "urn:carrel:repository:"
+
 // repositoryName is what a policy at the merge compares: where the repository
 // was cloned from, or its first commit where it was not.
-func repositoryName(ctx context.Context, repo *git.Repo) (string, error) {
+func (e *Engine) repositoryName(ctx context.Context, repo *git.Repo) (string, error) {
 	if repo == nil {
 		return "", nil
 	}
 	if origin := repo.Origin(); origin != "" {
 		return origin, nil
 	}
+	if repo.Head == "" {
+		return "", nil
+	}
+	// A commit's name covers its history: what began it is asked of git once.
+	remembered := e.state("first-commits", repo.Head)
+	if known, err := private.Read(remembered, 100); err == nil && len(known) == len(repo.Head) {
+		return rootURN + string(known), nil
+	}
 	root, err := repo.RootCommit(ctx)
 	if err != nil || root == "" {
 		return "", err
 	}
-	return "urn:carrel:repository:" + root, nil
+	_ = os.MkdirAll(filepath.Dir(remembered), 0o700) // what is not remembered is asked again
+	_ = private.ReplaceSoon(remembered, []byte(root))
+	return rootURN + root, nil
 }
 
 // sign signs, and proves that the log has the intent to sign exactly this.
@@ -235,15 +248,15 @@ func (e *Engine) proveIntent(ctx context.Context, id carrel.ActionID, from int64
 	return nil, fmt.Errorf("the log has no intent of %s", id)
 }
 
-// keepAttestations makes the attestations of one act durable, whole: the
-// directory has its name only once everything is in it.
-func keepAttestations(dir string, signed []verify.Attestation) error {
-	for i, name := range verify.ChangeAttestations {
-		for suffix, content := range map[string][]byte{verify.BundleSuffix: signed[i].Bundle, verify.ProofSuffix: signed[i].Proof} {
-			if err := private.Replace(filepath.Join(dir, name+suffix), content); err != nil {
-				return fmt.Errorf("keeping the attestations: %w", err)
-			}
-		}
+// keepAttestations makes the attestations of one act durable, in one file and so
+// whole or not at all.
+func keepAttestations(path string, signed []verify.Attestation) error {
+	lines, err := verify.NoteLines(signed)
+	if err == nil {
+		err = private.Replace(path, lines)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the attestations: %w", err)
 	}
 	return nil
 }

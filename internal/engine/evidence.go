@@ -243,46 +243,38 @@ func (b *packing) attestations(change carrel.ChangeID) error {
 		return err
 	}
 	for _, act := range slices.Backward(acts) {
-		found := verify.Pack{}
-		for _, name := range verify.ChangeAttestations {
-			for _, suffix := range []string{verify.BundleSuffix, verify.ProofSuffix} {
-				content, err := private.Read(filepath.Join(dir, act.Name(), name+suffix), verify.MaxPackBytes/16)
-				if errors.Is(err, fs.ErrNotExist) {
-					continue // cut short: an act that was not finished
-				}
-				if err != nil {
-					return err
-				}
-				found[name+suffix] = content
-			}
-		}
-		if len(found) != 2*len(verify.ChangeAttestations) {
+		if !strings.HasSuffix(act.Name(), ".jsonl") { // a file on its way when a process was killed
 			continue
 		}
+		lines, err := private.Read(filepath.Join(dir, act.Name()), verify.MaxPackBytes/8)
+		if err != nil {
+			return err
+		}
+		set, err := verify.ParseNote(lines)
+		if err != nil || len(set) != len(verify.ChangeAttestations) {
+			return fmt.Errorf("%s: not a set of attestations (%v)", act.Name(), err)
+		}
 		b.attested = true
-		return b.proveAgain(found)
+		return b.proveAgain(set)
 	}
 	return nil
 }
 
 // proveAgain adds attestations with proofs under the pack's own checkpoint:
 // the log's key may have been rotated since.
-func (b *packing) proveAgain(found verify.Pack) error {
+func (b *packing) proveAgain(set []verify.Attestation) error {
 	reader := audit.OpenReader(b.e.state("log"))
-	for name, content := range found {
-		if strings.HasSuffix(name, verify.ProofSuffix) {
-			kept, err := verify.ParseProof(content)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			proof, err := reader.Prove(kept.Index, b.pack[verify.PackCheckpoint], b.logKey)
-			if err != nil {
-				return err
-			}
-			proof.Extra = kept.Extra
-			content = proof.Bytes()
+	for i, name := range verify.ChangeAttestations {
+		kept, err := verify.ParseProof(set[i].Proof)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		b.pack[name] = content
+		proof, err := reader.Prove(kept.Index, b.pack[verify.PackCheckpoint], b.logKey)
+		if err != nil {
+			return err
+		}
+		proof.Extra = kept.Extra
+		b.pack[name+verify.BundleSuffix], b.pack[name+verify.ProofSuffix] = set[i].Bundle, proof.Bytes()
 	}
 	return nil
 }
