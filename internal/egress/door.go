@@ -86,9 +86,10 @@ const (
 	// maxConnections bounds the connections of one desk. Further ones are
 	// refused at once: they would wait for as long as the agent keeps the others.
 	maxConnections = 8192
-	// connectionFiles is what one connection may hold of the supervisor's
-	// descriptors: two sockets, and pipes while bulk moves.
-	connectionFiles = 4
+	// connectionFiles is what one connection holds of the supervisor's
+	// descriptors: two sockets, and for the few that move bulk a pipe's two ends
+	// each way.
+	connectionFiles = 3
 	// otherFiles are left to everything else.
 	otherFiles = 256
 )
