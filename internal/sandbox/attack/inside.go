@@ -79,7 +79,7 @@ func timed(a *Attack, s *Stage) Result {
 const self = "/proc/self/exe"
 
 // patience is how long one attack in a process of its own may take.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // apart runs an attack in a process of its own. That the process is killed by
 // the filter is a wall too.

@@ -15,7 +15,7 @@ import (
 )
 
 // reach is how long a connection may take: a wall refuses at once.
-const reach = 3 * time.Second
+const reach = 10 * time.Second
 
 // reaches connects, asks, and looks whether anybody but Carrel answers: a port
 // that some rule names is accepted, so that the name can be judged.
@@ -63,7 +63,7 @@ func asks(address func(*Stage) string) func(*Stage) error {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
 		if _, err := c.Write([]byte("attack")); err != nil {
 			return err
 		}

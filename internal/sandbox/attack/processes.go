@@ -31,7 +31,7 @@ func child(do func(pid int) error) func(*Stage) error {
 // settle waits until a process has its arguments and environment: it is there
 // a moment before them.
 func settle(pid int) {
-	for range 200 {
+	for range 5000 {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err != nil || len(b) > 0 {
 			return
 		}
