@@ -18,8 +18,8 @@ type PolicyInputsOptions struct {
 	JSON       bool // one object on each line, instead of YAML documents
 }
 
-// PolicyInputs prints recorded actions as policies saw them, for programs that
-// evaluate the same rules: a stream of YAML documents, each in JSON.
+// PolicyInputs prints recorded actions as policies saw them, each once, for
+// programs that evaluate the same rules: a stream of YAML documents in JSON.
 func (e *Records) PolicyInputs(ctx context.Context, opts PolicyInputsOptions) error {
 	past, _, err := e.past(ctx, opts.Runs)
 	if err != nil {
@@ -31,6 +31,7 @@ func (e *Records) PolicyInputs(ctx context.Context, opts PolicyInputsOptions) er
 		}
 	}
 	var out bytes.Buffer
+	seen := map[string]bool{} // a refused file is in the log and in its change
 	for _, p := range past {
 		if len(opts.Operations) > 0 && !slices.Contains(opts.Operations, string(p.action.Operation)) {
 			continue
@@ -39,6 +40,10 @@ func (e *Records) PolicyInputs(ctx context.Context, opts PolicyInputsOptions) er
 		if err != nil {
 			continue // it was denied unseen, and no policy could say anything of it
 		}
+		if seen[string(input)] {
+			continue
+		}
+		seen[string(input)] = true
 		if !opts.JSON {
 			out.WriteString("---\n")
 		}
