@@ -51,5 +51,3 @@ func plainText(s string) string {
 	}, strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\r\n", "\n"))
 	return strings.TrimSpace(s)
 }
-
-func toValid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
