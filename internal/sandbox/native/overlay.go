@@ -22,7 +22,10 @@ func OverlayWorks(lower, upperParent string) error {
 	if err != nil {
 		return fmt.Errorf("trying an overlay: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() {
+		_, _ = settleLayer(dir+"/upper", dir+"/work") // opens the kernel's own directories, which would stay
+		os.RemoveAll(dir)
+	}()
 	m := sandbox.Mount{Kind: sandbox.MountOverlay, Lower: lower, Upper: dir + "/upper", Work: dir + "/work", Adopt: true}
 	if err := errors.Join(os.Mkdir(m.Upper, 0o755), os.Mkdir(m.Work, 0o755)); err != nil {
 		return fmt.Errorf("trying an overlay: %w", err)
