@@ -60,8 +60,12 @@ func (v *visit) applyNow(ctx context.Context, g *gate.Gate, c *carrel.Change) {
 	entry, err := v.ws.Change(c.ID)
 	if err == nil && entry.State == workspace.ChangePending {
 		s := selected{v.ws, entry, c}
-		if _, err = v.e.publish(ctx, g, s, ApplyOptions{}, true); err == nil {
+		out, perr := v.e.publish(ctx, g, s, ApplyOptions{}, true)
+		if err = perr; err == nil {
 			v.applied = append(v.applied, s)
+			if !v.interactive() { // the agent has the screen
+				v.sayApplied(out.Files)
+			}
 		}
 	}
 	var refusal *gate.Refusal
@@ -99,8 +103,12 @@ func (v *visit) applyAuto(ctx context.Context, g *gate.Gate, s selected) error {
 	v.applied = append(v.applied, s)
 	v.attestApplied(ctx, g)
 	v.result.Change.State = workspace.ChangeApplied
-	fmt.Fprintf(v.e.host.Stderr, "carrel: applied %s to the tree, as policy allows\n", countFiles(out.Files))
+	v.sayApplied(out.Files)
 	return v.keep()
+}
+
+func (v *visit) sayApplied(files int) {
+	fmt.Fprintf(v.e.host.Stderr, "carrel: applied %s to the tree, as policy allows\n", countFiles(files))
 }
 
 // attestApplied attests what was applied by itself. It waits for the end of
