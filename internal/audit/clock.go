@@ -31,6 +31,7 @@ func now() moment {
 		}
 	}
 	boot := bootMicros()
+	at = time.Now() // after the boot clock, so that what is added to it never runs ahead of it
 	lastReading.Store(&reading{at, boot})
 	return moment{at.UnixMicro(), boot}
 }
