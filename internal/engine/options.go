@@ -2,7 +2,14 @@
 
 package engine
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/carrel-dev/carrel/internal/sandbox/native"
+	"github.com/carrel-dev/carrel/internal/sandbox/view"
+)
 
 // DefaultApprovalTime is how long an approval holds unless said otherwise.
 const DefaultApprovalTime = 24 * time.Hour
@@ -107,4 +114,31 @@ type DoctorOptions struct {
 	Fix     bool
 	JSON    bool
 	NoColor bool
+}
+
+// check refuses words that mean nothing before anything is touched.
+func (o RunOptions) check() error {
+	oneOf := func(flag, value string, allowed ...string) error {
+		for _, a := range append(allowed, "") {
+			if value == a {
+				return nil
+			}
+		}
+		return fmt.Errorf("--%s %q: use one of %v", flag, value, allowed)
+	}
+	var caches []error
+	for _, name := range o.Cache {
+		caches = append(caches, oneOf("cache", name, append(view.CacheNames(), "none")...))
+	}
+	if o.JSON && !o.DryRun {
+		return errors.New("--json goes with --dry-run; a run writes its JSON with --result FILE")
+	}
+	return errors.Join(
+		oneOf("home", o.Home, "keep", "discard"),
+		oneOf("staging", o.Staging, "auto", "overlay", "copy"),
+		oneOf("commands", o.Commands, commandsOff, commandsRecord, commandsDecide),
+		oneOf("apply", o.Apply, "auto"),
+		oneOf("tier", o.Tier, native.Name),
+		errors.Join(caches...),
+	)
 }

@@ -1,0 +1,57 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/ingress"
+	"github.com/carrel-dev/carrel/internal/sandbox"
+)
+
+// handOver puts in force what the user lends beside the desk itself:
+// credentials, and ports of the host.
+func (v *visit) handOver(ctx context.Context, g *gate.Gate) error {
+	if err := shutMemory(); err != nil { // it knows the model's key and the log's, too
+		return err
+	}
+	if err := v.lend(ctx); err != nil {
+		return err
+	}
+	v.front = ingress.New(g, ingress.Config{Run: v.id, Agent: v.profile.Name, Ports: v.ports})
+	return v.front.Open(ctx)
+}
+
+// work builds the walls, waits for the agent to end and takes its change.
+func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec carrel.Action, door *egress.Door) (sandbox.Exit, error) {
+	spec := v.spec(door, v.commands)
+	life, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	desk, err := v.tier.Start(life, grant, exec, spec)
+	if err != nil {
+		return sandbox.Exit{Code: 125}, err
+	}
+	v.began = true
+	go v.log.Warm() // while the agent works
+	defer v.gather()()
+	stop := v.passSignals(ctx, desk)
+	defer stop()
+	defer v.warmLater()()
+	defer v.watchPolicy(ctx, g)()
+	quiet := v.watchQuiet(ctx, g)
+	exit, err := desk.Wait()
+	quiet()
+	v.screen.close()
+	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
+	return exit, err
+}
+
+// warmLater compiles the policy for the files of the change while the agent
+// works, unless the agent is gone before that is worth it.
+func (v *visit) warmLater() (stop func() bool) {
+	return time.AfterFunc(startTime, func() { v.policy.Warm() }).Stop
+}
