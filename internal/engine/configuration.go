@@ -3,7 +3,6 @@ package engine
 import (
 	"strings"
 
-	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/policy"
 )
@@ -54,9 +53,4 @@ func values[T any](in []config.Value[T]) []T {
 		out = append(out, v.Value)
 	}
 	return out
-}
-
-func digestOf(v any) (carrel.Digest, error) {
-	b, err := carrel.Canonical(v)
-	return carrel.DigestBytes(b), err
 }

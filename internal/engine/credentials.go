@@ -66,7 +66,8 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 	if l.rules, err = credential.NewRules(defs, egress.Paths); err != nil {
 		return l, err
 	}
-	l.digest, err = digestOf(plain)
+	text, err := carrel.Canonical(plain)
+	l.digest = carrel.DigestBytes(text)
 	return l, err
 }
 
@@ -154,10 +155,10 @@ func helperEnvironment(environ []string) []string {
 // credentialLayer is the user's word on the use of credentials: the network
 // rules for the model door's key, the entries of the configuration for the
 // rest.
-func credentialLayer(rules *egress.Rules, lent lending, digest carrel.Digest) policy.Layer {
-	both := carrel.DigestBytes([]byte(digest + lent.digest))
+func credentialLayer(rules *egress.Rules, lent lending, grants []byte) policy.Layer {
+	both := carrel.DigestBytes(grants) + lent.digest
 	return policy.Layer{
-		Name: "credential", Kind: policy.User, Governs: []carrel.Operation{carrel.OpCredential}, Digest: both,
+		Name: "credential", Kind: policy.User, Governs: []carrel.Operation{carrel.OpCredential}, Text: []byte(both),
 		Func: func(a carrel.Action) policy.Answer {
 			decide := lent.rules.Decide
 			if a.Service != "" {

@@ -30,9 +30,9 @@ func (o RunOptions) exposed() ([]ingress.Port, error) {
 // exposeLayer is the user's word on which servers of the desk are shown: the
 // ones the command line names.
 func exposeLayer(ports []ingress.Port) policy.Layer {
-	digest, _ := digestOf(ports) // small integers always encode
+	text, _ := carrel.Canonical(ports) // small integers always encode; without a text there is no layer
 	return policy.Layer{
-		Name: "expose", Kind: policy.User, Governs: []carrel.Operation{carrel.OpExpose}, Digest: digest,
+		Name: "expose", Kind: policy.User, Governs: []carrel.Operation{carrel.OpExpose}, Text: text,
 		Func: func(a carrel.Action) policy.Answer {
 			for _, p := range ports {
 				if a.Port == p.Host && a.Subject == fmt.Sprintf("desk:%d", p.Inside) {

@@ -14,9 +14,7 @@ import (
 	"syscall"
 
 	"github.com/carrel-dev/carrel"
-	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/private"
-	"github.com/carrel-dev/carrel/policies"
 )
 
 // gather notes, while the agent works, what an attestation will need to name:
@@ -26,7 +24,7 @@ func (v *visit) gather() (wait func()) {
 	var group sync.WaitGroup
 	group.Go(func() { v.program = v.programDigest() })
 	group.Go(func() {
-		if err := v.keepPolicy(v.policy, v.settings.policyLayers, v.extra); err != nil {
+		if err := v.e.keepPolicy(v.policy); err != nil {
 			v.policyKept = err
 		}
 	})
@@ -87,58 +85,4 @@ func fileKey(path string, info fs.FileInfo) string {
 	}
 	text := fmt.Sprintf("%s\x00%d %d %d %d.%d %d.%d", path, s.Dev, s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec, s.Ctim.Sec, s.Ctim.Nsec)
 	return carrel.DigestBytes([]byte(text)).Hex()
-}
-
-// keepPolicy keeps the text of a policy, with its layers in Rego, by digest,
-// once for each. It outlives the run and its change: evidence names it.
-func (v *visit) keepPolicy(of *policy.Engine, rego ...[]policy.Layer) error {
-	manifest := v.e.policyText(of.Digest())
-	if _, err := os.Lstat(manifest); err == nil {
-		return nil
-	}
-	grants, err := carrel.Canonical(v.grants)
-	if err != nil {
-		return err
-	}
-	ports, err := carrel.Canonical(v.ports)
-	if err != nil {
-		return err
-	}
-	// The layers in Go: where the agent may go, what may be lent (by the grants
-	// and the credentials' scopes), and what is shown outside.
-	contents := [][]byte{grants, []byte(carrel.DigestBytes(grants) + v.lent.digest), ports}
-	builtin, err := fs.Glob(policies.Bundle, "*")
-	if err != nil {
-		return err
-	}
-	for _, name := range builtin {
-		b, err := policies.Bundle.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		contents = append(contents, b)
-	}
-	for _, layers := range rego {
-		for _, l := range layers {
-			if len(l.Data) > 0 {
-				contents = append(contents, l.Data)
-			}
-			for _, f := range l.Files {
-				contents = append(contents, f.Source)
-			}
-		}
-	}
-	text, err := of.Manifest()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(manifest), 0o700); err != nil {
-		return err
-	}
-	for _, c := range append(contents, text) { // the manifest last: what it names is there
-		if err := private.ReplaceSoon(v.e.policyText(carrel.DigestBytes(c)), c); err != nil {
-			return err
-		}
-	}
-	return nil
 }

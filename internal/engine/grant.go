@@ -38,7 +38,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if v.rules, err = egress.NewRules(v.grants); err != nil {
 		return err
 	}
-	digest, err := digestOf(v.grants)
+	text, err := carrel.Canonical(v.grants)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 		return err
 	}
 	v.extra = append(v.extra, v.settings.repoPolicy...)
-	v.granted = []policy.Layer{egressLayer(v.rules, digest), credentialLayer(v.rules, v.lent, digest), exposeLayer(v.ports)}
+	v.granted = []policy.Layer{egressLayer(v.rules, text), credentialLayer(v.rules, v.lent, text), exposeLayer(v.ports)}
 	if v.policy, err = policy.New(ctx, v.allLayers(v.settings.policyLayers, v.extra)...); err == nil {
 		v.inForce.Replace(v.policy)
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished

@@ -255,12 +255,12 @@ func (e *Records) hookPolicy(ctx context.Context) (*policy.Engine, error) {
 		return nil, err
 	}
 	rules := hook.Rules{Tools: values(s.Tools), Hide: values(s.Hide)}
-	digest, err := digestOf(rules)
+	text, err := carrel.Canonical(rules)
 	if err != nil {
 		return nil, err
 	}
 	layers := append([]policy.Layer{{
-		Name: "hook", Kind: policy.User, Governs: hook.Operations, Digest: digest,
+		Name: "hook", Kind: policy.User, Governs: hook.Operations, Text: text,
 		Func: func(a carrel.Action) policy.Answer {
 			d := rules.Decide(a)
 			return policy.Answer{Verdict: d.Verdict, Rules: d.Rules, Reason: d.Reason, NextSteps: d.NextSteps}

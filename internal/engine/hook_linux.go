@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/profile"
@@ -18,6 +19,6 @@ func networkLayers(s *settings, agent string) ([]policy.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest, err := digestOf(grants)
-	return []policy.Layer{egressLayer(rules, digest)}, err
+	text, err := carrel.Canonical(grants)
+	return []policy.Layer{egressLayer(rules, text)}, err
 }

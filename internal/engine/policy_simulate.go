@@ -138,7 +138,7 @@ type recordedGrants struct{ now carrel.Decision }
 
 func (g *recordedGrants) layer() policy.Layer {
 	return policy.Layer{
-		Name: "recorded", Kind: policy.User, Digest: carrel.DigestBytes([]byte("recorded")),
+		Name: "recorded", Kind: policy.User, Text: []byte("recorded"),
 		Governs: []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose, carrel.OpCredential, carrel.OpTool},
 		Func: func(carrel.Action) policy.Answer {
 			refused := func(rule string) bool {

@@ -104,7 +104,7 @@ func (v *visit) reload(ctx context.Context, g *gate.Gate) error {
 	}
 	a := carrel.Action{Run: v.id, Operation: carrel.OpPolicy, Agent: v.profile.Name, Subject: string(next.Digest()), Reason: "its files were edited"}
 	_, err = g.Do(ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) {
-		if err := v.keepPolicy(next, configured, extra); err != nil {
+		if err := v.e.keepPolicy(next); err != nil {
 			return carrel.Outcome{}, err
 		}
 		v.inForce.Replace(next)

@@ -28,10 +28,11 @@ var gatedOperations = append([]carrel.Operation{
 // credentials is credentialLayer's.
 var networkOperations = []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest}
 
-// egressLayer makes the user's network rules one voice of the policy.
-func egressLayer(rules *egress.Rules, digest carrel.Digest) policy.Layer {
+// egressLayer makes the user's network rules one voice of the policy: grants is
+// what they were made from, as canonical JSON.
+func egressLayer(rules *egress.Rules, grants []byte) policy.Layer {
 	return policy.Layer{
-		Name: "egress", Kind: policy.User, Governs: networkOperations, Digest: digest,
+		Name: "egress", Kind: policy.User, Governs: networkOperations, Text: grants,
 		Func: func(a carrel.Action) policy.Answer {
 			d := rules.Decide(a)
 			return policy.Answer{Verdict: d.Verdict, Rules: unprefixed(d.Rules), Reason: d.Reason, NextSteps: d.NextSteps, Addresses: d.Addresses}

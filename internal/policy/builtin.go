@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -56,6 +57,23 @@ func builtinEntries() ([]*entry, []File, error) {
 		entries, files = append(entries, lateEntry(v, f)), append(files, f)
 	}
 	return entries, files, nil
+}
+
+// builtinTexts are the sources of the default bundle and the names they know.
+func builtinTexts() ([][]byte, error) {
+	names, err := fs.Glob(policies.Bundle, "*")
+	if err != nil {
+		return nil, err
+	}
+	var texts [][]byte
+	for _, name := range names {
+		text, err := policies.Bundle.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return texts, nil
 }
 
 // lateEntry is compiled when it is first asked, or before by Warm.

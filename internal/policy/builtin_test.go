@@ -211,7 +211,7 @@ func connect(host string) carrel.Action {
 }
 
 func egress(hosts ...string) Layer {
-	return Layer{Name: "egress", Kind: User, Digest: carrel.DigestBytes([]byte(strings.Join(hosts, " "))),
+	return Layer{Name: "egress", Kind: User, Text: []byte("to " + strings.Join(hosts, " ")),
 		Governs: []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest},
 		Func: func(a carrel.Action) Answer {
 			if slices.Contains(hosts, a.Host) {
@@ -253,7 +253,7 @@ func TestMetadataIsNeverReached(t *testing.T) {
 func TestLeasesAreDeniedUntilGranted(t *testing.T) {
 	a := carrel.Action{Operation: carrel.OpCredential, Subject: "github"}
 	wantVerdict(t, engine(t), a, carrel.Deny, "policy/not-granted")
-	grant := Layer{Name: "leases", Kind: User, Governs: []carrel.Operation{carrel.OpCredential}, Digest: someDigest,
+	grant := Layer{Name: "leases", Kind: User, Governs: []carrel.Operation{carrel.OpCredential}, Text: someText,
 		Func: func(carrel.Action) Answer { return Answer{Verdict: carrel.Allow, Rules: []string{"github"}} }}
 	wantVerdict(t, engine(t, grant), a, carrel.Allow, "leases/github")
 }

@@ -23,6 +23,7 @@ type Engine struct {
 	entries []*entry
 	digest  carrel.Digest
 	sources []Source
+	layers  []Layer
 	allowed memory[carrel.Decision] // of networkQuestions
 
 	mu      sync.Mutex // while New runs; guards what its goroutines add
@@ -79,7 +80,7 @@ func newEngine(ctx context.Context, layers []Layer, add func(*Engine, context.Co
 	if err := checkLayers(layers); err != nil {
 		return nil, err
 	}
-	e := &Engine{entries: floor}
+	e := &Engine{entries: floor, layers: slices.Clone(layers)}
 	// Who trusts whom: the organisation and the user share a process, which a
 	// repository's policy must not bring down.
 	own, foreign := split(layers)
@@ -183,7 +184,7 @@ func (v voice) source(layers []Layer) Source {
 	switch {
 	case i < 0:
 	case layers[i].Func != nil:
-		s.Digest = layers[i].Digest
+		s.Digest = carrel.DigestBytes(layers[i].Text)
 	default:
 		s.Revision, s.SignedBy = layers[i].Revision, layers[i].SignedBy
 		if len(layers[i].Data) > 0 {
@@ -197,8 +198,8 @@ func funcEntry(l Layer) (*entry, error) {
 	if len(l.Files) > 0 || len(l.Governs) == 0 {
 		return nil, errors.New("a layer in Go has no files and says what it governs")
 	}
-	if _, err := carrel.ParseDigest(string(l.Digest)); err != nil {
-		return nil, errors.New("a layer in Go says the digest of what it decides by")
+	if len(l.Text) == 0 {
+		return nil, errors.New("a layer in Go says what it decides by")
 	}
 	return &entry{voice: voice{Layer: l.Name, Kind: l.Kind, Governs: l.Governs}, fn: l.Func}, nil
 }
@@ -248,6 +249,23 @@ func manifestOf(sources []Source) ([]byte, error) {
 // Manifest is what Digest is the digest of: canonical JSON that names every
 // source by its digest.
 func (e *Engine) Manifest() ([]byte, error) { return manifestOf(e.sources) }
+
+// Texts are what the manifest names by digest: the built-in files, and of every
+// layer its Rego and data, or what it decides by in Go.
+func (e *Engine) Texts() ([][]byte, error) {
+	texts, err := builtinTexts()
+	for _, l := range e.layers {
+		for _, f := range l.Files {
+			texts = append(texts, f.Source)
+		}
+		for _, text := range [][]byte{l.Data, l.Text} {
+			if len(text) > 0 {
+				texts = append(texts, text)
+			}
+		}
+	}
+	return texts, err
+}
 
 // Digest names everything a decision rests on besides its input.
 func (e *Engine) Digest() carrel.Digest { return e.digest }

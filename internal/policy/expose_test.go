@@ -11,7 +11,7 @@ import (
 func TestServersOfTheDeskAreShownOnLoopbackOnly(t *testing.T) {
 	a := carrel.Action{Operation: carrel.OpExpose, Host: "127.0.0.1", Port: 8080, Protocol: carrel.ProtoTCP, Subject: "desk:8080"}
 	wantVerdict(t, engine(t), a, carrel.Deny, "")
-	granting := Layer{Name: "flags", Kind: User, Governs: []carrel.Operation{carrel.OpExpose}, Digest: someDigest,
+	granting := Layer{Name: "flags", Kind: User, Governs: []carrel.Operation{carrel.OpExpose}, Text: someText,
 		Func: func(carrel.Action) Answer { return Answer{Verdict: carrel.Allow, Rules: []string{"flag"}} }}
 	e := engine(t, granting)
 	wantVerdict(t, e, a, carrel.Allow, "flags/flag")
@@ -27,7 +27,7 @@ func TestServersOfTheDeskAreShownOnLoopbackOnly(t *testing.T) {
 
 // TestPolicySeesWhereACredentialGoes: an organisation can narrow by it.
 func TestPolicySeesWhereACredentialGoes(t *testing.T) {
-	granting := Layer{Name: "lent", Kind: User, Governs: []carrel.Operation{carrel.OpCredential}, Digest: someDigest,
+	granting := Layer{Name: "lent", Kind: User, Governs: []carrel.Operation{carrel.OpCredential}, Text: someText,
 		Func: func(carrel.Action) Answer { return Answer{Verdict: carrel.Allow, Rules: []string{"github"}} }}
 	narrow := user(`package cowork.access
 import rego.v1

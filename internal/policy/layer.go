@@ -42,10 +42,11 @@ type Layer struct {
 
 	// Func answers the operations of Governs in Go, such as the matching of
 	// egress rules. It must be safe for concurrent use and not keep the
-	// action; Digest covers everything it decides by.
+	// action. Text is everything it decides by, so that another text is another
+	// policy; it has no secret, since it is kept and handed to others as evidence.
 	Func    func(carrel.Action) Answer `json:"-"`
 	Governs []carrel.Operation
-	Digest  carrel.Digest
+	Text    []byte
 }
 
 // Answer is what one layer says to one action. The zero value denies.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,7 +125,7 @@ func BenchmarkDecideUser(b *testing.B) {
 func TestNetworkAnswersAreRemembered(t *testing.T) {
 	asked := 0
 	allow := true
-	e, err := New(context.Background(), Layer{Name: "egress", Kind: User, Governs: []carrel.Operation{carrel.OpConnect}, Digest: carrel.DigestBytes(nil),
+	e, err := New(context.Background(), Layer{Name: "egress", Kind: User, Governs: []carrel.Operation{carrel.OpConnect}, Text: someText,
 		Func: func(a carrel.Action) Answer {
 			asked++
 			if !allow {
@@ -174,4 +175,31 @@ func BenchmarkServed(b *testing.B) {
 			s.answer(message)
 		}
 	})
+}
+
+// TestTextsAreWhatTheManifestNames: who has the texts has everything that the
+// policy's digest rests on.
+func TestTextsAreWhatTheManifestNames(t *testing.T) {
+	withData := user("package cowork.access\nimport rego.v1\nallow if data.open\n")
+	withData.Data = []byte(`{"open":true}`)
+	e := engine(t, egress("a.test"), withData)
+	texts, err := e.Texts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []carrel.Digest
+	for _, text := range texts {
+		kept = append(kept, carrel.DigestBytes(text))
+	}
+	for _, s := range e.Sources() {
+		named := []carrel.Digest{s.Data, s.Digest}
+		for _, f := range s.Files {
+			named = append(named, f.Digest)
+		}
+		for _, d := range named {
+			if d != "" && !slices.Contains(kept, d) {
+				t.Errorf("of layer %s the text of %s is missing", s.Layer, d)
+			}
+		}
+	}
 }

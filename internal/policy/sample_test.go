@@ -93,7 +93,8 @@ func wantVersion(t *testing.T, e *Engine, version string) {
 
 var (
 	execAction    = carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{"go", "test", "./..."}, Cwd: "/workspace"}
-	someDigest    = carrel.DigestBytes([]byte("some"))
+	someText      = []byte("some")
+	someDigest    = carrel.DigestBytes(someText)
 	approveAction = carrel.Action{Operation: carrel.OpApprove, Subject: "chg_x", SubjectDigest: someDigest}
 )
 
