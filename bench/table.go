@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"strings"
 )
 
@@ -21,7 +23,19 @@ type table struct {
 	Rows    []row    `json:"rows"`
 }
 
+// keepFigures drops what was not measured, and ratios to it: JSON has neither
+// infinities nor anything that is no number.
+func (r *row) keepFigures() {
+	if r.Missing != "" {
+		r.Figures = nil
+	}
+	maps.DeleteFunc(r.Figures, func(_ string, v float64) bool { return math.IsInf(v, 0) || math.IsNaN(v) })
+}
+
 func (b *bench) print(t table) {
+	for i := range t.Rows {
+		t.Rows[i].keepFigures()
+	}
 	b.tables = append(b.tables, t)
 	fmt.Printf("\n## %s\n\n| | %s |\n|---|%s\n", t.Title, strings.Join(t.Columns, " | "), strings.Repeat("---|", len(t.Columns)))
 	for _, r := range t.Rows {

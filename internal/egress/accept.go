@@ -105,10 +105,12 @@ func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.Ad
 	}
 	a := d.connection(host, int(to.Port()))
 	d.count("connections")
+	since := d.changes.Load()
 	_, err = d.gate.Do(d.ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-		ctx, done := d.keep(ctx, a)
-		defer done()
-		return d.carry(ctx, g, a, conn)
+		ctx, l := d.keep(ctx, a, since)
+		defer l.done()
+		out, err := d.carry(ctx, g, l, conn)
+		return d.ended(ctx, a, out, err)
 	})
 	var refusal *gate.Refusal
 	switch {
@@ -140,14 +142,15 @@ func (d *Door) connection(host string, port int) carrel.Action {
 // carry is the effect of a connect action: the connection, from its first
 // byte to its last. What leaves the host goes through connect, which holds the
 // grant against the action.
-func (d *Door) carry(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
-	switch a.Protocol {
+func (d *Door) carry(ctx context.Context, g gate.Grant, l *live, conn *net.TCPConn) (carrel.Outcome, error) {
+	switch p := l.action.Protocol; p {
 	case carrel.ProtoHTTP:
-		return d.carryHTTP(ctx, g, a, conn, conn)
+		return d.carryHTTP(ctx, g, l, conn, conn)
 	case carrel.ProtoTLS, carrel.ProtoTCP:
-		return d.carryStream(ctx, g, a, conn)
+		return d.carryStream(ctx, g, l, conn)
+	default:
+		return carrel.Outcome{}, fmt.Errorf("protocol %q cannot be carried", p)
 	}
-	return carrel.Outcome{}, fmt.Errorf("protocol %q cannot be carried", a.Protocol)
 }
 
 // breach reports err, if it is one, and says so in the outcome.

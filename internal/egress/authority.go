@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,6 +104,18 @@ func serial() *big.Int {
 
 // PEM is the authority's certificate, for the desk's bundles.
 func (a *Authority) PEM() []byte { return slices.Clone(a.pem) }
+
+// covers reports whether a's certificates are good for a canonical host. Rules
+// that came later may inspect more.
+func (a *Authority) covers(host string) bool {
+	if a == nil {
+		return false
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return slices.ContainsFunc(a.cert.PermittedIPRanges, func(n *net.IPNet) bool { return n.Contains(addr.AsSlice()) })
+	}
+	return slices.ContainsFunc(a.cert.PermittedDNSDomains, func(d string) bool { return host == d || strings.HasSuffix(host, "."+d) })
+}
 
 // certificate returns a certificate for a canonical host.
 func (a *Authority) certificate(host string) (*tls.Certificate, error) {

@@ -22,27 +22,45 @@ const wholeRun = ""
 
 // allowance is what one connection or request may still send.
 type allowance struct {
+	door   *Door
 	of     *budgets
 	action carrel.Action
+	rules  *Rules // that rule is of
 	rule   Rule
 }
 
 // allowance returns what a may send: the rule that grants it counts.
 func (d *Door) allowance(a carrel.Action) *allowance {
-	al := &allowance{of: &d.sent, action: a}
-	for _, c := range d.rules().matches(a.Host, a.Port) {
+	al := &allowance{door: d, of: &d.sent, action: a}
+	al.refresh()
+	return al
+}
+
+// refresh finds the rule that counts anew if the rules have changed.
+func (al *allowance) refresh() {
+	rules, a := al.door.rules(), al.action
+	if al.rules == rules {
+		return
+	}
+	al.rules = rules
+	for _, c := range rules.matches(a.Host, a.Port) {
 		if a.Operation != carrel.OpRequest || c.grantsRequest(a) {
 			al.rule = c.rule
-			break
+			return
 		}
 	}
-	return al
 }
 
 // left is how many bytes may still be sent.
 func (al *allowance) left() int64 {
 	al.of.mu.Lock()
 	defer al.of.mu.Unlock()
+	return al.remaining()
+}
+
+// remaining is left for who holds the lock.
+func (al *allowance) remaining() int64 {
+	al.refresh()
 	left := int64(math.MaxInt64)
 	if al.of.run > 0 {
 		left = al.of.run - al.of.sent[wholeRun]
@@ -55,14 +73,14 @@ func (al *allowance) left() int64 {
 
 // spend counts n bytes, and refuses them if they are too many.
 func (al *allowance) spend(n int64) error {
+	al.of.mu.Lock()
+	defer al.of.mu.Unlock()
+	if al.remaining() < n {
+		return al.exceeded()
+	}
 	if al.of.run == 0 && al.rule.Upload == 0 {
 		return nil
 	}
-	if al.left() < n {
-		return al.exceeded()
-	}
-	al.of.mu.Lock()
-	defer al.of.mu.Unlock()
 	al.of.sent[wholeRun] += n
 	if al.rule.Upload > 0 {
 		al.of.sent[al.rule.String()] += n

@@ -81,24 +81,26 @@ func (d *Door) reachOf(a carrel.Action) reach {
 }
 
 // connect opens the connection that a says, which g must cover. The name is
-// resolved once; what is dialled is an address that was checked.
-func (d *Door) connect(ctx context.Context, g gate.Grant, a carrel.Action) (net.Conn, error) {
+// resolved once; what is dialled is the second value, an address that was
+// checked, or invalid where the host's proxy chooses it.
+func (d *Door) connect(ctx context.Context, g gate.Grant, a carrel.Action) (net.Conn, netip.Addr, error) {
 	if err := g.Covers(a); err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	to := d.reachOf(a)
 	if d.dials.proxy.serves(to) {
-		return d.connectVia(ctx, a, to)
+		conn, err := d.connectVia(ctx, a, to)
+		return conn, netip.Addr{}, err
 	}
 	addrs, err := d.lookup(ctx, to.host)
 	if err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
 	good, bad := d.sift(addrs, to)
 	if len(good) == 0 {
-		return nil, &Breach{Action: a, Rule: "egress/address", Reason: fmt.Sprintf("%s leads to no address that may be dialled: %v", to.host, bad), Next: nameAddress(to, addrs)}
+		return nil, netip.Addr{}, &Breach{Action: a, Rule: "egress/address", Reason: fmt.Sprintf("%s leads to no address that may be dialled: %v", to.host, bad), Next: nameAddress(to, addrs)}
 	}
 	return d.dialAny(ctx, good, to.port)
 }
@@ -107,10 +109,13 @@ func (d *Door) connect(ctx context.Context, g gate.Grant, a carrel.Action) (net.
 // kept beyond the request that needed it.
 func (d *Door) connectAnew(ctx context.Context, a carrel.Action) (conn net.Conn, err error) {
 	a.ID = carrel.NewActionID()
+	since := d.changes.Load()
 	_, err = d.gate.Do(ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-		if conn, err = d.connect(ctx, g, a); err != nil {
+		raw, addr, err := d.connect(ctx, g, a)
+		if err != nil {
 			return d.breach(a, err)
 		}
+		conn = d.keepConn(raw, a, addr, since)
 		return carrel.Outcome{Facts: map[string]carrel.Text{"address": carrel.Text(conn.RemoteAddr().String())}}, nil
 	})
 	if err != nil && conn != nil { // connected, and not recorded
@@ -150,18 +155,28 @@ func (d *Door) sift(addrs []netip.Addr, to reach) (good []netip.Addr, bad error)
 	return good[:min(len(good), maxAddresses)], bad
 }
 
-func (d *Door) dialAny(ctx context.Context, addrs []netip.Addr, port int) (net.Conn, error) {
+func (d *Door) dialAny(ctx context.Context, addrs []netip.Addr, port int) (net.Conn, netip.Addr, error) {
 	var failed error
 	for _, addr := range addrs {
 		one, cancel := context.WithTimeout(ctx, dialTimeout/time.Duration(len(addrs))) // a dead address leaves time for the next
 		conn, err := d.dials.dial(one, netip.AddrPortFrom(addr, uint16(port)))
 		cancel()
 		if err == nil {
-			return conn, nil
+			return conn, addr, nil
 		}
 		failed = errors.Join(failed, err)
 	}
-	return nil, failed
+	return nil, netip.Addr{}, failed
+}
+
+// leadsTo reports whether a may still lead to an address that was dialled for
+// it; an invalid one is the proxy's choice.
+func (d *Door) leadsTo(a carrel.Action, addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return true
+	}
+	good, _ := d.sift([]netip.Addr{addr}, d.reachOf(a))
+	return len(good) > 0
 }
 
 // connectVia asks the host's proxy for the connection. A literal address is

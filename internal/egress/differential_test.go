@@ -67,7 +67,9 @@ func twoSides(t testing.TB, raw []byte) (decided, received []string) {
 	go func() {
 		defer close(ended)
 		g.Do(context.Background(), a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-			return d.carryHTTP(ctx, g, a, door, door)
+			_, l := d.keep(ctx, a, 0)
+			defer l.done()
+			return d.carryHTTP(ctx, g, l, door, door)
 		})
 	}()
 	io.Copy(io.Discard, desk)

@@ -109,6 +109,7 @@ type Door struct {
 	gate    *gate.Gate
 	cfg     Config
 	granted atomic.Pointer[Rules]
+	changes atomic.Uint64 // of granted, or of what the gate decides by
 	names   *names
 	local   localAddresses
 	dials   dialer

@@ -46,7 +46,7 @@ func TestConnectKeepsTheContractOfEffects(t *testing.T) {
 	a := d.connection(public, 443)
 	gatetest.Contract(t, gatetest.Effect{Name: "connect", Action: a, Happened: func() bool { return dialled },
 		Call: func(ctx context.Context, g gate.Grant) error {
-			c, err := d.connect(ctx, g, a)
+			c, _, err := d.connect(ctx, g, a)
 			if err == nil {
 				c.Close()
 			}

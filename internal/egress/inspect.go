@@ -21,10 +21,11 @@ func (d *Door) inspects(a carrel.Action) bool {
 
 // carryInspected ends the desk's TLS with a certificate of the run's
 // authority, and carries the requests inside.
-func (d *Door) carryInspected(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn, h hello) (carrel.Outcome, error) {
-	if d.cfg.Authority == nil {
+func (d *Door) carryInspected(ctx context.Context, g gate.Grant, l *live, conn *net.TCPConn, h hello) (carrel.Outcome, error) {
+	a := l.action
+	if !d.cfg.Authority.covers(a.Host) {
 		return d.breach(a, &Breach{Action: a, Rule: "egress/inspection",
-			Reason: fmt.Sprintf("what is said to %s has to be read, and the run has no authority to do so", a.Host),
+			Reason: fmt.Sprintf("what is said to %s has to be read, and the authority of this run is not good for it", a.Host),
 			Next:   []string{"start a new run"}})
 	}
 	shown := false
@@ -37,7 +38,7 @@ func (d *Door) carryInspected(ctx context.Context, g gate.Grant, a carrel.Action
 		}
 		return d.breach(a, err)
 	}
-	return d.carryHTTP(ctx, g, a, inside, conn)
+	return d.carryHTTP(ctx, g, l, inside, conn)
 }
 
 // badHandshake says why no request could be read. A client that gives up when

@@ -3,6 +3,9 @@ package egress
 import (
 	"context"
 	"errors"
+	"maps"
+	"net"
+	"net/netip"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -12,32 +15,67 @@ var errWithdrawn = errors.New("the rules have changed, and no longer allow it")
 
 // live is one connection or request under way.
 type live struct {
+	door   *Door
 	action carrel.Action
+	since  uint64 // the change of the rules that it was decided after
 	end    context.CancelCauseFunc
+	still  func() bool // guarded by door.mu; nil: the gate's word says it all
 }
 
-// keep remembers a for as long as done is not called, so that a change of the
-// rules can end it: then ctx ends with errWithdrawn.
-func (d *Door) keep(ctx context.Context, a carrel.Action) (context.Context, func()) {
+// keep remembers a, which was decided after the change since, until done: a
+// change of the rules that no longer allows it ends ctx with errWithdrawn,
+// also one that came between the decision and now.
+func (d *Door) keep(ctx context.Context, a carrel.Action, since uint64) (context.Context, *live) {
 	ctx, end := context.WithCancelCause(ctx)
-	l := &live{a, end}
+	l := &live{door: d, action: a, since: since, end: end}
 	d.mu.Lock()
 	d.live[l] = struct{}{}
 	d.mu.Unlock()
-	return ctx, func() {
-		end(nil)
-		d.mu.Lock()
-		delete(d.live, l)
-		d.mu.Unlock()
+	if d.changes.Load() != since {
+		l.judge()
+	}
+	return ctx, l
+}
+
+// done says that l is over.
+func (l *live) done() {
+	l.end(nil)
+	l.door.mu.Lock()
+	delete(l.door.live, l)
+	l.door.mu.Unlock()
+}
+
+// holds adds what the rules say beyond the gate's word: where the connection
+// led, and how it is carried.
+func (l *live) holds(still func() bool) {
+	l.door.mu.Lock()
+	l.still = still
+	l.door.mu.Unlock()
+	if l.door.changes.Load() != l.since {
+		l.judge()
 	}
 }
 
-// Replace puts other rules in force. The caller sees to it that the gate's
-// decider answers by them first. What is under way and would now be refused is
-// refused, recorded and ended before Replace returns. Ports that the rules did
-// not name when the door was attached stay shut; the model endpoint stays.
+// judge ends l if it is no longer allowed. The refusal is recorded.
+func (l *live) judge() {
+	d := l.door
+	d.mu.Lock()
+	still := l.still
+	d.mu.Unlock()
+	if !d.gate.Judge(d.ctx, l.action).Allows() || still != nil && !still() {
+		d.count("withdrawn")
+		l.end(errWithdrawn)
+	}
+}
+
+// Replace puts other rules in force, or the same ones under another policy.
+// The caller sees to it that the gate's decider answers by them first. What is
+// under way and would now be refused is refused, recorded and ended before
+// Replace returns. Ports that the rules did not name when the door was
+// attached stay shut; the model endpoint stays.
 func (d *Door) Replace(rules *Rules) {
 	d.granted.Store(rules)
+	d.changes.Add(1)
 	d.names.forget()
 	d.mu.Lock()
 	under := make([]*live, 0, len(d.live))
@@ -46,11 +84,51 @@ func (d *Door) Replace(rules *Rules) {
 	}
 	d.mu.Unlock()
 	for _, l := range under {
-		if !d.gate.Judge(d.ctx, l.action).Allows() {
-			d.count("withdrawn")
-			l.end(errWithdrawn)
-		}
+		l.judge()
 	}
 }
 
 func (d *Door) rules() *Rules { return d.granted.Load() }
+
+// ended says in the outcome of a that a change of the rules ended it, if that
+// is what ended ctx.
+func (d *Door) ended(ctx context.Context, a carrel.Action, out carrel.Outcome, err error) (carrel.Outcome, error) {
+	if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
+		return d.broke(a, out, &Breach{Action: a, Rule: "egress/withdrawn", Reason: cause.Error()})
+	}
+	return out, err
+}
+
+// broke is breach for an action that has an outcome already.
+func (d *Door) broke(a carrel.Action, out carrel.Outcome, err error) (carrel.Outcome, error) {
+	failed, err := d.breach(a, err)
+	if failed.Status != "" {
+		if out.Status = failed.Status; out.Facts == nil {
+			out.Facts = failed.Facts
+		}
+		maps.Copy(out.Facts, failed.Facts)
+	}
+	return out, err
+}
+
+// keptConn is a connection that outlives the action which opened it.
+type keptConn struct {
+	net.Conn
+	live *live
+	stop func() bool
+}
+
+// keepConn ends conn, which leads to addr for a, when the rules no longer
+// allow it.
+func (d *Door) keepConn(conn net.Conn, a carrel.Action, addr netip.Addr, since uint64) net.Conn {
+	ctx, l := d.keep(d.ctx, a, since)
+	l.holds(func() bool { return d.leadsTo(a, addr) })
+	return &keptConn{conn, l, context.AfterFunc(ctx, func() { reset(conn) })}
+}
+
+// Close implements net.Conn.
+func (c *keptConn) Close() error {
+	c.stop()
+	c.live.done()
+	return c.Conn.Close()
+}

@@ -111,10 +111,14 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 		a.Subject = "model" // the name of the credential
 	}
 	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
-	_, err = m.door.gate.Do(r.Context(), a, func(_ context.Context, g gate.Grant) (carrel.Outcome, error) {
-		if resp, err = m.send(r, g, a); err != nil {
-			return carrel.Outcome{}, err
+	since := m.door.changes.Load()
+	_, err = m.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		ctx, l := m.door.keep(ctx, a, since)
+		if resp, err = m.send(r.WithContext(ctx), g, a); err != nil {
+			l.done()
+			return m.door.ended(ctx, a, carrel.Outcome{}, err)
 		}
+		resp.Body = &keptBody{resp.Body, l}
 		return carrel.Outcome{Counts: map[string]int64{"status": int64(resp.StatusCode)}}, nil
 	})
 	if err != nil && resp != nil {
@@ -122,6 +126,18 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 		resp = nil
 	}
 	return resp, err
+}
+
+// keptBody is an answer that outlives the action which asked for it.
+type keptBody struct {
+	io.ReadCloser
+	live *live
+}
+
+// Close implements io.Closer.
+func (b *keptBody) Close() error {
+	defer b.live.done()
+	return b.ReadCloser.Close()
 }
 
 // send adds the key and sends r; once more with a fresh key if the endpoint

@@ -40,8 +40,8 @@ func relay(ctx context.Context, inside, outside net.Conn, sent *allowance) (out,
 	if err != nil {
 		sever(inside, outside)
 	}
-	err = errors.Join(err, <-done)
-	return out, in, broken(err)
+	back := <-done
+	return out, in, errors.Join(broken(err), broken(back))
 }
 
 // copyHalf copies one direction and passes its end on. sent counts what is

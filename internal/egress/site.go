@@ -25,6 +25,7 @@ import (
 type site struct {
 	door   *Door
 	grant  gate.Grant
+	live   *live
 	action carrel.Action // the connection's
 	origin url.URL
 	proxy  httputil.ReverseProxy
@@ -36,8 +37,9 @@ type site struct {
 	multiplexed atomic.Bool   // the origin speaks HTTP/2, or the desk does
 }
 
-func newSite(d *Door, g gate.Grant, a carrel.Action) *site {
-	s := &site{door: d, grant: g, action: a, origin: url.URL{Scheme: schemeOf(a.Protocol), Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}}
+func newSite(d *Door, g gate.Grant, l *live) *site {
+	a := l.action
+	s := &site{door: d, grant: g, live: l, action: a, origin: url.URL{Scheme: schemeOf(a.Protocol), Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}}
 	s.spare = make(chan net.Conn, 1)
 	s.pool = &http.Transport{DialContext: s.dialPool, DialTLSContext: s.dialPool, DisableCompression: true, MaxIdleConnsPerHost: 1,
 		WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10, ForceAttemptHTTP2: a.Protocol == carrel.ProtoTLS}
@@ -65,7 +67,9 @@ func (s *site) close() {
 // needs beside it, for requests at the same time, is granted anew.
 func (s *site) dial(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 	if s.dialed.CompareAndSwap(false, true) {
-		return s.door.connect(ctx, s.grant, s.action)
+		conn, addr, err := s.door.connect(ctx, s.grant, s.action)
+		s.live.holds(func() bool { return s.door.leadsTo(s.action, addr) })
+		return conn, err
 	}
 	return s.door.connectAnew(ctx, s.action)
 }
@@ -126,12 +130,13 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var status int
+	since := s.door.changes.Load()
 	_, err = s.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (out carrel.Outcome, err error) {
 		if err := g.Covers(a); err != nil {
 			return out, err
 		}
-		ctx, done := s.door.keep(ctx, a)
-		defer done()
+		ctx, l := s.door.keep(ctx, a, since)
+		defer l.done()
 		if status, err = s.pass(ctx, a, w, r); err != nil {
 			return s.door.breach(a, err)
 		}

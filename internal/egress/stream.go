@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"time"
@@ -18,42 +17,37 @@ import (
 const helloTimeout = 15 * time.Second
 
 // carryStream passes a tls or tcp connection through.
-func (d *Door) carryStream(ctx context.Context, g gate.Grant, a carrel.Action, conn *net.TCPConn) (carrel.Outcome, error) {
-	var first []byte
+func (d *Door) carryStream(ctx context.Context, g gate.Grant, l *live, conn *net.TCPConn) (carrel.Outcome, error) {
+	a := l.action
+	var h hello
 	if a.Protocol == carrel.ProtoTLS {
-		h, err := d.checkHello(ctx, a, conn)
-		if err != nil {
+		var err error
+		if h, err = d.checkHello(ctx, a, conn); err != nil {
 			return d.breach(a, err)
 		}
 		if d.inspects(a) {
-			return d.carryInspected(ctx, g, a, conn, h)
+			return d.carryInspected(ctx, g, l, conn, h)
 		}
-		first = h.raw
 	}
-	outside, err := d.connect(ctx, g, a)
+	outside, addr, err := d.connect(ctx, g, a)
 	if err != nil {
 		return d.breach(a, unreachable(ctx, a, err))
 	}
 	defer outside.Close()
-	if _, err := outside.Write(first); err != nil {
+	l.holds(func() bool {
+		return d.leadsTo(a, addr) && (a.Protocol == carrel.ProtoTCP || !d.inspects(a) && d.judgeHello(a, h) == nil)
+	})
+	if _, err := outside.Write(h.raw); err != nil {
 		return carrel.Outcome{}, fmt.Errorf("passing the first bytes on: %w", err)
 	}
 	out, in, err := relay(ctx, conn, outside, d.allowance(a))
-	out += int64(len(first))
-	if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
-		err = &Breach{Action: a, Rule: "egress/withdrawn", Reason: cause.Error()}
-	}
+	out += int64(len(h.raw))
 	d.add("bytes_out", out)
 	d.add("bytes_in", in)
-	outcome := carrel.Outcome{
+	return d.broke(a, carrel.Outcome{
 		Facts:  map[string]carrel.Text{"address": carrel.Text(outside.RemoteAddr().String())},
 		Counts: map[string]int64{"bytes_out": out, "bytes_in": in},
-	}
-	if failed, berr := d.breach(a, err); failed.Status != "" {
-		maps.Copy(outcome.Facts, failed.Facts)
-		outcome.Status, err = failed.Status, berr
-	}
-	return outcome, err
+	}, err)
 }
 
 // checkHello reads the ClientHello and holds it against the destination.
@@ -64,6 +58,9 @@ func (d *Door) checkHello(ctx context.Context, a carrel.Action, conn *net.TCPCon
 		return hello{}, err
 	}
 	h, err := readHello(conn)
+	if ctx.Err() != nil {
+		return h, context.Cause(ctx)
+	}
 	if err != nil {
 		return h, &Breach{Action: a, Rule: "egress/not-tls",
 			Reason: fmt.Sprintf("the connection to %s was allowed for TLS, and %v", a.Host, err),

@@ -243,10 +243,11 @@ func checkRequest(a carrel.Action, r *http.Request) *Breach {
 
 // carryHTTP serves one connection to an http destination, or to one whose TLS
 // the door has ended. conn is what is said on under.
-func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, a carrel.Action, conn, under net.Conn) (carrel.Outcome, error) {
+func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, l *live, conn, under net.Conn) (carrel.Outcome, error) {
+	a := l.action
 	v := &visit{action: a, handler: d.model}
 	if d.model == nil || a.Host != ModelHost {
-		s := newSite(d, g, a)
+		s := newSite(d, g, l)
 		defer s.close()
 		v.handler = s
 	}
