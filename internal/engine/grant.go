@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/profile"
@@ -28,18 +29,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if v.model != nil && v.model.source != nil {
 		v.e.unlogged(v.model.source)
 	}
-	endpoint := ""
-	if v.model != nil {
-		endpoint = v.model.endpoint
-	}
-	if v.grants, err = v.settings.rules(v.opts, v.profileRules(), endpoint); err != nil {
-		return err
-	}
-	if v.rules, err = egress.NewRules(v.grants); err != nil {
-		return err
-	}
-	text, err := carrel.Canonical(v.grants)
-	if err != nil {
+	if v.grants, v.rules, err = v.network(v.settings); err != nil {
 		return err
 	}
 	if v.lent, err = v.chooseCredentials(); err != nil {
@@ -53,18 +43,43 @@ func (v *visit) grant(ctx context.Context) (err error) {
 		return err
 	}
 	v.extra = append(v.extra, v.settings.repoPolicy...)
-	v.granted = []policy.Layer{egressLayer(v.rules, text), credentialLayer(v.rules, v.lent, text), exposeLayer(v.ports)}
-	if v.policy, err = policy.New(ctx, v.allLayers(v.settings.policyLayers, v.extra)...); err == nil {
+	layers, err := v.allLayers(v.grants, v.rules, v.settings.policyLayers, v.extra)
+	if err != nil {
+		return err
+	}
+	if v.policy, err = policy.New(ctx, layers...); err == nil {
 		v.inForce.Replace(v.policy)
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished
 	}
 	return err
 }
 
-// allLayers are the run's layers in their order: what it was granted, the
-// configuration's Rego, and that of flags and the repository.
-func (v *visit) allLayers(configured, extra []policy.Layer) []policy.Layer {
-	return slices.Concat(v.granted, configured, extra)
+// addRepository adds the repository's share to the settings s.
+func (v *visit) addRepository(ctx context.Context, s *settings) error {
+	return v.e.addRepository(ctx, s, func() (config.RepositoryID, error) { return repositoryID(ctx, v.ws, v.repo) }, v.repo)
+}
+
+// network is where the settings, the profile and the flags let the desk go.
+func (v *visit) network(s *settings) (egress.Grants, *egress.Rules, error) {
+	endpoint := ""
+	if v.model != nil {
+		endpoint = v.model.endpoint
+	}
+	grants, err := s.rules(v.opts, v.profileRules(), endpoint)
+	if err != nil {
+		return grants, nil, err
+	}
+	rules, err := egress.NewRules(grants)
+	return grants, rules, err
+}
+
+// allLayers are the run's layers in their order: in Go what it was granted, is
+// lent and may show, the configuration's Rego, and that of flags and the
+// repository.
+func (v *visit) allLayers(grants egress.Grants, rules *egress.Rules, configured, extra []policy.Layer) ([]policy.Layer, error) {
+	text, err := carrel.Canonical(grants)
+	granted := []policy.Layer{egressLayer(rules, text), credentialLayer(rules, v.lent, text), exposeLayer(v.ports)}
+	return slices.Concat(granted, configured, extra), err
 }
 
 // flagLayers reads the Rego of --policy.

@@ -8,56 +8,70 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel"
-	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
-// reloadEvery is how often the files of the policy are looked at while an
-// agent works: a person who has just closed an editor does not wait long.
-const reloadEvery = time.Second
+// reloadEvery is how often the files that decide are looked at while an agent
+// works. What a person takes away there is closed within a second.
+const reloadEvery = 250 * time.Millisecond
 
-// watchPolicy puts an edited policy in force while the agent works, as an
-// action of its own. One that cannot be used changes nothing: the policy
-// before it stays in force, and that is said. The returned function ends it.
-func (v *visit) watchPolicy(ctx context.Context, g *gate.Gate) (stop func()) {
-	paths := v.policyPaths()
-	if len(paths) == 0 {
-		return func() {}
-	}
+// ruleWatch puts edited rules in force while the agent works: the
+// configuration's grants on the network, and the policy.
+type ruleWatch struct {
+	*visit
+	gate     *gate.Gate
+	door     *egress.Door
+	settings *settings // in force
+}
+
+// watchRules begins to watch. Each change is an action of its own; one that
+// cannot be used changes nothing, and that is said. The returned function ends
+// it.
+func (v *visit) watchRules(ctx context.Context, g *gate.Gate, door *egress.Door) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w := &ruleWatch{v, g, door, v.settings}
 	var group sync.WaitGroup
-	group.Go(func() {
-		seen := stateOf(paths)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(reloadEvery):
-			}
-			if now := stateOf(paths); now != seen {
-				seen = now
-				if err := v.reload(ctx, g); err != nil && ctx.Err() == nil {
-					v.say("the policy was edited and cannot be used; the one before stays in force: " + err.Error())
-				}
-			}
-		}
-	})
+	group.Go(func() { w.run(ctx, stateOf(w.paths())) })
 	return func() {
 		cancel()
 		group.Wait()
 	}
 }
 
-func (v *visit) policyPaths() []string {
-	paths := append([]string(nil), v.opts.Policy...)
-	for _, p := range v.settings.Policy {
+func (w *ruleWatch) run(ctx context.Context, seen string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reloadEvery):
+		}
+		now := stateOf(w.paths())
+		if now == seen {
+			continue
+		}
+		seen = now // what is edited while it is read is read once more
+		if err := w.reload(ctx); err != nil && ctx.Err() == nil {
+			w.say("the policy was edited and cannot be used; the one before stays in force: " + err.Error())
+		}
+	}
+}
+
+// paths are the files that decide: configuration, what of the repository's was
+// accepted, and the policy they name.
+func (w *ruleWatch) paths() []string {
+	host := w.e.host.Paths
+	paths := append([]string{host.OrgConfig, host.UserConfig, w.e.state("trust.json")}, w.opts.Policy...)
+	for _, p := range w.settings.Policy {
 		paths = append(paths, p.Value)
 	}
 	return paths
@@ -82,40 +96,71 @@ func stateOf(paths []string) string {
 	return b.String()
 }
 
-// reload reads and compiles the policy again and takes it through the gate:
-// the organisation's policy decides about that as well, and the log has it.
-func (v *visit) reload(ctx context.Context, g *gate.Gate) error {
-	configured, err := v.e.configuredLayers(config.Effective{Policy: v.settings.Policy, PolicyKeys: v.settings.PolicyKeys})
+// reload reads the rules again, as a new run of the same desk would, and takes
+// them through the gate: the organisation's policy decides about that as well,
+// and the log has it. What they no longer allow has ended when it returns. The
+// agent's profile, its model endpoint and what it was lent stay.
+func (w *ruleWatch) reload(ctx context.Context) error {
+	settings, err := w.e.userSettings()
 	if err != nil {
 		return err
 	}
-	extra, err := v.flagLayers()
+	if err := w.addRepository(ctx, settings); err != nil {
+		return err
+	}
+	grants, rules, err := w.network(settings)
 	if err != nil {
 		return err
 	}
-	extra = append(extra, v.settings.repoPolicy...)
-	next, err := policy.New(ctx, v.allLayers(configured, extra)...)
+	extra, err := w.flagLayers()
 	if err != nil {
 		return err
 	}
-	if next.Digest() == v.inForce.Engine().Digest() {
+	extra = append(extra, settings.repoPolicy...)
+	layers, err := w.allLayers(grants, rules, settings.policyLayers, extra)
+	if err != nil {
+		return err
+	}
+	next, err := policy.New(ctx, layers...)
+	if err != nil {
+		return err
+	}
+	if next.Digest() == w.inForce.Engine().Digest() {
 		next.Close()
+		w.settings = settings
 		return nil
 	}
-	a := carrel.Action{Run: v.id, Operation: carrel.OpPolicy, Agent: v.profile.Name, Subject: string(next.Digest()), Reason: "its files were edited"}
-	_, err = g.Do(ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) {
-		if err := v.e.keepPolicy(next); err != nil {
+	a := carrel.Action{Run: w.id, Operation: carrel.OpPolicy, Agent: w.profile.Name, Subject: string(next.Digest()), Reason: "its files were edited"}
+	_, err = w.gate.Do(ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) {
+		if err := w.e.keepPolicy(next); err != nil {
 			return carrel.Outcome{}, err
 		}
-		v.inForce.Replace(next)
+		w.inForce.Replace(next)
+		w.door.Replace(rules)
 		return carrel.Outcome{Status: carrel.OutcomeDone}, nil
 	})
 	if err != nil {
 		next.Close()
 		return err
 	}
-	v.say("the edited policy " + next.Digest().Short() + " is in force")
+	w.settings = settings
+	w.say("the edited policy " + next.Digest().Short() + " is in force" + w.shutPorts(rules))
 	return nil
+}
+
+// shutPorts says which ports the rules name that this desk cannot use: they
+// were settled when it was built.
+func (w *ruleWatch) shutPorts(rules *egress.Rules) string {
+	var shut []string
+	for _, p := range rules.Ports() {
+		if !slices.Contains(w.rules.Ports(), p) {
+			shut = append(shut, strconv.Itoa(p))
+		}
+	}
+	if len(shut) == 0 {
+		return ""
+	}
+	return "; what it grants on port " + strings.Join(shut, ", ") + " is there from the next run on"
 }
 
 // say tells the agent, and the user unless the agent owns the terminal.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/approval"
-	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/credential"
 	"github.com/carrel-dev/carrel/internal/egress"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -113,7 +112,7 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 	}
 	// The settings are complete before anything else reads them: what the
 	// repository narrows counts for the seat as well.
-	if err := v.e.addRepository(ctx, v.settings, func() (config.RepositoryID, error) { return repositoryID(ctx, v.ws, v.repo) }, v.repo); err != nil {
+	if err := v.addRepository(ctx, v.settings); err != nil {
 		return errors.Join(err, group.Wait())
 	}
 	group.Go(func() error { return v.grant(gctx) })

@@ -51,7 +51,6 @@ type visit struct {
 	grants     egress.Grants
 	policy     *policy.Engine
 	extra      []policy.Layer // of --policy, and the repository's
-	granted    []policy.Layer // in Go: where it may go, what it is lent, what it may show
 	inForce    policy.Live    // policy, or what it was edited to since
 	seat       *workspace.Seat
 	cache      *workspace.Cache // nil in a dry run

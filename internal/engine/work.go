@@ -41,7 +41,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	stop := v.passSignals(ctx, desk)
 	defer stop()
 	defer v.warmLater()()
-	defer v.watchPolicy(ctx, g)()
+	defer v.watchRules(ctx, g, door)()
 	quiet := v.watchQuiet(ctx, g)
 	exit, err := desk.Wait()
 	quiet()
