@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/verify"
+)
+
+func (v *verifying) pack(path string) error {
+	v.out.Kind = "pack"
+	p, err := verify.OpenPack(path)
+	if err != nil {
+		return err
+	}
+	if key, err := verify.ParsePublicKey(p[verify.KeyFile]); err == nil {
+		v.trustOwn(key.ID)
+	}
+	r, err := p.Check(v.trust)
+	var fault *verify.PackFault
+	if errors.As(err, &fault) {
+		return fmt.Errorf("the evidence is not what was packed: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	v.out.Key, v.out.Trusted, v.out.Proved, v.out.Missing = r.Key, r.Pinned, append(v.out.Proved, r.Proved...), append(v.out.Missing, r.Missing...)
+	if r.Set == nil {
+		return v.judge(nil, nil)
+	}
+	return v.judge([]verify.Set{*r.Set}, nil)
+}
+
+func (v *verifying) commit(ctx context.Context, name string) error {
+	v.out.Kind = "commit"
+	repo, err := git.Open(ctx, v.host.Cwd)
+	if err != nil {
+		return fmt.Errorf("%s is no file here, and no commit: %w", name, err)
+	}
+	c, err := repo.Commit(ctx, name)
+	if err != nil {
+		return fmt.Errorf("%s is no file here: %w", name, err)
+	}
+	note, err := repo.Note(ctx, verify.NotesRef, c.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &hintError{fmt.Errorf("commit %s is not attested: %w", c.Name, err), "git fetch origin " + verify.NotesRef + ":" + verify.NotesRef}
+	}
+	if err != nil {
+		return err
+	}
+	if all, err := verify.ParseNote(note); err == nil {
+		if b, err := verify.ParseBundle(all[0].Bundle); err == nil {
+			v.trustOwn(b.Key)
+		}
+	}
+	if len(v.trust.Keys) == 0 {
+		return &hintError{errors.New("no key to check the commit with: a key that came with it would prove nothing"), "--key attestation.pub, as `carrel identity export` wrote it where the commit was made"}
+	}
+	sets, err := verify.CheckCommit(note, c.Name, c.Tree, v.trust)
+	if err != nil {
+		return fmt.Errorf("commit %s: %w", c.Name, err)
+	}
+	v.out.Trusted = true
+	for i := range sets {
+		v.tellSet(&sets[i], c)
+	}
+	v.out.Missing = append(v.out.Missing,
+		"what the records of the run say: they are in an evidence pack, which was not given",
+		"that nothing was left out of the log before it was signed: that needs a copy of a checkpoint, or a witness, elsewhere")
+	return v.judge(sets, &verify.CommitDocument{Name: c.Name, Tree: c.Tree, Parents: append([]string{}, c.Parents...)})
+}
+
+func (v *verifying) tellSet(s *verify.Set, c git.CommitInfo) {
+	first := s.Attested[0]
+	v.out.Key = first.Key
+	v.out.Proved = append(v.out.Proved, fmt.Sprintf("commit %s is what came of run %s: signed by key %s, as record %d of log %s announced at %s",
+		c.Name, s.Provenance.Run.Metadata.Invocation, first.Key.Short(), first.Index, first.Origin, first.Time.Format("2006-01-02T15:04:05Z")))
+	proved, missing := s.Tell()
+	v.out.Proved, v.out.Missing = append(v.out.Proved, proved...), append(v.out.Missing, missing...)
+}
+
+// attestation checks one bundle, with its proof if that lies beside it.
+func (v *verifying) attestation(path string) error {
+	v.out.Kind = "attestation"
+	raw, err := readBounded(path, verify.MaxPackBytes)
+	if err != nil {
+		return err
+	}
+	b, err := verify.ParseBundle(raw)
+	if err != nil {
+		return err
+	}
+	v.trustOwn(b.Key)
+	if len(v.trust.Keys) == 0 {
+		return &hintError{fmt.Errorf("no key to check it with: it names key %s", b.Key), "--key attestation.pub, from somebody you trust"}
+	}
+	s, err := b.Verify(v.trust.Keys...)
+	if err != nil {
+		return err
+	}
+	v.out.Key, v.out.Trusted = b.Key, true
+	v.out.Proved = append(v.out.Proved, fmt.Sprintf("key %s signed a statement of type %s", b.Key.Short(), s.PredicateType))
+	for _, r := range s.Subject {
+		for algorithm, digest := range r.Digest {
+			v.out.Proved = append(v.out.Proved, fmt.Sprintf("it is about %q, %s %s", r.Name, algorithm, digest))
+		}
+	}
+	if err := v.artifact(s); err != nil {
+		return err
+	}
+	return errors.Join(v.logged(path, raw), v.judge(nil, nil))
+}
+
+// artifact compares a file with what the statement is about.
+func (v *verifying) artifact(s verify.Statement) error {
+	if v.opts.Artifact == "" {
+		v.out.Missing = append(v.out.Missing, "that any file is what it is about: none was given (--artifact)")
+		return nil
+	}
+	content, err := readBounded(v.opts.Artifact, verify.MaxPackBytes)
+	if err != nil {
+		return err
+	}
+	if err := s.Covers(map[string]string{verify.DigestSHA256: carrel.DigestBytes(content).Hex()}); err != nil {
+		return fmt.Errorf("%s: %w", v.opts.Artifact, err)
+	}
+	v.out.Proved = append(v.out.Proved, fmt.Sprintf("%q is what it is about", v.opts.Artifact))
+	return nil
+}
+
+func (v *verifying) logged(path string, bundle []byte) error {
+	proof, err := readBounded(strings.TrimSuffix(path, verify.BundleSuffix)+verify.ProofSuffix, verify.MaxPackBytes/64)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		v.out.Missing = append(v.out.Missing, "that its making was logged: no "+verify.ProofSuffix+" lies beside it")
+		return nil
+	case err != nil:
+		return err
+	case v.trust.Log == "":
+		v.out.Missing = append(v.out.Missing, "that its making was logged: the log's key was not given (--log-key)")
+		return nil
+	}
+	a, err := verify.Attestation{Bundle: bundle, Proof: proof}.Check(v.trust)
+	if err == nil {
+		v.out.Proved = append(v.out.Proved, fmt.Sprintf("record %d of log %s announced it before it was signed", a.Index, a.Origin))
+	}
+	return err
+}
