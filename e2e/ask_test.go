@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // asking is a host with a service that policy asks people about.
@@ -176,7 +178,7 @@ wait $asked; echo "fetch says $?"`
 }
 
 func TestPersonAnswersInTheTerminal(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	asEachUser(t, func(h *host) {
 		flags, fetch := asking(h)
 		for _, c := range []struct{ word, want string }{{"yes", "the service answered"}, {"no", "fetch says 7"}} {

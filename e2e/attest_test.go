@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // approvedChange runs an agent and approves what it made; it returns the
@@ -160,7 +162,7 @@ func TestApplyThatCannotBeAttested(t *testing.T) {
 
 // A signing command takes the place of the key.
 func TestSigningCommandAttests(t *testing.T) {
-	requireTool(t, "openssl")
+	needs.Tool(t, "openssl")
 	h := asUser(t)
 	key, public := filepath.Join(h.dir, "token.pem"), filepath.Join(h.dir, "token.pub")
 	for _, args := range [][]string{{"ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key}, {"ec", "-in", key, "-pubout", "-out", public}} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/internal/demo/model"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // The key is a canary: it must reach the model's endpoint and nothing else.
@@ -126,7 +127,7 @@ func TestClaudeCodeSecondRunContinues(t *testing.T) {
 }
 
 func TestClaudeCodeShowsItsScreen(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	program := claudeProgram(t)
 	asEachUser(t, func(h *host) {
 		h.scriptedModel(reporting(model.Step{Tool: "Write", Input: map[string]any{"file_path": h.repo + "/typed.txt", "content": "typed\n"}}))

@@ -327,12 +327,7 @@ func gitBackend(root string) http.Handler {
 
 // The real GitHub client: it takes the placeholder for its token.
 func TestGhUsesATokenThatStaysOutside(t *testing.T) {
-	dir := installed(t, "gh of Debian", func(dir string) error {
-		if err := loudly(dir, "apt-get", "-q", "download", "gh"); err != nil {
-			return err
-		}
-		return loudly(dir, "sh", "-c", "dpkg-deb -x gh_*.deb . && rm gh_*.deb")
-	})
+	dir := debianPackage(t, "gh")
 	h := asUser(t)
 	program, err := os.ReadFile(dir + "/usr/bin/gh")
 	if err != nil {

@@ -24,6 +24,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // The real clients of package managers, each with --profile and nothing else,
@@ -336,19 +338,8 @@ func TestGitProfileFetchesAndDoesNotPush(t *testing.T) {
 
 // cargo's sparse index is files; the toolchain is whatever this machine has.
 func TestCargoFetchesCrates(t *testing.T) {
-	root, err := exec.Command("rustc", "--print", "sysroot").Output()
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no Rust toolchain on the PATH")
-		}
-		t.Skip("no Rust toolchain on the PATH")
-	}
 	h := newHost(t, os.Getuid(), os.Getgid()) // whoever can read the toolchain
-	toolchain := h.dir + "/rust"              // and not in the home, which is never shown
-	copied := exec.Command("sh", "-c", `mkdir "$2" && cd "$1" && { cp -al bin lib "$2" || cp -a bin lib "$2"; }`, "sh", strings.TrimSpace(string(root)), toolchain)
-	if out, err := copied.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	toolchain := rustToolchain(h)
 	crate := crateOf(h)
 	s := &seen{}
 	index, files := http.NewServeMux(), http.NewServeMux()
@@ -370,6 +361,27 @@ func TestCargoFetchesCrates(t *testing.T) {
 	if !s.has("GET static.crates.io", "greeting") {
 		h.Errorf("the index got\n%s", s)
 	}
+}
+
+// rustToolchain returns where a desk finds Rust: the system's own, or a copy
+// of one in the home, which is never shown.
+func rustToolchain(h *host) string {
+	h.Helper()
+	needs.Tool(h, "cargo", "rustc")
+	out, err := exec.Command("rustc", "--print", "sysroot").Output()
+	if err != nil {
+		h.Fatal(err)
+	}
+	root := strings.TrimSpace(string(out))
+	if root == "/usr" {
+		return root
+	}
+	shown := h.dir + "/rust"
+	copied := exec.Command("sh", "-c", `mkdir "$2" && cd "$1" && { cp -al bin lib "$2" || cp -a bin lib "$2"; }`, "sh", root, shown)
+	if out, err := copied.CombinedOutput(); err != nil {
+		h.Fatalf("%v: %s", err, out)
+	}
+	return shown
 }
 
 // crateOf makes a crate as cargo packs them.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/internal/sandbox/sandboxtest/kernel"
 )
 
@@ -41,9 +42,7 @@ func TestAttacksOnOtherMachines(t *testing.T) {
 	if os.Getenv(elsewhereVar) != "" {
 		return // this is the other machine
 	}
-	if os.Getuid() != 0 {
-		t.Skip("only root can be both users and make containers")
-	}
+	needs.Root(t)
 	for name := range elsewhere {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run=^("+strings.Join(attacksAnywhere, "|")+")$", "-test.v")

@@ -23,6 +23,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // checkers returns where the programs are that check evidence and are not
@@ -34,10 +36,7 @@ func checkers(t *testing.T) string {
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("installing cosign and @sigstore/verify: %v: %s", err, said.String())
-		}
-		t.Skipf("cosign and @sigstore/verify cannot be had: %v: %s", err, said.String())
+		needs.Missing(t, "cosign and @sigstore/verify", fmt.Errorf("%w: %s", err, said.String()))
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -181,7 +180,7 @@ verifier.verify(toSignedEntity(bundleFromJSON(JSON.parse(fs.readFileSync(bundleF
 `
 
 func TestSigstoreInJavaScriptVerifiesTheEvidence(t *testing.T) {
-	requireTool(t, "node")
+	needs.Tool(t, "node")
 	modules := checkers(t)
 	_, dir := packed(t)
 	script := filepath.Join(t.TempDir(), "check.cjs")
@@ -240,7 +239,7 @@ func dsse(t *testing.T, bundle string) (message, payload, signature []byte) {
 }
 
 func TestOpensslVerifiesTheEvidence(t *testing.T) {
-	requireTool(t, "openssl")
+	needs.Tool(t, "openssl")
 	_, dir := packed(t)
 	check := func(message, signature []byte) bool {
 		temp := t.TempDir()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/internal/demo/model"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // managed is a command line that runs the binary where the organisation's
@@ -19,12 +20,7 @@ import (
 // nothing of this machine changes. It has to be started by root.
 func (h *host) managed(settings string, args ...string) []string {
 	h.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			h.Fatal("managed settings need root to be put in place")
-		}
-		h.Skip("managed settings need root to be put in place")
-	}
+	needs.Root(h)
 	const script = `set -e
 mount -t tmpfs none "$1" && mkdir "$1/up" "$1/work"
 mount -t overlay none -o "lowerdir=/etc,upperdir=$1/up,workdir=$1/work" /etc
@@ -85,8 +81,7 @@ func commandHook(script, more string) string {
 // do so: the tool runs, and the walls hold.
 func TestWallsHoldWhereHooksFailOpen(t *testing.T) {
 	program := claudeProgram(t)
-	requireTool(t, "python3")
-	requireTool(t, "setpriv")
+	needs.Tool(t, "python3", "setpriv")
 	deny := `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"x"}}`
 	server := func(answer string) string {
 		return `"SessionStart":[{"hooks":[` + commandHook(`python3 -c '
@@ -149,11 +144,9 @@ func TestManagedHookIsHeardAtADesk(t *testing.T) {
 
 // 10: a call that a hook defers is not deferred in an interactive session.
 func TestWallsHoldWhereDeferIsIgnored(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	program := claudeProgram(t)
-	if os.Getuid() != 0 {
-		t.Skip("managed settings need root to be put in place")
-	}
+	needs.Root(t)
 	h := newHost(t, 0, 0)
 	h.write("home/.ssh/id_ed25519", canary)
 	m := h.scriptedModel(reporting(h.tryWalls()))

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // host is one installation of one user: a home, a configuration, a state and
@@ -30,13 +32,11 @@ type host struct {
 }
 
 // asEachUser runs a test as root and as an ordinary user. Started by an
-// ordinary user it can only be that one, which is an error in CI.
+// ordinary user it can only be that one.
 func asEachUser(t *testing.T, test func(h *host)) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("in CI these tests run as root, so that both kinds of user are tried")
-		}
+		t.Run("root", func(t *testing.T) { needs.Root(t) })
 		t.Run("user", func(t *testing.T) { test(newHost(t, os.Getuid(), os.Getgid())) })
 		return
 	}
@@ -398,16 +398,4 @@ func (h *host) signalled(cmd *exec.Cmd, word string, act func()) result {
 	<-read
 	r.out = out.String()
 	return r
-}
-
-// requireTool fails in CI, where every tool is installed, and skips elsewhere.
-func requireTool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed; .ci/prepare installs it", name)
-	}
-	t.Skipf("%s is not installed", name)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // What every test uses: the binary under test and the probe, in a directory
@@ -55,8 +57,8 @@ func setUp(dir string) error {
 	if os.Getuid() != 0 {
 		return nil
 	}
-	u, err := addUser("carreltest")
-	ordinary = u
+	var err error
+	ordinary, err = needs.User()
 	return err
 }
 
@@ -83,21 +85,6 @@ func copyFile(to, from string) error {
 		return err
 	}
 	return out.Close()
-}
-
-// addUser makes the ordinary user that half of the tests run as, if it is not
-// there yet.
-func addUser(name string) (*user.User, error) {
-	if u, err := user.Lookup(name); err == nil {
-		return u, nil
-	}
-	if out, err := exec.Command("useradd", "--create-home", "--shell", "/bin/bash", name).CombinedOutput(); err != nil {
-		if u, lookupErr := user.Lookup(name); lookupErr == nil {
-			return u, nil // another test made it meanwhile
-		}
-		return nil, fmt.Errorf("adding the user %s: %w: %s", name, err, out)
-	}
-	return user.Lookup(name)
 }
 
 func number(s string) int {

@@ -3,20 +3,19 @@
 package e2e
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // mount puts a file system of its own at a directory of the workspace.
 func (h *host) mount(at, kind string) {
 	h.Helper()
-	if os.Geteuid() != 0 {
-		h.Skip("mounting needs root; run by root, this is tried as an ordinary user as well")
-	}
+	needs.Root(h)
 	path := filepath.Join(h.dir, at)
 	h.mkdir(path)
 	if err := unix.Mount(kind, path, kind, 0, ""); err != nil {

@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // The hooks that this project offers, with the real pre-commit.
 func TestPreCommitHooks(t *testing.T) {
-	requireTool(t, "pre-commit")
+	needs.Tool(t, "pre-commit")
 	h := asUser(t)
 	definition, err := os.ReadFile("../.pre-commit-hooks.yaml")
 	if err != nil {

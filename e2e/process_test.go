@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func TestForeignSystemCallsAreRefused(t *testing.T) {
@@ -142,7 +144,7 @@ func TestExitCodesPassThrough(t *testing.T) {
 }
 
 func TestDebuggersWorkInside(t *testing.T) {
-	requireTool(t, "gdb")
+	needs.Tool(t, "gdb")
 	asEachUser(t, func(h *host) {
 		h.expect(h.inside("gdb -q -batch -ex run --args /bin/true"), 0, "exited normally")
 	})

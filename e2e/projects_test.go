@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // adopt copies an installed project into the host's repository and commits it.
@@ -98,7 +100,7 @@ func npmCache(dir string) error {
 }
 
 func TestNodeProjectInstallsAndTestsInside(t *testing.T) {
-	requireTool(t, "npm")
+	needs.Tool(t, "npm")
 	dir := installed(t, "node "+nodeProject, npmCache)
 	asEachUser(t, func(h *host) {
 		h.adopt(dir)
@@ -112,7 +114,7 @@ func TestNodeProjectInstallsAndTestsInside(t *testing.T) {
 }
 
 func TestPythonProjectTestsInside(t *testing.T) {
-	requireTool(t, "/usr/bin/python3")
+	needs.Tool(t, "/usr/bin/python3")
 	asEachUser(t, func(h *host) {
 		h.write("repo/calc.py", "def add(a, b):\n    return a + b\n")
 		h.write("repo/test_calc.py", `import multiprocessing, socket, tempfile, threading, unittest
@@ -142,9 +144,8 @@ class Test(unittest.TestCase):
 
 // A project of others: 140 tests of a Python package and its compiled part.
 func TestThirdPartyPythonProjectTestsInside(t *testing.T) {
-	requireTool(t, "/usr/bin/python3")
-	requireTool(t, "apt-get")
-	dir := installed(t, pythonProject, func(dir string) error { return debianFiles(dir, pythonProject) })
+	needs.Tool(t, "/usr/bin/python3")
+	dir := debianPackage(t, pythonProject)
 	asEachUser(t, func(h *host) {
 		h.adopt(filepath.Join(dir, "usr/lib/python3/dist-packages"))
 		h.sameInsideAsOutside("/usr/bin/python3 -W error::ImportWarning -c 'import simplejson._speedups' && /usr/bin/python3 -m unittest discover -s simplejson/tests -t . 2>&1", "\nOK")

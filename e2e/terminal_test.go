@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // screen is a program in a real terminal.
@@ -70,7 +72,7 @@ func (s *screen) await(words ...string) {
 }
 
 func TestTerminalIsGivenBackAsItWas(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	asEachUser(t, func(h *host) {
 		// The program sets the clipboard, asks the terminal what it is, and
 		// leaves it in the alternate screen with mouse reports on.
@@ -94,7 +96,7 @@ func TestTerminalIsGivenBackAsItWas(t *testing.T) {
 }
 
 func TestTerminalInsideIsAProperOne(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	asEachUser(t, func(h *host) {
 		s := h.screen(carrelBin, "run", "--", "bash", "--norc")
 		time.Sleep(time.Second)
@@ -111,7 +113,7 @@ func TestTerminalInsideIsAProperOne(t *testing.T) {
 }
 
 func TestStopAndContinueFromTheTerminal(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	h := asUser(t)
 	s := h.screen("bash", "--norc", "-i")
 	s.keys(carrelBin+" run -- sh -c 'echo started; sleep 3; echo ended'", "Enter")
@@ -141,7 +143,7 @@ func (h *host) menu() (*screen, string) {
 }
 
 func TestExitMenuAppliesWhatItShowed(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	asEachUser(t, func(h *host) {
 		s, digest := h.menu()
 		s.keys(digest[:4], "Enter")
@@ -153,7 +155,7 @@ func TestExitMenuAppliesWhatItShowed(t *testing.T) {
 }
 
 func TestExitMenuLeavesTheChangeForAWrongDigest(t *testing.T) {
-	requireTool(t, "tmux")
+	needs.Tool(t, "tmux")
 	h := asUser(t)
 	s, digest := h.menu()
 	wrong := "0000"

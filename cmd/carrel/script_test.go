@@ -4,13 +4,13 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/internal/policy"
 )
 
@@ -26,9 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Fatal("these scripts need git on the PATH")
-	}
+	needs.Tool(t, "git")
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,

@@ -13,6 +13,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 var (
@@ -254,9 +255,7 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 // TestAnswerOfAnotherUserIsRefused needs root to give a file away; an ordinary
 // user cannot even set the attack up.
 func TestAnswerOfAnotherUserIsRefused(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("giving a file to another user needs root")
-	}
+	needs.Root(t)
 	s := open(t)
 	a, digest := asked("run_1")
 	if err := answer(t, s, operator(carrel.OpApprove, "run_1", digest), policyA); err != nil {

@@ -35,7 +35,8 @@ var mayImport = map[string][]string{
 	"internal/sandbox/native/desk": {},
 	"internal/sandbox/attack":      {},
 	"internal/selftest":            {"internal/sandbox/attack"},
-	"internal/sandbox/sandboxtest": {".", "internal/gate", "internal/gate/gatetest", "internal/sandbox", "internal/selftest"},
+	"internal/sandbox/sandboxtest": {".", "internal/gate", "internal/gate/gatetest", "internal/sandbox", "internal/selftest", "internal/needs"},
+	"internal/needs":               {},
 	"internal/egress":              {".", "internal/gate"},
 	"internal/credential":          {".", "internal/gate"},
 	"internal/ingress":             {".", "internal/gate"},
@@ -74,7 +75,7 @@ func TestImports(t *testing.T) {
 			dir := local(imported)
 			allowed := dir == "" || within(dir, row) && row != "." || slices.Contains(mayImport[row], dir) ||
 				slices.ContainsFunc(mayImport[row], func(r string) bool { return r != "." && r != "internal/gate" && within(dir, r) }) ||
-				f.test && (dir == "internal/gate/gatetest" || dir == "internal/sandbox/sandboxtest/kernel") || f.test && dir == f.dir
+				f.test && slices.Contains([]string{"internal/gate/gatetest", "internal/sandbox/sandboxtest/kernel", "internal/needs"}, dir) || f.test && dir == f.dir
 			if !allowed {
 				t.Errorf("%s imports %s: packages of effects and of data know only what their row names; declare a one-method interface and let the engine connect it", f.path, imported)
 			}
@@ -114,6 +115,8 @@ var mayStartProcesses = map[string]string{
 	"internal/hook":       "asks a registered hook, as its client would",
 	"internal/terminal":   "the pager",
 
+	"internal/needs": "tests again, as an ordinary user",
+
 	"internal/policy/evaluator": "carrel itself, as the bounded evaluator of policies",
 	"internal/demo":             "runs carrel itself, as a user would",
 	"bench":                     "measures programs",
@@ -147,7 +150,7 @@ func TestEnvironmentAndExitBelongToCommands(t *testing.T) {
 	for _, f := range sources(t) {
 		// The first process of a desk is a program of its own, and so is the
 		// evaluator of policies: they end themselves.
-		if f.test || withinAny(f.dir, "cmd", "bench", "e2e", "internal/sandbox/native/desk", "internal/sandbox/sandboxtest", "internal/policy/evaluator") {
+		if f.test || withinAny(f.dir, "cmd", "bench", "e2e", "internal/sandbox/native/desk", "internal/sandbox/sandboxtest", "internal/needs", "internal/policy/evaluator") {
 			continue
 		}
 		for importPath, names := range banned {
@@ -155,6 +158,21 @@ func TestEnvironmentAndExitBelongToCommands(t *testing.T) {
 				if slices.Contains(names, name) {
 					t.Errorf("%s uses %s.%s: what a library reads from its surroundings its caller cannot see or test; pass it in", f.path, importPath, name)
 				}
+			}
+		}
+	}
+}
+
+// A test that ends itself for want of something would pass everywhere the
+// thing is missing, and so would the wall that it tries.
+func TestOnlyNeedsSkips(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.dir == "internal/needs" {
+			continue
+		}
+		for _, name := range f.methods() {
+			if slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name) {
+				t.Errorf("%s uses %s: say with internal/needs what is missing, which fails where CI is set", f.path, name)
 			}
 		}
 	}

@@ -89,6 +89,19 @@ func withinAny(dir string, folders ...string) bool {
 	return false
 }
 
+// methods names what f calls on a value or a package.
+func (f file) methods() (names []string) {
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+				names = append(names, sel.Sel.Name)
+			}
+		}
+		return true
+	})
+	return names
+}
+
 // calls reports the selectors pkg.name that f uses, by import path.
 func (f file) calls(importPath string) []string {
 	name := filepath.Base(importPath)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/verify"
 )
 
@@ -212,12 +212,7 @@ func TestRotateNeedsItsGrant(t *testing.T) {
 // A program of the user's signs as well as a key of Carrel's, and what it says
 // is checked.
 func TestSigningCommand(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openssl is not installed; .ci/prepare installs it")
-		}
-		t.Skip("openssl is not installed")
-	}
+	needs.Tool(t, "openssl")
 	dir := t.TempDir()
 	own := OpenKeys(filepath.Join(dir, "keys"))
 	signer, err := own.Signer()

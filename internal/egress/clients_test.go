@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // realClient is a real program that speaks HTTPS: how it gets a page, and how it
@@ -62,13 +63,6 @@ func (d *testDesk) shell(t *testing.T, command, url string) string {
 	return out
 }
 
-func needs(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		missing(t, program, err)
-	}
-}
-
 // Real clients against a real server: what the rule grants works with each,
 // what it does not is explained to each.
 func TestRealClientsAreInspected(t *testing.T) {
@@ -79,7 +73,7 @@ func TestRealClientsAreInspected(t *testing.T) {
 	d := inspectedDesk(t, o, setup{grants: Grants{Rules: readAndComment}})
 	for _, c := range realClients {
 		t.Run(c.name, func(t *testing.T) {
-			needs(t, strings.Fields(c.name)[0])
+			needs.Tool(t, strings.Fields(c.name)[0])
 			if out := d.shell(t, c.get, "https://example.com/public/a"); !strings.Contains(out, "GET /public/a ") {
 				t.Errorf("what is granted: %q", out)
 			}
@@ -106,7 +100,7 @@ func TestRealClientsAreInspected(t *testing.T) {
 
 // git over HTTPS: reading is granted, pushing is not, until it is.
 func TestGitIsInspected(t *testing.T) {
-	needs(t, "git")
+	needs.Tool(t, "git")
 	root := t.TempDir()
 	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if os.Chmod(dir, 0o755) != nil {

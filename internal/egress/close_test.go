@@ -8,20 +8,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func openDescriptors(t *testing.T) int {
@@ -246,44 +243,10 @@ func TestThroughTheHostsProxy(t *testing.T) {
 // The same tests once more without any privilege.
 func TestAsOrdinaryUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("this is an ordinary user")
+		return
 	}
-	if testing.Short() {
-		t.Skip("short")
-	}
-	u, err := user.Lookup("carreltest")
-	if err != nil {
-		if out, err := exec.Command("useradd", "--no-create-home", "--shell", "/bin/sh", "carreltest").CombinedOutput(); err != nil {
-			missing(t, "an ordinary user (useradd carreltest)", errors.New(string(out)))
-		}
-		if u, err = user.Lookup("carreltest"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir, err := os.MkdirTemp("/tmp", "carrel-egress")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	binary, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "egress.test")
-	if err := errors.Join(os.WriteFile(path, binary, 0o755), os.Chmod(path, 0o755), os.Chmod(dir, 0o777)); err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	cmd := exec.Command(path, "-test.v", "-test.timeout=2m")
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "HOME=" + dir, "CI=" + os.Getenv("CI")}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("as %s: %v\n%s", u.Username, err, out)
-	}
-	if passed := strings.Count(string(out), "--- PASS"); passed < 20 {
-		t.Errorf("only %d tests ran as %s", passed, u.Username)
+	needs.Long(t)
+	if passed := strings.Count(needs.AsUser(t, "."), "--- PASS"); passed < 20 {
+		t.Errorf("only %d tests ran", passed)
 	}
 }

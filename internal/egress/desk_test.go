@@ -25,6 +25,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // The tests of this package run against a real network namespace: the test
@@ -195,7 +196,7 @@ func newNamespace(t testing.TB) *namespace {
 		Pdeathsig:   syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		missing(t, "user and network namespaces", err)
+		needs.Missing(t, "user and network namespaces", err)
 	}
 	conn, err := net.FileConn(ours)
 	if err != nil {
@@ -207,15 +208,6 @@ func newNamespace(t testing.TB) *namespace {
 		cmd.Wait()
 	})
 	return n
-}
-
-// missing skips a test whose kernel feature is not there; in CI it fails.
-func missing(t testing.TB, feature string, err error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("this machine lacks %s: %v", feature, err)
-	}
-	t.Skipf("this machine lacks %s: %v", feature, err)
 }
 
 func (n *namespace) do(o order) (answerInside, []*os.File, error) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func content(path, mode, s string) File { return sized(path, mode, s, int64(len(s))) }
@@ -233,9 +235,7 @@ func TestIdentityIsTheHostUsers(t *testing.T) {
 }
 
 func TestCommitIsSignedIfTheUserSigns(t *testing.T) {
-	if _, err := exec.LookPath("ssh-keygen"); err != nil {
-		t.Fatal("this test needs ssh-keygen")
-	}
+	needs.Tool(t, "ssh-keygen")
 	h := t.TempDir()
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", h+"/key").CombinedOutput(); err != nil {
 		t.Fatal(err, string(out))

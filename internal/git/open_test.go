@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // plain runs git as a user would, without any of the package's guards.
@@ -213,9 +215,7 @@ func TestPointersMustProveThemselves(t *testing.T) {
 }
 
 func TestRepositoryOfAnotherOwner(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make files of another owner")
-	}
+	needs.Root(t)
 	dir := sample(t)
 	open(t, dir) // the twin: with one owner it opens
 	if err := os.Lchown(filepath.Join(dir, ".git"), 12345, 12345); err != nil {
@@ -229,9 +229,7 @@ func TestRepositoryOfAnotherOwner(t *testing.T) {
 // A repository that somebody made further up, whole and theirs, is not the
 // repository of a directory that is not.
 func TestAttackRepositoryPlantedAbove(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make files of another owner")
-	}
+	needs.Root(t)
 	dir := sample(t)
 	below := filepath.Join(dir, "dir")
 	for owner, want := range map[int]error{12345: nil, 23456: ErrUnproven} {
@@ -284,15 +282,15 @@ func TestAlternates(t *testing.T) {
 	if len(r.Alternates) != 1 || r.Alternates[0] != filepath.Join(origin, ".git/objects") || len(r.Unproven) != 2 {
 		t.Errorf("alternates %q, unproven %q", r.Alternates, r.Unproven)
 	}
-	if os.Geteuid() != 0 {
-		return // only root can give the objects to somebody else
-	}
-	if err := os.Lchown(filepath.Join(origin, ".git/objects"), 12345, 12345); err != nil {
-		t.Fatal(err)
-	}
-	if r := open(t, clone); len(r.Alternates) != 0 || len(r.Unproven) != 3 {
-		t.Errorf("of another owner: alternates %q, unproven %q", r.Alternates, r.Unproven)
-	}
+	t.Run("of another owner", func(t *testing.T) {
+		needs.Root(t)
+		if err := os.Lchown(filepath.Join(origin, ".git/objects"), 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+		if r := open(t, clone); len(r.Alternates) != 0 || len(r.Unproven) != 3 {
+			t.Errorf("alternates %q, unproven %q", r.Alternates, r.Unproven)
+		}
+	})
 }
 
 func TestReadFile(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/internal/sandbox/attack"
 	"github.com/carrel-dev/carrel/internal/sandbox/sandboxtest/kernel"
 )
@@ -68,9 +69,7 @@ func inOwnNetwork(t *testing.T) bool {
 // Where there are no walls, in a plain container, the attacks get in: what a
 // desk stops is not stopped by chance.
 func TestWithoutWallsTheAttacksGetIn(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can make a container")
-	}
+	needs.Root(t)
 	if !inOwnNetwork(t) {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // listing describes a tree in one string: kinds, modes, targets, contents.
@@ -92,7 +93,7 @@ func TestAppliedTreeIsWhatTheAgentSaw(t *testing.T) {
 			})
 		})
 	}
-	asUser(t, "^TestAppliedTreeIsWhatTheAgentSaw$")
+	needs.AsUser(t, "^TestAppliedTreeIsWhatTheAgentSaw$")
 }
 
 // The user goes on editing while the agent works: before and after it first

@@ -21,6 +21,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
 	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // bench is a workspace with a state directory, for tests of applies.
@@ -379,9 +380,7 @@ func TestApplyStripsWhatIsNotContent(t *testing.T) {
 }
 
 func TestApplyAsRootKeepsOwners(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: an ordinary user's files have one owner")
-	}
+	needs.Root(t)
 	b := newApplyBench(t, map[string]string{"old": "x", "dir/": "", "gone": "g"})
 	for name, id := range map[string]int{".": 4711, "old": 4712, "dir": 4713} {
 		if err := os.Lchown(filepath.Join(b.root, name), id, id); err != nil {
@@ -507,15 +506,13 @@ func TestApplyRefusesDamagedContent(t *testing.T) {
 }
 
 func TestApplyAsAnOrdinaryUser(t *testing.T) {
-	asUser(t, "^Test(ApplyEvery|ApplyContract|ApplyStrips|ApplyDoesNot|ApplyReplaces|ApplyRefuses|UserWent|AllConflicts|Tracked|BranchSwitch|Deleted|Killed|Recovery|Failed|UserEdits|WriteTo|ForeignFile|ReadOnly|ApplyToABranch|BranchLeaves)")
+	needs.AsUser(t, "^Test(ApplyEvery|ApplyContract|ApplyStrips|ApplyDoesNot|ApplyReplaces|ApplyRefuses|UserWent|AllConflicts|Tracked|BranchSwitch|Deleted|Killed|Recovery|Failed|UserEdits|WriteTo|ForeignFile|ReadOnly|ApplyToABranch|BranchLeaves)")
 }
 
 // A file of somebody else's cannot be replaced without taking it over, and a
 // directory that cannot be written stops the apply before it begins.
 func TestForeignFileAndReadOnlyDirectory(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere; TestApplyAsAnOrdinaryUser runs this")
-	}
+	needs.Ordinary(t) // root may write everywhere
 	b := newApplyBench(t, map[string]string{"f": "old", "closed/": "", "closed/f": "old", "open/": "", "open/f": "old"})
 	closed := filepath.Join(b.root, "closed")
 	if err := os.Chmod(closed, 0o555); err != nil {
@@ -534,9 +531,7 @@ func TestForeignFileAndReadOnlyDirectory(t *testing.T) {
 }
 
 func TestApplyTenThousandFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 10,000 files")
-	}
+	needs.Long(t)
 	tree := make(map[string]string)
 	for i := range 5000 {
 		tree[fmt.Sprintf("d%d/file%d", i%50, i)] = fmt.Sprint(i)

@@ -14,6 +14,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
 	"github.com/carrel-dev/carrel/internal/git"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func (b *applyBench) environ() []string {
@@ -243,12 +244,13 @@ func TestPlainSubject(t *testing.T) {
 
 // Root applies to a user's repository: what is new in it is the user's.
 func TestBranchByRootInAUsersRepository(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	b := newApplyBench(t, map[string]string{"f": "old"})
 	b.useGit()
-	u := testUser(t)
+	u, err := needs.User()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for dir := filepath.Dir(b.root); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil { // where the user can reach it
 			t.Fatal(err)
@@ -268,9 +270,7 @@ func TestBranchByRootInAUsersRepository(t *testing.T) {
 }
 
 func TestBranchOfTenThousandFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 10,000 files")
-	}
+	needs.Long(t)
 	b := newApplyBench(t, map[string]string{"f": "x", ".gitattributes": "* text=auto\n"})
 	b.useGit()
 	b.manyFiles(10_000)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func TestStaging(t *testing.T) {
@@ -58,7 +59,7 @@ func TestStaging(t *testing.T) {
 			}
 		}
 	})
-	asUser(t, "^TestStaging$")
+	needs.AsUser(t, "^TestStaging$")
 }
 
 // A directory that is moved shows as deletions and creations, with contents
@@ -80,7 +81,7 @@ func TestRenamedDirectory(t *testing.T) {
 			t.Errorf("content behind the redirect: %q, %v", got, err)
 		}
 	})
-	asUser(t, "^TestRenamedDirectory$")
+	needs.AsUser(t, "^TestRenamedDirectory$")
 }
 
 // A7: a link to a file outside is shown as a link; nobody opens its target.
@@ -115,7 +116,7 @@ func TestAttackHardLinkToOutside(t *testing.T) {
 			t.Errorf("the outside file now holds %q (%v)", b, err)
 		}
 	})
-	asUser(t, "^TestAttackHardLinkToOutside$")
+	needs.AsUser(t, "^TestAttackHardLinkToOutside$")
 }
 
 // B22, B23, B26: git directories, in any place and spelling, never come out.
@@ -190,7 +191,7 @@ func TestAttackSpecialFilesAreNotOpened(t *testing.T) {
 			t.Fatal("the capture hangs")
 		}
 	})
-	asUser(t, "^TestAttackSpecialFilesAreNotOpened$")
+	needs.AsUser(t, "^TestAttackSpecialFilesAreNotOpened$")
 }
 
 // B31: privileged bits are shown.
@@ -222,7 +223,7 @@ func TestModeZero(t *testing.T) {
 			}
 		}
 	})
-	asUser(t, "^TestModeZero$")
+	needs.AsUser(t, "^TestModeZero$")
 }
 
 // I166: what git ignores is in the change all the same.
@@ -250,7 +251,7 @@ func TestAttackHugeFile(t *testing.T) {
 			t.Errorf("huge: %+v", f)
 		}
 	})
-	asUser(t, "^TestAttackHugeFile$")
+	needs.AsUser(t, "^TestAttackHugeFile$")
 }
 
 func TestAttackTooManyFiles(t *testing.T) {
@@ -291,7 +292,7 @@ func TestAttackDeepTree(t *testing.T) {
 		}
 		seat.Close()
 	})
-	asUser(t, "^TestAttackDeepTree$")
+	needs.AsUser(t, "^TestAttackDeepTree$")
 }
 
 func TestAttackLongNames(t *testing.T) {

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,74 +113,6 @@ func atDesk(s *Seat) *syscall.SysProcAttr {
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
 		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_CHOWN, unix.CAP_FSETID},
-	}
-}
-
-// asUser runs the named tests again as an ordinary user, when this is root.
-func asUser(t *testing.T, pattern string) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return
-	}
-	dir, err := os.MkdirTemp("", "carrel-user-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	asUserIn(t, dir, pattern)
-}
-
-// asUserIn is asUser with a directory that is made the user's, and named to
-// the tests in CARREL_TEST_DIR.
-func asUserIn(t *testing.T, dir, pattern string) {
-	t.Helper()
-	t.Run("ordinary user", func(t *testing.T) {
-		u := testUser(t)
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		binary := filepath.Join(dir, "workspace.test")
-		copyFile(t, "/proc/self/exe", binary)
-		if err := errors.Join(os.Chmod(binary, 0o755), os.Chown(dir, uid, gid)); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(binary, "-test.run="+pattern, "-test.v", "-test.timeout=5m")
-		cmd.Dir = dir
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "CI=" + os.Getenv("CI"), "CARREL_TEST_DIR=" + dir}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("--- PASS")) {
-			t.Fatalf("as %s: %v\n%s", u.Username, err, out)
-		}
-		t.Logf("%d tests passed as %s", bytes.Count(out, []byte("--- PASS")), u.Username)
-	})
-}
-
-func testUser(t *testing.T) *user.User {
-	t.Helper()
-	const name = "carreltest"
-	if u, err := user.Lookup(name); err == nil {
-		return u
-	}
-	if out, err := exec.Command("useradd", "--system", "--no-create-home", "--shell", "/bin/sh", name).CombinedOutput(); err != nil {
-		if _, err := user.Lookup(name); err != nil { // another package's tests may have made it meanwhile
-			t.Fatalf("making an ordinary user: %v\n%s", err, out)
-		}
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -11,12 +11,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // onDisk makes a file system on a loop device and mounts it at a site's root.
 func onDisk(t *testing.T, mkfs ...string) *site {
 	t.Helper()
-	needRoot(t)
+	needs.Root(t)
+	needs.Tool(t, mkfs[0])
 	s := newSite(t, StagingOverlay)
 	image := filepath.Join(filepath.Dir(s.root), "image")
 	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 32<<20)); err != nil {
@@ -75,7 +78,7 @@ func TestCoarseClockBelowACopy(t *testing.T) {
 
 // What is read-only can be worked on, and an apply says why it cannot be.
 func TestReadOnlyFileSystem(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	s := newSite(t, StagingAuto)
 	s.write("f", "base\n")
 	if err := errors.Join(unix.Mount(s.root, s.root, "", unix.MS_BIND, ""), unix.Mount("", s.root, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")); err != nil {
@@ -96,7 +99,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 
 // A workspace that lies in memory, or is itself an overlay, works like any.
 func TestWorkspaceInMemoryAndOnAnOverlay(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	for _, kind := range []string{"tmpfs", "ramfs", "overlay"} {
 		for _, staging := range []Staging{StagingOverlay, StagingCopy} {
 			t.Run(kind+" "+string(staging), func(t *testing.T) {

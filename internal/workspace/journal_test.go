@@ -13,8 +13,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/carrel-dev/carrel/internal/blob"
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/blob"
+	"github.com/carrel-dev/carrel/internal/needs"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -235,9 +237,7 @@ func TestRecoveryKeepsWhatItHadMovedAside(t *testing.T) {
 
 // A work directory that somebody else made in place of ours is not believed.
 func TestAttackPlantedWorkDirectory(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make files of another owner")
-	}
+	needs.Root(t)
 	b := newApplyBench(t, everyKind).wantEveryKind()
 	if !b.crash(b.change(), 34) {
 		t.Fatal("the apply ended")
@@ -377,15 +377,10 @@ func TestWriteToTheDisplacedFileIsNotLost(t *testing.T) {
 }
 
 func TestApplyOnAFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount a small file system; TestFailedApplyIsRolledBack covers the same ways")
-	}
+	needs.Root(t)
 	b := newApplyBench(t, nil)
 	if err := unix.Mount("tmpfs", b.root, "tmpfs", 0, "size=256k"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("mounting a tmpfs: %v", err)
-		}
-		t.Skipf("mounting a tmpfs: %v", err)
+		needs.Missing(t, "mounting a tmpfs", err)
 	}
 	defer unix.Unmount(b.root, unix.MNT_DETACH)
 	b.lay("a", "old")
@@ -411,9 +406,7 @@ func TestApplyOnAFullDisk(t *testing.T) {
 // withMount is a bench whose workspace has a file system of its own at m/n.
 func withMount(t *testing.T) *applyBench {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount")
-	}
+	needs.Root(t)
 	b := newApplyBench(t, map[string]string{"m/n/": "", "f": "old"})
 	mountAt(t, filepath.Join(b.root, "m/n"), "tmpfs", "size=1m,mode=755")
 	for name, content := range map[string]string{"m/n/f": "old", "m/n/gone": "old", "m/n/d/e": "old"} {
@@ -552,19 +545,14 @@ func TestMountGoesUnderTheApply(t *testing.T) {
 // In a container the workspace may itself be an overlay, where files of the
 // lower layer get another inode when they are moved.
 func TestApplyOnAnOverlay(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount")
-	}
+	needs.Root(t)
 	for _, crash := range []bool{false, true} {
 		b := newApplyBench(t, nil)
 		layers := t.TempDir()
 		var mounts []string
 		mount := func(kind, at, data string) {
 			if err := unix.Mount(kind, at, kind, 0, data); err != nil {
-				if os.Getenv("CI") == "true" {
-					t.Fatalf("mounting %s: %v", kind, err)
-				}
-				t.Skipf("mounting %s: %v", kind, err)
+				needs.Missing(t, "mounting "+kind, err)
 			}
 			mounts = append(mounts, at)
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // Layers as overlayfs leaves them, made by hand: every mark of this user's
@@ -101,6 +102,6 @@ func TestAttackForgedMarks(t *testing.T) {
 }
 
 // Ordinary users make whiteouts, too.
-func TestOverlayMarksAsUser(t *testing.T) { asUser(t, "^TestOverlayMarks$") }
+func TestOverlayMarksAsUser(t *testing.T) { needs.AsUser(t, "^TestOverlayMarks$") }
 
-func TestAttackForgedMarksAsUser(t *testing.T) { asUser(t, "^TestAttackForgedMarks$") }
+func TestAttackForgedMarksAsUser(t *testing.T) { needs.AsUser(t, "^TestAttackForgedMarks$") }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // mounted is a workspace with mounts inside: a volume at vol, one in it at
@@ -42,13 +43,6 @@ func likeAUser(lower, _ string) error {
 	return nil
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root; run by root, the test goes on as an ordinary user")
-	}
-}
-
 // A workspace with mounts inside is staged in pieces: the agent sees all of
 // them as they are, and its work in each is one change.
 func TestMountsInsideTheWorkspace(t *testing.T) {
@@ -56,7 +50,7 @@ func TestMountsInsideTheWorkspace(t *testing.T) {
 		workAmongMounts(t, &site{t: t, root: filepath.Join(dir, "project"), state: tempDir(t), kind: StagingAuto}, SeatOptions{Probe: likeAUser}, true)
 		return
 	}
-	needRoot(t)
+	needs.Root(t)
 	t.Run("over the mounts", func(t *testing.T) {
 		workAmongMounts(t, mounted(t), SeatOptions{}, false)
 	})
@@ -67,10 +61,15 @@ func TestMountsInsideTheWorkspace(t *testing.T) {
 		workAmongMounts(t, mounted(t), SeatOptions{Staging: StagingCopy}, false)
 	})
 	s := mounted(t)
-	u := testUser(t)
+	u, err := needs.User()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.sh(fmt.Sprintf("chown -R %s:%s $(ls -A | grep -v '^root$')", u.Uid, u.Gid))
 	s.sh(fmt.Sprintf("chown %s:%s . root root/etc", u.Uid, u.Gid))
-	asUserIn(t, filepath.Dir(s.root), "^TestMountsInsideTheWorkspace$")
+	dir := filepath.Dir(s.root)
+	s.sh(fmt.Sprintf("chown %s:%s %s", u.Uid, u.Gid, dir))
+	needs.AsUser(t, "^TestMountsInsideTheWorkspace$", "CARREL_TEST_DIR="+dir)
 }
 
 func workAmongMounts(t *testing.T, s *site, opts SeatOptions, around bool) {
@@ -148,7 +147,7 @@ a"; test ! -e other/x; test "$(cat vol/deep/inner/i)" = "i
 // What is mounted inside is not exchanged below unapplied work; without work
 // the desk follows.
 func TestMountsChangeBetweenRuns(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	s := newSite(t, StagingAuto)
 	s.write("a", "1\n")
 	s.write("vol/under", "hidden later\n")
@@ -180,7 +179,7 @@ func TestMountsChangeBetweenRuns(t *testing.T) {
 
 // The user deletes a directory that is a piece while the desk has work in it.
 func TestPieceWhoseDirectoryIsGone(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	s := mounted(t)
 	seat := s.take(SeatOptions{Probe: likeAUser})
 	agent(t, seat, `echo new > src/new.go; echo x > other/x/y`)
@@ -202,7 +201,7 @@ func TestPieceWhoseDirectoryIsGone(t *testing.T) {
 
 // Where there is too much beside a mount everything is copied, and it is said.
 func TestTooManyPieces(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	s := newSite(t, StagingAuto)
 	for i := range maxPieces + 1 {
 		s.write(fmt.Sprintf("d%d/f", i), "x\n")

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // swapForEver makes the name x stand for a file, a link to something outside,
@@ -90,7 +91,7 @@ func TestAttackNamesThatSwapDuringTheCapture(t *testing.T) {
 		}
 		t.Logf("%d changes taken", taken)
 	})
-	asUser(t, "^TestAttackNamesThatSwapDuringTheCapture$")
+	needs.AsUser(t, "^TestAttackNamesThatSwapDuringTheCapture$")
 }
 
 func noCanary(t *testing.T, s *site, c *carrel.Change) {
@@ -241,5 +242,5 @@ func TestCopyOfAnAwkwardTree(t *testing.T) {
 	agent(t, next, `rm huge; mkdir huge; ln -s /etc/passwd huge/passwd; mv one huge/one`)
 	c = capture(t, next)
 	expect(t, c.Files, "modify file dir/f", "type dir huge", "create file huge/one", "create link huge/passwd", "delete none one")
-	asUser(t, "^TestCopyOfAnAwkwardTree$")
+	needs.AsUser(t, "^TestCopyOfAnAwkwardTree$")
 }

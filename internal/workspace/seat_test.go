@@ -13,6 +13,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func (s *site) writeLater(rel, content string) {
@@ -48,7 +49,7 @@ func TestResume(t *testing.T) {
 			t.Errorf("a fresh desk has:\n%s", describe(got.Files))
 		}
 	})
-	asUser(t, "^TestResume$")
+	needs.AsUser(t, "^TestResume$")
 }
 
 // Two runs at one workspace never share a desk, nor see each other's work.
@@ -120,7 +121,7 @@ func TestUserEditsMeanwhile(t *testing.T) {
 		agent(t, next, `grep -q user theirs; grep -q user same; grep -q user added`)
 		expect(t, capture(t, next).Files, lines...)
 	})
-	asUser(t, "^TestUserEditsMeanwhile$")
+	needs.AsUser(t, "^TestUserEditsMeanwhile$")
 }
 
 // A user's edit between two runs of one agent is not lost: the base of work
@@ -181,7 +182,7 @@ secret"; test ! -e gone; test ! -e full/x; echo again >> a`)
 			t.Errorf("a counts as moved: %v", c.Files[0].Labels)
 		}
 	})
-	asUser(t, "^TestSettle$")
+	needs.AsUser(t, "^TestSettle$")
 }
 
 // Applied while the run goes on: the agent's next edit is based on that.

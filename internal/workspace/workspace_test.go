@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 func TestRefusedWorkspaces(t *testing.T) {
@@ -252,9 +254,7 @@ func TestCopyIsBounded(t *testing.T) {
 
 // A desk started by root belongs to the user it runs as.
 func TestOwnerOfADesk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can start a desk for another user")
-	}
+	needs.Root(t)
 	eachStaging(t, func(t *testing.T, s *site) {
 		s.write("a", "1\n")
 		if err := os.Chmod(s.root, 0o750); err != nil {

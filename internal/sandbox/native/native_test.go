@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
@@ -42,9 +43,7 @@ func TestWallsWithLesserLandlockAsOrdinaryUser(t *testing.T) {
 
 // Containers cover parts of /proc; the kernel then allows no other.
 func TestCoveredProcIsRefusedWithTheReason(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can cover a part of /proc to try it")
-	}
+	needs.Root(t)
 	out := sandboxtest.Probe(t, "unshare", "--mount", "sh", "-c", `mount --bind /dev/null /proc/timer_list && exec "$@"`, "sh")
 	if !strings.HasPrefix(out, "not files: mounting /proc: the host's /proc is covered") || !strings.Contains(out, "systempaths=unconfined") {
 		t.Error(out)

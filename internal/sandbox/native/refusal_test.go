@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
@@ -57,18 +58,13 @@ func TestAppArmorProfileNamesOnlyThisProgram(t *testing.T) {
 // The parser reads the profile, but for the two lines that only the version
 // of systems with this rule (4.0) knows.
 func TestAppArmorProfileIsReadByItsParser(t *testing.T) {
-	parser, err := exec.LookPath("apparmor_parser")
-	if err != nil && os.Getenv("CI") == "true" {
-		t.Fatal("apparmor_parser is not installed; .ci/prepare installs it")
-	} else if err != nil {
-		t.Skip("apparmor_parser is not installed")
-	}
+	needs.Tool(t, "apparmor_parser")
 	read := func(profile string) (string, error) {
 		name := filepath.Join(t.TempDir(), "carrel")
 		if err := os.WriteFile(name, []byte(profile), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command(parser, "--skip-kernel-load", "--skip-cache", "--names", name).CombinedOutput()
+		out, err := exec.Command("apparmor_parser", "--skip-kernel-load", "--skip-cache", "--names", name).CombinedOutput()
 		return string(out), err
 	}
 	for _, path := range []string{"/usr/local/bin/carrel", `/opt/a b/{carrel}*"?[x]^@\end`} {

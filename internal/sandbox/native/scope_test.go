@@ -8,19 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // No systemd runs for users of test machines. What can be tried is that the
 // call is one that D-Bus takes: a bus without systemd says that it is missing,
 // and nothing about the call.
 func TestScopeIsAskedForInWordsThatDBusKnows(t *testing.T) {
-	for _, tool := range []string{"busctl", "dbus-daemon"} {
-		if _, err := exec.LookPath(tool); err != nil && os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed; .ci/prepare installs it", tool)
-		} else if err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	needs.Tool(t, "busctl", "dbus-daemon")
 	dir := t.TempDir()
 	bus := exec.Command("dbus-daemon", "--session", "--nofork", "--address=unix:path="+dir+"/bus")
 	if err := bus.Start(); err != nil {

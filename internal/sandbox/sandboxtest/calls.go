@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // signalsOut is attack D62.
@@ -38,7 +40,7 @@ func privilegeHelpers(b *bed) {
 
 // nestedSandboxes is attack D82.
 func nestedSandboxes(b *bed) {
-	need(b.t, "bwrap")
+	needs.Tool(b.t, "bwrap")
 	out := b.sh(`bwrap --bind / / sh -c 'echo nested' 2>/dev/null; bwrap --unshare-all --ro-bind / / true 2>/dev/null && echo nested; echo on`)
 	if out != "on\n" {
 		b.t.Errorf("got %q", out)
@@ -55,7 +57,7 @@ func insideItself(b *bed) {
 }
 
 func debuggers(b *bed) {
-	need(b.t, "gdb")
+	needs.Tool(b.t, "gdb")
 	out := b.sh(`gdb -q -nx -batch -ex "break *main" -ex run -ex "info registers rip pc" -ex continue --args /probe probe ids 2>&1; exit 0`)
 	if !strings.Contains(out, "exited normally") {
 		b.t.Errorf("gdb: %s", out)

@@ -185,18 +185,6 @@ func taken() string {
 	return fmt.Sprintf("%d descriptors, %d goroutines, %d mounts, cgroups %v", len(fds), runtime.NumGoroutine(), strings.Count(string(mounts), "\n"), groups)
 }
 
-// need ends a test whose tool is missing: loudly where everything must be.
-func need(t testing.TB, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", tool)
-	}
-	t.Skipf("%s is not installed", tool)
-}
-
 func list(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

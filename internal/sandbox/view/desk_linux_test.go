@@ -11,6 +11,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/gate/gatetest"
+	"github.com/carrel-dev/carrel/internal/needs"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
@@ -133,9 +134,8 @@ func (v *visit) works(t *testing.T) {
 			t.Errorf("%s: %q, exit %d", command, got, code)
 		}
 	}
-	if _, err := exec.LookPath("git"); err == nil {
-		v.sh(t, "git init -q . && git add script && git commit -qm one && git log --format='%an <%ae> %s' && git status --short && rm -rf .git", "A B <a@b.test> one\n?? .env")
-	}
+	needs.Tool(t, "git")
+	v.sh(t, "git init -q . && git add script && git commit -qm one && git log --format='%an <%ae> %s' && git status --short && rm -rf .git", "A B <a@b.test> one\n?? .env")
 }
 
 func (v *visit) walls(t *testing.T) {
@@ -144,8 +144,10 @@ func (v *visit) walls(t *testing.T) {
 	v.sh(t, "cat /etc/shadow /etc/ssh/* "+v.dir+"/desk/* 2>/dev/null | wc -c", "0")
 }
 
-// realTools tries the managers that are on the PATH of whoever runs the tests.
+// realTools tries the managers that are on the PATH of whoever runs the tests:
+// some must be there.
 func (v *visit) realTools(t *testing.T) {
+	needs.Tool(t, "python3", "node", "go")
 	host := v.host
 	host.Home = os.Getenv("HOME")
 	host.Environ = os.Environ()
