@@ -25,7 +25,6 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	v.result.Ended, v.result.ExitCode = time.Now().UTC(), exit.Code
 	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
 	v.result.Traffic, v.result.Commands = door.Counts(), v.commands.counts()
-	v.result.Warnings = append(v.result.Warnings, v.visibleSecrets()...)
 	if v.policyKept != nil {
 		v.result.Warnings = append(v.result.Warnings, "the text of the policy could not be kept for evidence: "+v.policyKept.Error())
 	}

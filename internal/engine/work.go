@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -37,6 +38,8 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	}
 	v.began = true
 	go v.log.Warm() // while the agent works
+	secrets := sync.OnceValue(v.visibleSecrets)
+	go secrets() // likewise
 	defer v.gather()()
 	stop := v.passSignals(ctx, desk)
 	defer stop()
@@ -46,6 +49,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	exit, err := desk.Wait()
 	quiet()
 	v.screen.close()
+	v.result.Warnings = append(v.result.Warnings, secrets()...)
 	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
 	return exit, err
 }

@@ -24,7 +24,7 @@ var harmless = []string{".env.example", ".env.sample", ".env.template", ".env.di
 
 const (
 	visibleDirs    = 64   // directories looked into
-	visibleEntries = 4000 // names looked at
+	visibleEntries = 1500 // names looked at: this costs every run of a big tree
 	visibleFound   = 50   // paths returned
 )
 
