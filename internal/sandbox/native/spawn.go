@@ -45,7 +45,9 @@ func spawn(image *os.File, id Identity, files []*os.File) (*process, error) {
 }
 
 func (p *process) fork(image *os.File, id Identity, files []*os.File) error {
-	attr := &syscall.ProcAttr{Env: []string{}, Sys: attributes()}
+	// One processor, and no interruptions to share it: PID 1 does one thing after
+	// the other, and its scheduler would cost as much as a part of the walls.
+	attr := &syscall.ProcAttr{Env: []string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"}, Sys: attributes()}
 	attr.Sys.PidFD = &p.pidfd
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
