@@ -18,8 +18,8 @@ type finding struct {
 	next      []string
 }
 
-// interpret reads the three answers of a Rego entry, each an array that is
-// empty when the rule is undefined. What is neither clearly "no" nor clearly
+// interpret reads the three answers of a Rego entry, nil where the rule is
+// undefined. What is neither clearly "no" nor clearly
 // "nothing" counts as "no".
 func interpret(allow, deny, ask ast.Value) Answer {
 	if found := findings("deny", deny); len(found) > 0 {
@@ -28,7 +28,7 @@ func interpret(allow, deny, ask ast.Value) Answer {
 	if found := findings("ask", ask); len(found) > 0 {
 		return answerOf(carrel.Ask, found)
 	}
-	if values, ok := allow.(*ast.Array); ok && values.Len() == 1 && values.Elem(0).Value == ast.Boolean(true) {
+	if allow == ast.Boolean(true) {
 		return Answer{Verdict: carrel.Allow, Rules: []string{"allow"}}
 	}
 	return Answer{Verdict: carrel.Deny, Rules: []string{"not-allowed"}}
@@ -52,23 +52,18 @@ func answerOf(verdict carrel.Verdict, found []finding) Answer {
 // findings understands a boolean, a string, one object with msg, an object of
 // findings by name, an array and a set; empty and false are none.
 func findings(kind string, answer ast.Value) []finding {
-	values, ok := answer.(*ast.Array)
-	if !ok {
-		return []finding{plainFinding(kind)}
-	}
-	if values.Len() == 0 {
+	switch v := answer.(type) {
+	case nil:
 		return nil
-	}
-	switch v := values.Elem(0).Value.(type) {
 	case ast.Boolean:
 		if !v {
 			return nil
 		}
 		return []finding{plainFinding(kind)}
 	case *ast.Array:
-		return each(kind, v.Foreach)
+		return each(kind, v.Len(), v.Foreach)
 	case ast.Set:
-		return each(kind, v.Foreach)
+		return each(kind, v.Len(), v.Foreach)
 	case ast.Object:
 		return ofObject(kind, v)
 	default:
@@ -76,8 +71,11 @@ func findings(kind string, answer ast.Value) []finding {
 	}
 }
 
-func each(kind string, values func(func(*ast.Term))) []finding {
-	var out []finding
+func each(kind string, n int, values func(func(*ast.Term))) []finding {
+	if n == 0 {
+		return nil
+	}
+	out := make([]finding, 0, n)
 	values(func(t *ast.Term) { out = append(out, one(kind, t.Value)) })
 	return out
 }

@@ -111,3 +111,39 @@ func TestClosedEngineDenies(t *testing.T) {
 	wantVerdict(t, e, write("/workspace/b"), carrel.Deny, "user/closed")
 	wantVerdict(t, e, execAction, carrel.Allow, "builtin/allow")
 }
+
+// TestQuestionsAboutDocumentsAreBounded: a policy that is asked about an
+// attestation takes the verifier down as little as one that decides.
+func TestQuestionsAboutDocumentsAreBounded(t *testing.T) {
+	t.Parallel()
+	document := map[string]any{"run": "run_x", "n": 3}
+	ask := func(source string) (Answer, error) {
+		return AskAbout(Layer{Name: "merge", Kind: Organisation, Files: []File{{"merge.rego", []byte("package merge\n\nimport rego.v1\n\n" + source)}}}, document)
+	}
+	if a, err := ask("allow if input.n == 3\n"); err != nil || a.Verdict != carrel.Allow {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := ask("allow if input.n == 4\n"); err != nil || a.Verdict != carrel.Deny {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, err := ask("allow if {\n"); err == nil || !strings.Contains(err.Error(), "merge.rego") {
+		t.Errorf("what does not parse: %v", err)
+	}
+	for name, source := range map[string]string{
+		"memory": "allow := true\ndeny if bits.lsh(1, 1000000000000) == 1\n",
+		"time":   "allow := true\ndeny if count([1 | some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i * j == 0]) > 0\n",
+	} {
+		before, start := heap(), time.Now()
+		a, err := ask(source)
+		if err != nil || a.Verdict != carrel.Deny || len(a.Rules) == 0 || a.Rules[0] == "deny" {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+		t.Log(name, a.Reason)
+		if took := time.Since(start); took > maxCompile+2*deadline {
+			t.Errorf("%s: took %v", name, took)
+		}
+		if after := heap(); after > before+32<<20 {
+			t.Errorf("%s: the caller holds %d MiB more", name, (after-before)>>20)
+		}
+	}
+}

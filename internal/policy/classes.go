@@ -115,10 +115,8 @@ var windowsName = sync.OnceValue(func() *regexp.Regexp {
 
 func windowsClasses(path string, parts []string) []string {
 	var out []string
-	if strings.ContainsAny(path, `\:~`) || strings.Contains(path+"/", "./") || strings.Contains(path+"/", " /") {
-		if windowsName().MatchString(path) {
-			out = append(out, classWindowsName)
-		}
+	if (!plain(path) || strings.Contains(path, "~")) && windowsName().MatchString(path) {
+		out = append(out, classWindowsName)
 	}
 	for _, part := range parts {
 		if stem, _, _ := strings.Cut(part, "."); deviceName(stem) {

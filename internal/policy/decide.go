@@ -108,7 +108,7 @@ func denied(rule, reason string) carrel.Decision {
 }
 
 func (e *Engine) ask(a carrel.Action, in inputs) []Voice {
-	var out []Voice
+	q := asking{voices: make([]*entry, 0, 4), inputs: make([]input, 0, 4)}
 	for _, entry := range e.entries {
 		if !slices.Contains(entry.Governs, a.Operation) {
 			continue
@@ -117,21 +117,31 @@ func (e *Engine) ask(a carrel.Action, in inputs) []Voice {
 		if entry.Time {
 			seen = in.timed
 		}
-		answer := entry.answer(a, seen)
-		v := Voice{
-			Layer: entry.Layer, Entry: entry.Package, Verdict: answer.Verdict, Rules: entry.rules(answer),
-			Reason: answer.Reason, NextSteps: answer.NextSteps, Addresses: answer.Addresses,
-			ceiling: slices.Contains(entry.Ceiling, a.Operation),
-		}
-		if v.Verdict != carrel.Allow && v.Verdict != carrel.Ask {
-			v.Verdict = carrel.Deny
-		}
-		if v.Verdict == carrel.Deny && v.Reason == "" {
-			v.Reason = fmt.Sprintf("the policy layer %s does not allow this %s", entry.Layer, a.Operation)
-		}
-		out = append(out, v)
+		q.voices, q.inputs = append(q.voices, entry), append(q.inputs, seen)
+	}
+	q.answers = make([]Answer, len(q.voices))
+	q.answerAll(a, e.remotes)
+	out := make([]Voice, len(q.voices))
+	for i, entry := range q.voices {
+		out[i] = entry.say(a.Operation, q.answers[i])
 	}
 	return out
+}
+
+// say is the answer as the voice's word on op.
+func (e *entry) say(op carrel.Operation, answer Answer) Voice {
+	v := Voice{
+		Layer: e.Layer, Entry: e.Package, Verdict: answer.Verdict, Rules: e.rules(answer),
+		Reason: answer.Reason, NextSteps: answer.NextSteps, Addresses: answer.Addresses,
+		ceiling: slices.Contains(e.Ceiling, op),
+	}
+	if v.Verdict != carrel.Allow && v.Verdict != carrel.Ask {
+		v.Verdict = carrel.Deny
+	}
+	if v.Verdict == carrel.Deny && v.Reason == "" {
+		v.Reason = fmt.Sprintf("the policy layer %s does not allow this %s", e.Layer, op)
+	}
+	return v
 }
 
 // join is the whole of how layers combine.

@@ -128,7 +128,7 @@ func (e *Engine) addRemote(ctx context.Context, layers []Layer) error {
 	}
 	e.remotes = append(e.remotes, r)
 	for i, v := range voices {
-		e.entries = append(e.entries, &entry{voice: v, ask: func(in input) (Answer, bool) { return r.ask(i, in) }})
+		e.entries = append(e.entries, &entry{voice: v, remote: r, index: i})
 	}
 	return err
 }

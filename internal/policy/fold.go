@@ -20,7 +20,7 @@ func foldPath(path string) []string {
 			segments[i] = foldName(s)
 		}
 	}
-	parts := segments
+	parts := append(make([]string, 0, 2*len(segments)), segments...)
 	for i := 1; i < len(segments); i++ {
 		parts = append(parts, segments[i-1]+"/"+segments[i])
 	}

@@ -31,7 +31,7 @@ func newInput(a carrel.Action) (input, error) {
 	if err != nil {
 		return input{}, err
 	}
-	doc := object{}
+	doc := make(object, 0, 16)
 	doc.text("operation", string(a.Operation))
 	doc.text("agent", a.Agent)
 	doc.text("run", string(a.Run))

@@ -164,7 +164,7 @@ func BenchmarkServed(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	message := askMessage(0, in)
+	message := askMessage([]asked{{0, in}})
 	b.Run("parse", func(b *testing.B) {
 		for b.Loop() {
 			_, _ = parseCanonical(in.json)

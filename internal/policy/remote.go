@@ -1,11 +1,15 @@
 package policy
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/policy/evaluator"
@@ -67,31 +71,59 @@ func textError(s string) error {
 	return errors.New(s)
 }
 
-// ask puts the input to the voice with this index.
-func (r *remote) ask(voice int, in input) (Answer, bool) {
+// asked is a question to the voice with this index.
+type asked struct {
+	voice int
+	in    input
+}
+
+// begin puts questions to the process and returns what waits for the answers,
+// one each. It must be called, once: nobody else is answered before. In
+// between the caller may ask whoever answers in this process, which costs
+// less than waking another.
+func (r *remote) begin(questions []asked) (answers func() []answered) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	if fault, failed := r.ready(); failed {
+		r.mu.Unlock()
+		return func() []answered { return alike(fault, len(questions)) }
+	}
+	reply := r.process.Begin(askMessage(questions), time.Duration(len(questions))*deadline+time.Second)
+	return func() []answered {
+		defer r.mu.Unlock()
+		text, err := reply()
+		if err != nil {
+			r.process, r.ends = nil, r.ends+1
+			return alike(fault("ended", err.Error()), len(questions))
+		}
+		var out []answered
+		if err = json.Unmarshal(text, &out); err == nil && len(out) != len(questions) {
+			err = fmt.Errorf("%d answers to %d questions", len(out), len(questions))
+		}
+		if err != nil {
+			return alike(fault("ended", "the evaluator's answer cannot be read: "+err.Error()), len(questions))
+		}
+		return out
+	}
+}
+
+// alike is a fault for every question.
+func alike(fault Answer, n int) []answered { return slices.Repeat([]answered{{Answer: fault}}, n) }
+
+// ready makes sure that there is a process, or says why there is none.
+func (r *remote) ready() (Answer, bool) {
 	switch {
 	case r.closed:
-		return fault("closed", "the policy is no longer in force"), false
-	case r.process == nil && r.ends >= maxEnds:
-		return fault("ended", fmt.Sprintf("the policy brought its evaluator down %d times and is not asked again", maxEnds)), false
-	case r.process == nil:
-		if _, err := r.start(); err != nil {
-			r.ends++
-			return fault("ended", err.Error()), false
-		}
+		return fault("closed", "the policy is no longer in force"), true
+	case r.process != nil:
+		return Answer{}, false
+	case r.ends >= maxEnds:
+		return fault("ended", fmt.Sprintf("the policy brought its evaluator down %d times and is not asked again", maxEnds)), true
 	}
-	reply, err := r.process.Call(askMessage(voice, in), deadline+time.Second)
-	if err != nil {
-		r.process, r.ends = nil, r.ends+1
-		return fault("ended", err.Error()), false
+	if _, err := r.start(); err != nil {
+		r.ends++
+		return fault("ended", err.Error()), true
 	}
-	var answer answered
-	if err := json.Unmarshal(reply, &answer); err != nil {
-		return fault("ended", "the evaluator's answer cannot be read: "+err.Error()), false
-	}
-	return answer.Answer, answer.OK
+	return Answer{}, false
 }
 
 // close ends the process.
@@ -106,10 +138,13 @@ func (r *remote) close() {
 }
 
 // The messages to an evaluator: a letter and, for a load, the layers as JSON;
-// for a question, the index of the voice and the input as canonical JSON.
+// for questions, each voice's index and the input as canonical JSON with its
+// length, which is 0 where it is the input before; for a question about a
+// document that is no action, the layer and the document as JSON.
 const (
-	messageLoad = 'L'
-	messageAsk  = 'A'
+	messageLoad  = 'L'
+	messageAsk   = 'A'
+	messageAbout = 'D'
 )
 
 // loaded answers a load.
@@ -124,8 +159,33 @@ type answered struct {
 	OK     bool
 }
 
-func askMessage(voice int, in input) []byte {
-	return append([]byte{messageAsk, byte(voice >> 8), byte(voice)}, in.json...)
+func askMessage(questions []asked) []byte {
+	out := make([]byte, 1, 1<<10)
+	out[0] = messageAsk
+	for i, q := range questions {
+		out = binary.BigEndian.AppendUint16(out, uint16(q.voice))
+		text := q.in.json
+		if i > 0 && q.in.digest == questions[i-1].in.digest {
+			text = nil
+		}
+		out = binary.BigEndian.AppendUint32(out, uint32(len(text)))
+		out = append(out, text...)
+	}
+	return out
+}
+
+// nextQuestion reads one question of such a message. ok is false at its end,
+// and where it is broken off.
+func nextQuestion(message []byte) (voice int, input, rest []byte, ok bool) {
+	if len(message) < 6 {
+		return 0, nil, nil, false
+	}
+	voice = int(binary.BigEndian.Uint16(message))
+	size := uint64(binary.BigEndian.Uint32(message[2:]))
+	if rest = message[6:]; size > uint64(len(rest)) {
+		return 0, nil, nil, false
+	}
+	return voice, rest[:size], rest[size:], true
 }
 
 // Inside reports whether this process was started to evaluate policies, and
@@ -148,14 +208,14 @@ func (s *served) answer(message []byte) []byte {
 	switch {
 	case len(message) > 0 && message[0] == messageLoad:
 		reply = s.load(message[1:])
-	case len(message) > 3 && message[0] == messageAsk:
-		reply = s.ask(int(message[1])<<8|int(message[2]), message[3:])
-	default:
-		reply = answered{Answer: fault("fault", "a message that is no question")}
+	case len(message) > 0 && message[0] == messageAsk:
+		reply = s.askAll(message[1:])
+	case len(message) > 0 && message[0] == messageAbout:
+		reply = about(message[1:])
 	}
 	b, err := json.Marshal(reply)
 	if err != nil {
-		b, _ = json.Marshal(answered{Answer: fault("fault", err.Error())}) // a verdict and two plain texts
+		return nil // which nobody takes for an answer
 	}
 	return b
 }
@@ -181,17 +241,37 @@ func (s *served) load(message []byte) (out loaded) {
 	return out
 }
 
-func (s *served) ask(voice int, input []byte) (out answered) {
+// askAll answers questions up to one that cannot be read.
+func (s *served) askAll(message []byte) []answered {
+	var out []answered
+	var value *ast.Term
+	for {
+		voice, input, rest, ok := nextQuestion(message)
+		if !ok {
+			return out
+		}
+		if len(input) > 0 {
+			var err error
+			if value, err = parseCanonical(input); err != nil {
+				return out
+			}
+		}
+		if value == nil || voice >= len(s.questions) {
+			return out
+		}
+		out = append(out, answerTo(s.questions[voice], value))
+		message = rest
+	}
+}
+
+// answerTo is the answer in a form that says nothing but allow, ask and deny.
+func answerTo(q *question, value *ast.Term) (out answered) {
 	defer func() {
 		if p := recover(); p != nil {
 			out = answered{Answer: fault("fault", fmt.Sprintf("the policy failed: %v", p))}
 		}
 	}()
-	value, err := parseCanonical(input)
-	if err != nil || voice >= len(s.questions) {
-		return answered{Answer: fault("fault", "a question that cannot be read")}
-	}
-	out.Answer, out.OK = s.questions[voice].answer(value)
+	out.Answer, out.OK = q.answer(value)
 	if out.Answer.Verdict != carrel.Allow && out.Answer.Verdict != carrel.Ask {
 		out.Answer.Verdict = carrel.Deny
 	}

@@ -66,21 +66,30 @@ var ErrEnded = errors.New("the evaluator ended")
 // Call sends a message and returns the answer. After an error the process is
 // gone.
 func (p *Process) Call(message []byte, timeout time.Duration) ([]byte, error) {
+	return p.Begin(message, timeout)()
+}
+
+// Begin sends a message and returns what waits for the answer, to be called
+// once, before the next Begin: the caller can do something else meanwhile,
+// within the same timeout.
+func (p *Process) Begin(message []byte, timeout time.Duration) (answer func() ([]byte, error)) {
 	late := time.AfterFunc(timeout, func() { _ = p.cmd.Process.Kill() }) // gone already is as good
 	err := writeFrame(p.in, message)
-	var answer []byte
-	if err == nil {
-		answer, err = readFrame(p.out)
+	return func() ([]byte, error) {
+		var answer []byte
+		if err == nil {
+			answer, err = readFrame(p.out)
+		}
+		if !late.Stop() {
+			p.Close()
+			return nil, fmt.Errorf("%w: no answer within %v", ErrEnded, timeout)
+		}
+		if err != nil {
+			p.Close()
+			return nil, fmt.Errorf("%w: %s", ErrEnded, p.why())
+		}
+		return answer, nil
 	}
-	if !late.Stop() {
-		p.Close()
-		return nil, fmt.Errorf("%w: no answer within %v", ErrEnded, timeout)
-	}
-	if err != nil {
-		p.Close()
-		return nil, fmt.Errorf("%w: %s", ErrEnded, p.why())
-	}
-	return answer, nil
 }
 
 // why says what the process said last, or how it ended.
