@@ -47,7 +47,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if v.policy, err = policy.New(ctx, layers...); err == nil {
+	if v.policy, err = v.e.policyInForce(ctx, layers...); err == nil {
 		v.inForce.Replace(v.policy)
 		go v.policy.Warm(carrel.OpExec) // while the desk is furnished
 	}

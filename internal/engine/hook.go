@@ -270,7 +270,7 @@ func (e *Records) hookPolicy(ctx context.Context) (*policy.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.New(ctx, append(layers, network...)...)
+	return e.policyInForce(ctx, append(layers, network...)...)
 }
 
 // close makes what was recorded durable.

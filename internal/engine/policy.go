@@ -29,7 +29,7 @@ func OpenPolicy(ctx context.Context, host Host, opts PolicyOptions) (*policy.Eng
 	if err != nil {
 		return nil, err
 	}
-	return policy.New(ctx, layers...)
+	return OpenRecords(host).policyInForce(ctx, layers...)
 }
 
 func (h Host) policyLayers(opts PolicyOptions) ([]policy.Layer, error) {

@@ -3,12 +3,14 @@ package engine
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -49,7 +51,22 @@ func (e *Records) loadLayer(name string, kind policy.Kind, path string, keys []c
 	if err != nil {
 		return policy.Layer{}, err
 	}
-	return layer, e.noOlder(path, layer)
+	return layer, e.notOlder(layer)
+}
+
+// policyInForce compiles layers to be in force, and from then on refuses older
+// bundles than those among them. One that does not compile is not remembered:
+// the one before it goes on being the newest.
+func (e *Records) policyInForce(ctx context.Context, layers ...policy.Layer) (*policy.Engine, error) {
+	engine, err := policy.New(ctx, layers...)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.rememberBundles(layers); err != nil {
+		engine.Close()
+		return nil, err
+	}
+	return engine, nil
 }
 
 // bundleKeys reads the keys that may sign for a layer: the organisation's
@@ -81,42 +98,78 @@ func keyName(path string) string {
 // maxRevisions bounds the file of revisions.
 const maxRevisions = 1 << 20
 
-// revision is what was loaded from a place.
+// revision is what was in force from a place.
 type revision struct {
 	Revision string        `json:"revision"`
 	Digest   carrel.Digest `json:"digest"`
 }
 
-// noOlder refuses a bundle with an older revision than one that was loaded
-// from the same place, and remembers this one. Another bundle under the same
-// revision is refused as well.
-func (e *Records) noOlder(path string, l policy.Layer) error {
+// notOlder refuses a bundle with an older revision than one from the same
+// place that was in force, and another bundle under the same revision.
+func (e *Records) notOlder(l policy.Layer) error {
+	seen, err := e.bundlesSeen()
+	if err != nil {
+		return err
+	}
+	if before, again := seen[l.Bundle]; again {
+		return revisionOf(l).follows(before, l.Bundle)
+	}
+	return nil
+}
+
+// rememberBundles notes what bundles are in force. What another process has
+// put in force meanwhile counts.
+func (e *Records) rememberBundles(layers []policy.Layer) error {
+	layers = slices.DeleteFunc(slices.Clone(layers), func(l policy.Layer) bool { return l.Bundle == "" })
+	if len(layers) == 0 {
+		return nil
+	}
 	if err := os.MkdirAll(e.state(), 0o700); err != nil {
 		return err
 	}
 	return private.Locked(e.state(), func() error {
-		file := e.state("policy-revisions.json")
-		seen := map[string]revision{}
-		raw, err := private.Read(file, maxRevisions)
-		if err == nil {
-			err = json.Unmarshal(raw, &seen)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("reading which policies were loaded before: %w", err)
-		}
-		now := revision{l.Revision, layerDigest(l)}
-		if before, again := seen[path]; again {
-			if err := now.follows(before, path); err != nil || now == before {
-				return err
-			}
-		}
-		seen[path] = now
-		if raw, err = json.Marshal(seen); err != nil {
+		seen, err := e.bundlesSeen()
+		if err != nil {
 			return err
 		}
-		return private.Replace(file, raw)
+		changed := false
+		for _, l := range layers {
+			now, before := revisionOf(l), seen[l.Bundle]
+			if now == before {
+				continue
+			}
+			if err := now.follows(before, l.Bundle); err != nil {
+				return err
+			}
+			seen[l.Bundle], changed = now, true
+		}
+		if !changed {
+			return nil
+		}
+		raw, err := json.Marshal(seen)
+		if err != nil {
+			return err
+		}
+		return private.Replace(e.state(revisionsFile), raw)
 	})
 }
+
+const revisionsFile = "policy-revisions.json"
+
+// bundlesSeen is what was in force, by place.
+func (e *Records) bundlesSeen() (map[string]revision, error) {
+	seen := map[string]revision{}
+	raw, err := private.Read(e.state(revisionsFile), maxRevisions)
+	if err == nil {
+		err = json.Unmarshal(raw, &seen)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading which policies were in force before: %w", err)
+	}
+	return seen, nil
+}
+
+func revisionOf(l policy.Layer) revision { return revision{l.Revision, layerDigest(l)} }
 
 // follows refuses what must not come after before.
 func (r revision) follows(before revision, path string) error {

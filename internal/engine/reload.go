@@ -135,6 +135,9 @@ func (w *ruleWatch) reload(ctx context.Context) error {
 		if err := w.e.keepPolicy(next); err != nil {
 			return carrel.Outcome{}, err
 		}
+		if err := w.e.rememberBundles(layers); err != nil {
+			return carrel.Outcome{}, err
+		}
 		w.inForce.Replace(next)
 		w.door.Replace(rules)
 		return carrel.Outcome{Status: carrel.OutcomeDone}, nil

@@ -72,7 +72,7 @@ func (e *Engine) operator(ctx context.Context, run carrel.RunID) (*operator, err
 		}
 		layers = append(slices.Clone(layers), more...)
 	}
-	engine, err := policy.New(ctx, layers...)
+	engine, err := e.policyInForce(ctx, layers...)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (e *Engine) operator(ctx context.Context, run carrel.RunID) (*operator, err
 	answers.By = e.host.User
 	answers.Confirm = e.confirm
 	op := &operator{gate: gate.New(engine, answers, log), policy: engine, answers: answers, log: log}
-	op.gate.OnRefusal = op.refusals.refused
+	op.gate.OnRefusal, op.gate.Redact = op.refusals.refused, e.redact.Action
 	return op, nil
 }
 

@@ -35,7 +35,7 @@ func IsBundle(path string) bool {
 // one of the keys must have made over every file in it. A bundle that is not
 // signed, or whose signature leaves anything to guess, is an error.
 func FromBundle(name string, kind Kind, path string, keys []Key) (Layer, error) {
-	l := Layer{Name: name, Kind: kind}
+	l := Layer{Name: name, Kind: kind, Bundle: path}
 	f, err := os.Open(path)
 	if err != nil {
 		return l, fmt.Errorf("reading policy bundle: %w", err)

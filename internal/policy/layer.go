@@ -36,6 +36,7 @@ type Layer struct {
 	Data []byte
 	// Revision and SignedBy are what FromBundle found.
 	Revision, SignedBy string
+	Bundle             string `json:"-"` // the file it was found in
 	// Entry is the package that is asked, as "data.team.rules". Empty: the
 	// package cowork.access and every package with a rule `governs`.
 	Entry string
