@@ -30,19 +30,12 @@ var ownTools = map[string]bool{
 	"EnterWorktree": true, "ExitWorktree": true, "SendMessage": true, "ListMcpResourcesTool": true,
 }
 
-// ownVerbs of carrel are the person's: an agent that could give its own
-// answers would need no walls.
-var ownVerbs = []string{"approve", "deny", "trust", "apply", "discard", "init", "policy", "log", "runs", "identity", "hook"}
-
 // Decide answers an action of one of Operations.
 func (r Rules) Decide(a carrel.Action) carrel.Decision {
 	switch a.Operation {
 	case carrel.OpTool:
 		return r.tool(a.Subject)
 	case carrel.OpExec:
-		if verb := carrelVerb(a.Argv); slices.Contains(ownVerbs, verb) {
-			return decision(carrel.Deny, "own-verbs", fmt.Sprintf("carrel %s is for the person, not for the agent", verb))
-		}
 		if a.Reason != "" {
 			d := decision(carrel.Ask, "unclear", string(a.Reason))
 			d.NextSteps = []string{"write the program out by its name"}
@@ -77,17 +70,4 @@ func (r Rules) tool(name string) carrel.Decision {
 
 func decision(v carrel.Verdict, rule, reason string) carrel.Decision {
 	return carrel.Decision{Verdict: v, Rules: []string{rule}, Reason: reason}
-}
-
-// carrelVerb is the first word after carrel's name that is no flag.
-func carrelVerb(argv []carrel.Text) string {
-	if len(argv) == 0 || base(string(argv[0])) != "carrel" {
-		return ""
-	}
-	for _, w := range argv[1:] {
-		if !strings.HasPrefix(string(w), "-") {
-			return string(w)
-		}
-	}
-	return ""
 }

@@ -1,0 +1,48 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/policy"
+)
+
+// verbsOfAgents read, check, or work at a desk of their own. Every other verb
+// is the person's: an agent that could give its own answers, or alter what is
+// kept of it, would need no walls.
+var verbsOfAgents = []string{"agent-policy", "attack", "check-change", "completion", "demo", "doctor", "evidence", "help", "pending", "report", "review", "run", "selftest", "show", "verify", "why"}
+
+// An agent is stopped at each verb of a person's, however it is written.
+func TestAttackAgentOperatesCarrel(t *testing.T) {
+	p, err := policy.New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	stopped := 0
+	for _, verb := range (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root().Commands() {
+		want := carrel.Deny
+		if slices.Contains(verbsOfAgents, verb.Name()) {
+			want = carrel.Allow
+		} else {
+			stopped++
+		}
+		for _, argv := range [][]carrel.Text{
+			{"carrel", carrel.Text(verb.Name())},
+			{"/usr/local/bin/carrel", "--no-color", carrel.Text(verb.Name()), "x"},
+			{"carrel", "--reason", "mine", carrel.Text(verb.Name())},
+		} {
+			d := p.Decide(t.Context(), carrel.Action{Operation: carrel.OpExec, Argv: argv})
+			if d.Verdict != want || want == carrel.Deny && !slices.Contains(d.Rules, "builtin/operates-carrel") {
+				t.Errorf("%q: %s by %v, want %s", argv, d.Verdict, d.Rules, want)
+			}
+		}
+	}
+	if stopped < 12 {
+		t.Errorf("%d verbs are the person's", stopped)
+	}
+}
