@@ -74,10 +74,21 @@ func checkSpelling(n *note.Note, signed string) error {
 	return nil
 }
 
+// otherSigner says that a checkpoint has no signature by the key it was checked
+// with, and whose it has.
+func otherSigner(n *note.Note, want note.Verifier) error {
+	var by []string
+	for _, sig := range n.UnverifiedSigs {
+		by = append(by, fmt.Sprintf("%.200s+%08x", sig.Name, sig.Hash))
+	}
+	return fmt.Errorf("the checkpoint is signed by %q, not by %s+%08x: %w", by, want.Name(), want.KeyHash(), ErrUntrusted)
+}
+
 // OpenCheckpoint checks the signature of a checkpoint and reads it. key is the
 // log's public key in the form "name+hash+key" of signed notes; the
 // checkpoint's origin must be its name. Signatures by other keys are not
-// looked at; a wrong one by this key makes the whole note invalid.
+// looked at; a wrong one by this key makes the whole note invalid. Where there
+// is none by this key the error wraps ErrUntrusted.
 func OpenCheckpoint(signed []byte, key string) (Checkpoint, error) {
 	if len(signed) > maxCheckpoint {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes is over the limit of %d", len(signed), maxCheckpoint)
@@ -87,6 +98,10 @@ func OpenCheckpoint(signed []byte, key string) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("reading the log's public key: %w", err)
 	}
 	n, err := note.Open(signed, note.VerifierList(verifier))
+	var unverified *note.UnverifiedNoteError
+	if errors.As(err, &unverified) {
+		return Checkpoint{}, otherSigner(unverified.Note, verifier)
+	}
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checking the checkpoint's signature: %w", err)
 	}

@@ -9,8 +9,9 @@ import (
 )
 
 const verifyHelp = `Check an evidence pack (a directory or FILE.tar.zst), the attestations of a
-commit of this repository, or one attestation (FILE.sigstore.json), and say in
-plain words what is proved, by which key, and what is not.
+commit of this repository or of a range of them (A..B), one attestation
+(FILE.sigstore.json), or a proof that the log has a record (FILE.tlog-proof),
+and say in plain words what is proved, by which key, and what is not.
 
 It needs no network, no state and no other program but git, and that only for
 commits. Name the keys you trust with --key; where none is named, the keys of
@@ -19,19 +20,25 @@ keys that came with it, which proves that it is whole and not whose it is.
 
     carrel verify evidence/ --key attestation.pub
     carrel verify HEAD --key attestation.pub --policy merge.rego
+    carrel verify origin/main..HEAD --key attestation.pub --policy merge.rego
+    carrel verify record.tlog-proof --log-key log.vkey
 
 With --policy everything that is attested must be allowed by that Rego: this is
 the check for a CI job. What it sees is in spec/attestation.md. No attestation,
 or one wrong one among several, fails. Exit codes: 0 all is right, 1 something
-is wrong, 3 the policy does not allow it.`
+is wrong, 3 the policy does not allow it.
+
+Of a range every commit is checked that is attested or whose message names a
+run. Others prove nothing and are said to be so; --every refuses them. A range
+in which nothing is attested fails.`
 
 func (a *app) verifyCommand() *cobra.Command {
 	var opts engine.VerifyOptions
 	cmd := &cobra.Command{
-		Use: "verify PACK|COMMIT|FILE", Short: "Check evidence offline, and say what it proves", Long: verifyHelp, Args: atMost(1),
+		Use: "verify PACK|COMMIT|A..B|FILE", Short: "Check evidence offline, and say what it proves", Long: verifyHelp, Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return &usageError{errors.New("say what to check: a pack, a commit or an attestation")}
+				return &usageError{errors.New("say what to check: a pack, a commit, a range of commits, an attestation or a proof")}
 			}
 			host, err := a.host()
 			if err != nil {
@@ -44,7 +51,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&opts.Keys, "key", nil, "public key that you trust, in PEM (attestation.pub); repeatable")
 	cmd.Flags().StringVar(&opts.LogKey, "log-key", "", "key of the log that you trust (log.vkey)")
 	cmd.Flags().StringVar(&opts.Policy, "policy", "", "Rego file or directory that must allow what is attested")
-	cmd.Flags().StringVar(&opts.Artifact, "artifact", "", "with FILE: a file that the attestation must be about")
+	cmd.Flags().StringVar(&opts.Artifact, "artifact", "", "with FILE: a file that the attestation must be about, or the record that the proof is of")
+	cmd.Flags().BoolVar(&opts.Every, "every", false, "with A..B: every commit must be attested")
 	a.jsonFlag(cmd)
 	return cmd
 }

@@ -73,8 +73,6 @@ func (b *packing) signedBy(now verify.PublicKey) (verify.PublicKey, error) {
 	return now, nil
 }
 
-const archiveSuffix = ".tar.zst"
-
 // writePack writes the pack beside its name and gives it the name when it is
 // whole.
 func writePack(p verify.Pack, output string) error {

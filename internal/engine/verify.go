@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,12 +15,16 @@ import (
 	"github.com/carrel-dev/carrel/verify"
 )
 
+// archiveSuffix is how the name of a packed directory of evidence ends.
+const archiveSuffix = ".tar.zst"
+
 // VerifyOptions are the flags of verify.
 type VerifyOptions struct {
 	Keys     []string // files of public keys that are trusted
 	LogKey   string   // file of the log's key that is trusted
 	Policy   string   // Rego that must allow what was proved
-	Artifact string   // file that an attestation must be about
+	Artifact string   // file that an attestation must be about, or a proof of
+	Every    bool     // of a range every commit must be attested
 	JSON     bool
 }
 
@@ -27,14 +32,17 @@ type VerifyOptions struct {
 type Verdict struct {
 	OK      bool              `json:"ok"`
 	Target  string            `json:"target"`
-	Kind    string            `json:"kind"` // pack, commit or attestation
+	Kind    string            `json:"kind"` // pack, commit, commits, attestation or proof
 	Key     carrel.Digest     `json:"key,omitempty"`
+	LogKey  string            `json:"log_key,omitempty"` // of a proof
 	Trusted bool              `json:"key_trusted"`
 	Error   string            `json:"error,omitempty"`
 	Proved  []string          `json:"proved"`
 	Missing []string          `json:"not_proved"`
 	Policy  *PolicyVerdict    `json:"policy,omitempty"`
 	Sets    []verify.Document `json:"attested,omitempty"`
+	Commits []CommitVerdict   `json:"commits,omitempty"` // of a range, oldest first
+	Record  json.RawMessage   `json:"record,omitempty"`  // of a proof
 }
 
 // verifying is one call of verify.
@@ -46,8 +54,9 @@ type verifying struct {
 	out   Verdict
 }
 
-// Verify checks an evidence pack, the attestations of a commit, or one
-// attestation, and says what that proves. It needs no state; where this
+// Verify checks an evidence pack, the attestations of a commit or of a range
+// of commits, one attestation, or a proof that the log has a record, and says
+// what that proves. It needs no state; where this
 // machine has keys of its own they count as trusted, unless others are named.
 func Verify(ctx context.Context, host Host, target string, opts VerifyOptions) error {
 	v := &verifying{host: host, opts: opts, out: Verdict{Target: target, Proved: []string{}, Missing: []string{}}}
@@ -75,10 +84,20 @@ func (v *verifying) check(ctx context.Context, target string) error {
 	switch {
 	case err == nil && !info.IsDir() && strings.HasSuffix(path, verify.BundleSuffix):
 		return v.attestation(path)
+	case err == nil && !info.IsDir() && strings.HasSuffix(path, verify.ProofSuffix):
+		return v.proof(path)
+	case v.opts.Artifact != "":
+		return &hintError{errors.New("--artifact says what one attestation or one proof is about"), "carrel verify FILE" + verify.BundleSuffix + " --artifact FILE"}
 	case err == nil:
 		return v.pack(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
+	}
+	if from, to, ok := rangeOf(target); ok {
+		return v.commits(ctx, from, to)
+	}
+	if v.opts.Every {
+		return &hintError{errors.New("--every is about a range of commits"), "carrel verify BASE..HEAD --every"}
 	}
 	return v.commit(ctx, target)
 }
@@ -95,15 +114,19 @@ func (v *verifying) tell() {
 			fmt.Fprintf(w, "  - %s\n", terminal.Escape(l))
 		}
 	}
+	whose := "which came with it"
+	if v.own {
+		whose = "this machine's own"
+	} else if v.out.Trusted {
+		whose = "which you trust"
+	}
 	if v.out.Key != "" {
-		whose := "which came with it"
-		if v.own {
-			whose = "this machine's own"
-		} else if v.out.Trusted {
-			whose = "which you trust"
-		}
 		fmt.Fprintf(w, "key %s, %s\n", v.out.Key, whose)
 	}
+	if v.out.LogKey != "" {
+		fmt.Fprintf(w, "log key %s, %s\n", terminal.Escape(v.out.LogKey), whose)
+	}
+	v.tellCommits()
 	list("proved", v.out.Proved)
 	list("not proved", v.out.Missing)
 	if v.out.Policy != nil && v.out.Policy.Allowed {

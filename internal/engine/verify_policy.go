@@ -19,41 +19,65 @@ type PolicyVerdict struct {
 
 // judge asks the policy about every set that was proved. None at all is a no.
 func (v *verifying) judge(sets []verify.Set, commit *verify.CommitDocument) error {
+	documents, err := v.documents(sets, commit)
+	if err != nil || v.opts.Policy == "" {
+		return err
+	}
+	v.out.Policy, err = v.ask(v.out.Target, documents)
+	return err
+}
+
+// documents are what a policy sees of sets.
+func (v *verifying) documents(sets []verify.Set, commit *verify.CommitDocument) ([]verify.Document, error) {
+	var out []verify.Document
 	for i := range sets {
 		d, err := sets[i].Document(commit)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		v.out.Sets = append(v.out.Sets, d)
+		out = append(out, d)
 	}
-	if v.opts.Policy == "" {
-		return nil
-	}
+	v.out.Sets = append(v.out.Sets, out...)
+	return out, nil
+}
+
+// ask asks the policy about each of the documents. All must be allowed, and
+// there must be one.
+func (v *verifying) ask(what string, documents []verify.Document) (*PolicyVerdict, error) {
 	if !v.out.Trusted {
-		return &hintError{errors.New("a policy is asked only about what a trusted key signed"), "--key attestation.pub, from somebody you trust"}
+		return nil, &hintError{errors.New("a policy is asked only about what a trusted key signed"), "--key attestation.pub, from somebody you trust"}
 	}
-	layer, err := policy.FromPath("merge", policy.Organisation, v.opts.Policy)
+	layer, err := v.merge()
 	if err != nil {
-		return fmt.Errorf("--policy: %w", err)
+		return nil, err
 	}
-	v.out.Policy = &PolicyVerdict{Rules: []string{}}
-	if len(v.out.Sets) == 0 {
-		v.out.Policy.Reason = "nothing is attested"
-		return fmt.Errorf("%s: nothing about where a change went is attested: %w", v.out.Target, gate.ErrDenied)
+	out := &PolicyVerdict{Rules: []string{}}
+	if len(documents) == 0 {
+		out.Reason = "nothing is attested"
+		return out, fmt.Errorf("%s: nothing about where a change went is attested: %w", what, gate.ErrDenied)
 	}
-	for _, d := range v.out.Sets {
+	for _, d := range documents {
 		answer, err := policy.AskAbout(layer, d)
 		if err != nil {
-			return fmt.Errorf("--policy: %w", err)
+			return out, fmt.Errorf("--policy: %w", err)
 		}
-		v.out.Policy.Rules = append(v.out.Policy.Rules, answer.Rules...)
+		out.Rules = append(out.Rules, answer.Rules...)
 		if answer.Verdict != carrel.Allow {
-			if v.out.Policy.Reason = answer.Reason; answer.Reason == "" {
-				v.out.Policy.Reason = "the policy does not allow it"
+			if out.Reason = answer.Reason; answer.Reason == "" {
+				out.Reason = "the policy does not allow it"
 			}
-			return fmt.Errorf("run %s: %s: %w by %s", d.Run, v.out.Policy.Reason, gate.ErrDenied, v.opts.Policy)
+			return out, fmt.Errorf("run %s: %s: %w by %s", d.Run, out.Reason, gate.ErrDenied, v.opts.Policy)
 		}
 	}
-	v.out.Policy.Allowed = true
-	return nil
+	out.Allowed = true
+	return out, nil
+}
+
+// merge reads the policy that is asked.
+func (v *verifying) merge() (policy.Layer, error) {
+	layer, err := policy.FromPath("merge", policy.Organisation, v.opts.Policy)
+	if err != nil {
+		err = fmt.Errorf("--policy: %w", err)
+	}
+	return layer, err
 }

@@ -16,7 +16,7 @@ func (v *verifying) pack(path string) error {
 	v.out.Kind = "pack"
 	p, err := verify.OpenPack(path)
 	if err != nil {
-		return err
+		return strange(path, err)
 	}
 	if key, err := verify.ParsePublicKey(p[verify.KeyFile]); err == nil {
 		v.trustOwn(key.ID)
@@ -46,22 +46,10 @@ func (v *verifying) commit(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s is no file here: %w", name, err)
 	}
-	note, err := repo.Note(ctx, verify.NotesRef, c.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &hintError{fmt.Errorf("commit %s is not attested: %w", c.Name, err), "git fetch origin " + verify.NotesRef + ":" + verify.NotesRef}
+	sets, err := v.noted(ctx, repo, c)
+	if errors.Is(err, git.ErrNoNote) {
+		return &hintError{fmt.Errorf("commit %s is not attested: %w", c.Name, err), fetchNotes}
 	}
-	if err != nil {
-		return err
-	}
-	if all, err := verify.ParseNote(note); err == nil {
-		if b, err := verify.ParseBundle(all[0].Bundle); err == nil {
-			v.trustOwn(b.Key)
-		}
-	}
-	if len(v.trust.Keys) == 0 {
-		return &hintError{errors.New("no key to check the commit with: a key that came with it would prove nothing"), "--key attestation.pub, as `carrel identity export` wrote it where the commit was made"}
-	}
-	sets, err := verify.CheckCommit(note, c.Name, c.Tree, v.trust)
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", c.Name, err)
 	}
@@ -69,10 +57,40 @@ func (v *verifying) commit(ctx context.Context, name string) error {
 	for i := range sets {
 		v.tellSet(&sets[i], c)
 	}
+	v.tellCommitLimits()
+	return v.judge(sets, commitDocument(c))
+}
+
+const fetchNotes = "git fetch origin " + verify.NotesRef + ":" + verify.NotesRef
+
+// tellCommitLimits names what attestations of commits do not prove.
+func (v *verifying) tellCommitLimits() {
 	v.out.Missing = append(v.out.Missing,
 		"what the records of the run say: they are in an evidence pack, which was not given",
 		"that nothing was left out of the log before it was signed: that needs a copy of a checkpoint, or a witness, elsewhere")
-	return v.judge(sets, &verify.CommitDocument{Name: c.Name, Tree: c.Tree, Parents: append([]string{}, c.Parents...)})
+}
+
+func commitDocument(c git.CommitInfo) *verify.CommitDocument {
+	return &verify.CommitDocument{Name: c.Name, Tree: c.Tree, Parents: append([]string{}, c.Parents...)}
+}
+
+// noted checks every attestation in the note of a commit, with the keys of the
+// user or else of this machine. The error wraps git.ErrNoNote if
+// there is none.
+func (v *verifying) noted(ctx context.Context, repo *git.Repo, c git.CommitInfo) ([]verify.Set, error) {
+	note, err := repo.Note(ctx, verify.NotesRef, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	if all, err := verify.ParseNote(note); err == nil {
+		if b, err := verify.ParseBundle(all[0].Bundle); err == nil {
+			v.trustOwn(b.Key)
+		}
+	}
+	if len(v.trust.Keys) == 0 {
+		return nil, &hintError{errors.New("no key to check the commit with: a key that came with it would prove nothing"), "--key attestation.pub, as `carrel identity export` wrote it where the commit was made"}
+	}
+	return verify.CheckCommit(note, c.Name, c.Tree, v.trust)
 }
 
 func (v *verifying) tellSet(s *verify.Set, c git.CommitInfo) {

@@ -111,8 +111,11 @@ func (r *Repo) noteCommit(ctx context.Context, ref string) (string, error) {
 	return r.objectName(strings.TrimSpace(string(out)))
 }
 
-// Note returns the note that ref has of a commit. The error wraps
-// fs.ErrNotExist if there is none.
+// ErrNoNote says that nothing is noted of a commit. No failure to look is one.
+var ErrNoNote = errors.New("no note")
+
+// Note returns the note that ref has of a commit. The error wraps ErrNoNote if
+// there is none.
 func (r *Repo) Note(ctx context.Context, ref, commit string) ([]byte, error) {
 	at, err := r.noteCommit(ctx, ref)
 	if err != nil {
@@ -120,7 +123,7 @@ func (r *Repo) Note(ctx context.Context, ref, commit string) ([]byte, error) {
 	}
 	note, err := r.noteAt(ctx, at, commit)
 	if err == nil && note == nil {
-		err = fmt.Errorf("commit %s has no note in %s: %w", short(commit), ref, fs.ErrNotExist)
+		err = fmt.Errorf("commit %s has %w in %s", short(commit), ErrNoNote, ref)
 	}
 	return note, err
 }

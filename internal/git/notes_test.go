@@ -3,7 +3,6 @@ package git
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +19,7 @@ func TestNotesAgreeWithGit(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			dir := sample(t, "--object-format="+format)
 			r, ctx := open(t, dir), context.Background()
-			if _, err := r.Note(ctx, notesRef, r.Head); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := r.Note(ctx, notesRef, r.Head); !errors.Is(err, ErrNoNote) {
 				t.Errorf("a note that is not there: %v", err)
 			}
 			plain(t, dir, "notes", "--ref", notesRef, "add", "-m", "from git", r.Head)

@@ -168,14 +168,15 @@ func (f *Finder) claim(ctx context.Context, a *Answer) error {
 	if err != nil {
 		return err
 	}
-	if a.Claim = claimOf(info.Message); a.Claim != nil {
+	if a.Claim = ClaimOf(info.Message); a.Claim != nil {
 		a.Sure = "the commit's message names a run, but this log has no record of it: the message is its author's word"
 	}
 	return nil
 }
 
-// claimOf reads the trailers that Carrel writes.
-func claimOf(message string) *Claim {
+// ClaimOf reads the trailers that Carrel writes into the messages of commits:
+// what a message says, which is its author's word. nil: it says nothing.
+func ClaimOf(message string) *Claim {
 	var c Claim
 	for l := range strings.Lines(message) {
 		l = strings.TrimSuffix(l, "\n")
