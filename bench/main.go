@@ -50,7 +50,7 @@ func main() {
 	flag.IntVar(&o.files, "files", 50000, "how many files the big tree has")
 	flag.StringVar(&o.only, "only", "start,memory,work,net,http,log,policy,attest", "parts to run")
 	flag.StringVar(&o.json, "json", "", "also write the figures to this file")
-	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages)")
+	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages, Go programs into bin/tools)")
 	flag.Parse()
 	exit(run(o))
 }

@@ -52,11 +52,13 @@ type decider struct {
 	once    func(i int) error
 	count   int // how many questions in one round
 	close   func()
-	took    sample // microseconds
+	took    sample     // microseconds
+	beside  []*decider // the engine alone with the same rules
 }
 
 // policy measures one decision, each time with an input that was not asked
-// before: here, in a process of its own, and by other programs.
+// before: here, in a process of its own, and by other programs; and one call
+// of a client's hook, which is a decision with its records.
 func (b *bench) policy() error {
 	dir := b.path("policy")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -69,14 +71,41 @@ func (b *bench) policy() error {
 	if err := os.WriteFile(input, []byte(benchInput(0)), 0o600); err != nil {
 		return err
 	}
-	ways := []*decider{
-		b.decideHere("carrel, the built-in floor, in process"),
-		b.decideHere("carrel, and 50 rules in their own process", policy.Layer{Name: "user", Kind: policy.User, Files: []policy.File{{Name: "policy.rego", Source: []byte(benchPolicy())}}}),
-		b.decideServer(dir),
-		b.decideCommand("carrel policy eval", b.o.carrel, "policy", "eval", "--policy", dir, "--input", input),
-		b.decideCommand("opa eval", "opa", "eval", "--v1-compatible", "--data", filepath.Join(dir, "policy.rego"), "--input", input, "data.cowork.access"),
-		b.decideCommand("conftest", "conftest", "test", "--namespace", "cowork.access", "--policy", dir, input),
+	user := policy.Layer{Name: "user", Kind: policy.User, Files: []policy.File{{Name: "policy.rego", Source: []byte(benchPolicy())}}}
+	here := b.decideHere("carrel, the built-in floor, in process")
+	bare := decidePrepared("opa in process, prepared, parsed input: the floor")
+	bareOfUser := decidePrepared("opa in process, prepared, parsed input: 50 rules", benchPolicy())
+	here.beside = []*decider{bare}
+	apart := b.decideHere("carrel, and 50 rules in their own process", user)
+	apart.beside = []*decider{bare, bareOfUser}
+	opa, conftest := b.goProgram("opa", opaModule()), b.goProgram("conftest", conftestModule)
+	hook, err := b.decideHook()
+	if err != nil {
+		return err
 	}
+	ways := []*decider{
+		bare, bareOfUser, here, apart,
+		b.decideServer(opa, dir),
+		hook,
+		b.decideCommand("carrel policy eval", b.bin, "policy", "eval", "--policy", dir, "--input", input),
+		b.decideCommand("opa eval", opa, "eval", "--v1-compatible", "--data", filepath.Join(dir, "policy.rego"), "--input", input, "data.cowork.access"),
+		b.decideCommand("conftest", conftest, "test", "--namespace", "cowork.access", "--policy", dir, input),
+	}
+	b.ask(ways)
+	t := table{Title: "One decision, never asked before, µs", Columns: []string{"p50", "p99", "per second", "to opa"}}
+	for _, w := range ways {
+		if w.close != nil {
+			w.close()
+		}
+		t.Rows = append(t.Rows, w.row())
+	}
+	b.print(t)
+	return nil
+}
+
+// ask measures the ways by turns, so that what the machine does meanwhile
+// falls on all of them.
+func (b *bench) ask(ways []*decider) {
 	next := 0
 	for round := range b.o.n + 1 {
 		for _, w := range ways {
@@ -94,19 +123,23 @@ func (b *bench) policy() error {
 			}
 		}
 	}
-	t := table{Title: "One decision, never asked before, µs", Columns: []string{"p50", "p99", "per second"}}
-	for _, w := range ways {
-		if w.close != nil {
-			w.close()
-		}
-		r := row{Name: w.name, Missing: w.missing}
-		if len(w.took) > 0 {
-			r.Figures = map[string]float64{"p50": w.took.median(), "p99": w.took.at(0.99), "per second": 1e6 / w.took.median()}
-		}
-		t.Rows = append(t.Rows, r)
+}
+
+// row is the way's line of the table.
+func (d *decider) row() row {
+	r := row{Name: d.name, Missing: d.missing}
+	if len(d.took) == 0 {
+		return r
 	}
-	b.print(t)
-	return nil
+	r.Figures = map[string]float64{"p50": d.took.median(), "p99": d.took.at(0.99), "per second": 1e6 / d.took.median()}
+	engine := 0.0
+	for _, o := range d.beside {
+		engine += o.took.median()
+	}
+	if engine > 0 {
+		r.Figures["to opa"] = d.took.median() / engine
+	}
+	return r
 }
 
 // decideHere asks an engine of this process.
@@ -124,11 +157,10 @@ func (b *bench) decideHere(name string, layers ...policy.Layer) *decider {
 }
 
 // decideServer asks `opa run --server` over one kept connection.
-func (b *bench) decideServer(dir string) *decider {
+func (b *bench) decideServer(path, dir string) *decider {
 	d := &decider{name: "opa run --server", count: 200}
-	path, err := exec.LookPath("opa")
-	if err != nil {
-		d.missing = "no opa on the PATH"
+	if path == "" {
+		d.missing = missingGoProgram
 		return d
 	}
 	addr := "127.0.0.1:" + freePort()
@@ -163,11 +195,10 @@ func (b *bench) decideServer(dir string) *decider {
 }
 
 // decideCommand starts a program for each question.
-func (b *bench) decideCommand(name, program string, args ...string) *decider {
+func (b *bench) decideCommand(name, path string, args ...string) *decider {
 	d := &decider{name: name, count: 1}
-	path, err := exec.LookPath(program)
-	if err != nil {
-		d.missing = "no " + program + " on the PATH"
+	if path == "" {
+		d.missing = missingGoProgram
 		return d
 	}
 	d.once = func(int) error {
@@ -175,4 +206,25 @@ func (b *bench) decideCommand(name, program string, args ...string) *decider {
 		return err
 	}
 	return d
+}
+
+// decideHook is one call of Claude Code's hook before a tool writes a file: a
+// process with the policy, the decision, and its records made durable.
+func (b *bench) decideHook() (*decider, error) {
+	project := b.path("hooked")
+	if err := os.MkdirAll(filepath.Join(project, ".git"), 0o700); err != nil {
+		return nil, err
+	}
+	env := append(b.carrel(project)(nil).Env, "HOME="+b.dir)
+	return &decider{name: "carrel hook claude-code, a call", count: 1, once: func(i int) error {
+		call := fmt.Sprintf(`{"hook_event_name":"PreToolUse","session_id":"bench","cwd":%q,"permission_mode":"default","tool_name":"Write","tool_input":{"file_path":%q,"content":"x"}}`,
+			project, fmt.Sprintf("%s/file%d.go", project, i))
+		cmd := exec.Command(b.bin, "hook", "claude-code", "--hook", "PreToolUse")
+		cmd.Dir, cmd.Env, cmd.Stdin = project, append(os.Environ(), env...), strings.NewReader(call)
+		out, err := cmd.Output()
+		if err == nil && strings.TrimSpace(string(out)) != "{}" {
+			err = fmt.Errorf("it says %s", out)
+		}
+		return err
+	}}, nil
 }
