@@ -24,12 +24,7 @@ func (a *app) onChange(use, short, long string, act func(cmd *cobra.Command, e *
 		if len(args) == 1 {
 			sel.ID = args[0]
 		}
-		e, err := a.open(cmd)
-		if err != nil {
-			return err
-		}
-		defer e.Close()
-		return act(cmd, e, sel)
+		return a.onEngine(cmd, func(e *engine.Engine) error { return act(cmd, e, sel) })
 	}}
 	a.changeFlags(cmd, &sel)
 	return cmd
@@ -93,11 +88,9 @@ func (a *app) orAction(cmd *cobra.Command, granted bool, opts func() engine.Acti
 		if len(args) == 0 || !strings.HasPrefix(args[0], "act_") {
 			return change(cmd, args)
 		}
-		host, err := a.host()
-		if err != nil {
-			return err
-		}
-		return engine.AnswerAction(cmd.Context(), host, args[0], granted, opts())
+		return a.onHost(func(host engine.Host) error {
+			return engine.AnswerAction(cmd.Context(), host, args[0], granted, opts())
+		})
 	}
 }
 

@@ -17,7 +17,7 @@ func (a *app) policyCheckChangeCommand() *cobra.Command {
 		Long: "Judge a change of this repository file by file, with the risk labels of review\nand the policy that decides at a desk. Nothing is run and nothing is recorded:\nit fits into a commit hook and into CI.\n\n    carrel policy check-change                      what is staged\n    carrel policy check-change --base origin/main   this branch\n\nExit code 0 passes, 3 is denied, 4 is to be looked at by people.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Asks != engine.AsksFail && opts.Asks != engine.AsksPass {
-				return &usageError{fmt.Errorf("--asks %q: use %s or %s", opts.Asks, engine.AsksFail, engine.AsksPass)}
+				return &engine.UsageError{Err: fmt.Errorf("--asks %q: use %s or %s", opts.Asks, engine.AsksFail, engine.AsksPass)}
 			}
 			host, err := a.host()
 			if err != nil {

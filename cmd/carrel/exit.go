@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/carrel-dev/carrel/internal/engine"
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
@@ -40,18 +41,12 @@ func (e *exitStatus) Error() string {
 
 func (e *exitStatus) Unwrap() error { return e.err }
 
-// usageError is a wrong flag or argument.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
 // hinted is an error with the next step to take.
 type hinted interface{ Hint() string }
 
 func exitCode(err error) int {
 	var status *exitStatus
-	var usage *usageError
+	var usage *engine.UsageError
 	var start *sandbox.StartError
 	switch {
 	case err == nil:

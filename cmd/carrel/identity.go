@@ -18,16 +18,6 @@ func (a *app) identityCommand() *cobra.Command {
 	return cmd
 }
 
-// onEngine runs act with an open engine.
-func (a *app) onEngine(cmd *cobra.Command, act func(e *engine.Engine) error) error {
-	e, err := a.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	return act(e)
-}
-
 func (a *app) identityShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show", Short: "Print the keys by their digests", Args: atMost(0),

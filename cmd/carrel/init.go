@@ -24,12 +24,8 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init CLIENT", Short: "Register hooks and settings with an agent's own client (" + hook.ClaudeCode + ")", Long: initHelp, Args: exactly(1, "the client, as in: carrel init "+hook.ClaudeCode),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
 			opts.Client, opts.JSON = args[0], a.json
-			return engine.Init(cmd.Context(), host, opts)
+			return a.onHost(func(host engine.Host) error { return engine.Init(cmd.Context(), host, opts) })
 		},
 	}
 	f := cmd.Flags()
@@ -48,11 +44,7 @@ func (a *app) agentPolicyCommand() *cobra.Command {
 		Use: "agent-policy CLIENT", Short: "Print managed settings for a client that asks at its start", Args: exactly(1, "the client"),
 		Long: "Print the managed settings of a client, if Carrel's policy can be read and its\nlog can be written; else fail, so that the client does not start. \"carrel init\n--policy-helper\" registers it; nobody types it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.AgentPolicy(cmd.Context(), host, args[0])
+			return a.onHost(func(host engine.Host) error { return engine.AgentPolicy(cmd.Context(), host, args[0]) })
 		},
 	}
 }

@@ -23,11 +23,7 @@ func (a *app) logShowCommand() *cobra.Command {
 				opts.Run = args[0]
 			}
 			opts.JSON = a.json
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.OpenRecords(host).LogShow(cmd.Context(), opts)
+			return a.onRecords(func(r *engine.Records) error { return r.LogShow(cmd.Context(), opts) })
 		},
 	}
 	cmd.Flags().BoolVar(&opts.All, "all", false, "every record of the log")
@@ -50,26 +46,13 @@ func (a *app) logVerifyCommand() *cobra.Command {
 	return cmd
 }
 
-// onRecords runs act on the user's log.
-func (a *app) onRecords(act func(*engine.Records) error) error {
-	host, err := a.host()
-	if err != nil {
-		return err
-	}
-	return act(engine.OpenRecords(host))
-}
-
 func (a *app) logRecoverCommand() *cobra.Command {
 	var accept bool
 	cmd := &cobra.Command{
 		Use: "recover", Short: "Go on with a log that was restored from a backup", Args: atMost(0),
 		Long: "A log that is older than its own newest checkpoint refuses to start: somebody\nmay have taken records away. If you restored a backup yourself, this records\nthe gap and goes on.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.RecoverLog(cmd.Context(), host, accept)
+			return a.onHost(func(host engine.Host) error { return engine.RecoverLog(cmd.Context(), host, accept) })
 		},
 	}
 	cmd.Flags().BoolVar(&accept, "accept-rollback", false, "record that records are missing, and go on")

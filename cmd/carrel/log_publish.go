@@ -79,7 +79,7 @@ be checked whole, and a smaller INDEX shows them again. The log records it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			index, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil || index < 0 {
-				return &usageError{fmt.Errorf("%q is not the index of a record", args[0])}
+				return &engine.UsageError{Err: fmt.Errorf("%q is not the index of a record", args[0])}
 			}
 			return a.onRecords(func(r *engine.Records) error { return r.LogRetain(cmd.Context(), index) })
 		},

@@ -76,7 +76,10 @@ func (a *app) policyBundleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bundle PATH", Short: "Write a policy as a signed bundle", Args: exactly(1, "the policy: a Rego file or a directory"),
 		Long: "Write a policy as an OPA bundle that one key has signed, file by file. Name the\nbundle under policy in the configuration, and the public key under policy_keys:\na bundle that is not signed by such a key, or is older than the last, is refused.",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needFlags(cmd, "revision", "signing-key"); err != nil {
+				return err
+			}
 			opts.Path = args[0]
 			return engine.PolicyBundle(opts)
 		},
@@ -85,8 +88,5 @@ func (a *app) policyBundleCommand() *cobra.Command {
 	cmd.Flags().StringVar(&opts.Revision, "revision", "", "what this policy is called; a later one must sort after it")
 	cmd.Flags().StringVar(&opts.Key, "signing-key", "", "a private key in PEM: ECDSA, RSA or Ed25519")
 	cmd.Flags().StringVar(&opts.KeyName, "key-name", "", "what checks call the key (default: the name of its file)")
-	for _, name := range []string{"revision", "signing-key"} {
-		_ = cmd.MarkFlagRequired(name) // the flag is there
-	}
 	return cmd
 }

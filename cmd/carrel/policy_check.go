@@ -14,11 +14,7 @@ func (a *app) policyCheckCommand() *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts.Path, opts.JSON = args[0], a.json
-		host, err := a.host()
-		if err != nil {
-			return err
-		}
-		return engine.PolicyCheck(cmd.Context(), host, opts)
+		return a.onHost(func(host engine.Host) error { return engine.PolicyCheck(cmd.Context(), host, opts) })
 	}
 	cmd.Flags().StringVar(&opts.Entry, "entry", "", `the package that is asked, as "data.team.rules"`)
 	a.jsonFlag(cmd)
@@ -33,11 +29,7 @@ func (a *app) policyTestCommand() *cobra.Command {
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		opts.Path, opts.JSON = args[0], a.json
-		host, err := a.host()
-		if err != nil {
-			return err
-		}
-		return engine.PolicyTest(host, opts)
+		return a.onHost(func(host engine.Host) error { return engine.PolicyTest(host, opts) })
 	}
 	cmd.Flags().StringVar(&opts.Entry, "entry", "", `the package that is asked, as "data.team.rules"`)
 	cmd.Flags().Float64Var(&opts.MinCoverage, "min-coverage", 0, "fail if fewer percent of the policy are covered")
@@ -49,11 +41,7 @@ func (a *app) policyInitCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "init DIR", Short: "Write a policy to start from, with tests", Args: exactly(1, "a directory for the policy"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.PolicyInit(host, args[0])
+			return a.onHost(func(host engine.Host) error { return engine.PolicyInit(host, args[0]) })
 		},
 	}
 }

@@ -12,12 +12,8 @@ func (a *app) policyInputsCommand() *cobra.Command {
 		Use: "inputs", Short: "Print recorded actions as policies saw them, for Conftest and its like", Args: atMost(0),
 		Long: "Print the actions of the last runs, files of their changes included, as policies\nsaw them: a stream of YAML documents. Programs that evaluate the same rules read\nit:\n\n    carrel policy inputs > actions.yaml\n    conftest test actions.yaml --policy policy --namespace cowork.access",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
 			opts.JSON = a.json
-			return engine.OpenRecords(host).PolicyInputs(cmd.Context(), opts)
+			return a.onRecords(func(r *engine.Records) error { return r.PolicyInputs(cmd.Context(), opts) })
 		},
 	}
 	cmd.Flags().IntVar(&opts.Runs, "runs", 10, "of the last so many runs; 0: all")

@@ -11,11 +11,7 @@ func (a *app) policyShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show", Short: "Show the policy in force, and where each rule comes from", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.PolicyShow(cmd.Context(), host, opts, a.json)
+			return a.onHost(func(host engine.Host) error { return engine.PolicyShow(cmd.Context(), host, opts, a.json) })
 		},
 	}
 	policyFlags(cmd, &opts)
@@ -28,11 +24,7 @@ func (a *app) policyDiffCommand() *cobra.Command {
 		Use: "diff OLD NEW", Short: "Show what a new policy answers otherwise", Args: exactly(2, "two policies: the old and the new"),
 		Long: "Ask two policies, each with the built-in floor, about inputs that the words of\nboth suggest, and show those they answer differently: what the new one lets by\nfirst.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.PolicyDiff(cmd.Context(), host, args[0], args[1], a.json)
+			return a.onHost(func(host engine.Host) error { return engine.PolicyDiff(cmd.Context(), host, args[0], args[1], a.json) })
 		},
 	}
 	a.jsonFlag(cmd)
@@ -45,11 +37,7 @@ func (a *app) policyExplainCommand() *cobra.Command {
 		Use: "explain ACTION", Short: "Say why an action was allowed or refused", Args: exactly(1, "an action, as act_…"),
 		Long: "Say why an action of the log was allowed or refused: the rules that held, the\nvalues they looked at, and the narrowest change that would decide otherwise. It\nneeds the log and the policy, and neither a run nor a network.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.OpenRecords(host).PolicyExplain(cmd.Context(), args[0], opts, a.json)
+			return a.onRecords(func(r *engine.Records) error { return r.PolicyExplain(cmd.Context(), args[0], opts, a.json) })
 		},
 	}
 	policyFlags(cmd, &opts)
@@ -63,18 +51,16 @@ func (a *app) policySimulateCommand() *cobra.Command {
 		Use: "simulate --candidate PATH", Short: "Replay recorded actions against a policy that is not in force", Args: atMost(0),
 		Long: "Replay what was decided in the last runs against a candidate, with the built-in\nfloor and what those runs were granted: what becomes allowed, asked, denied.\nExit code 1 if anything becomes more open than it was, unless --accept says\nthat somebody has read it.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := a.host()
-			if err != nil {
+			if err := needFlags(cmd, "candidate"); err != nil {
 				return err
 			}
 			opts.JSON = a.json
-			return engine.OpenRecords(host).PolicySimulate(cmd.Context(), opts)
+			return a.onRecords(func(r *engine.Records) error { return r.PolicySimulate(cmd.Context(), opts) })
 		},
 	}
 	cmd.Flags().StringVar(&opts.Candidate, "candidate", "", "the policy to try: a Rego file or a directory")
 	cmd.Flags().IntVar(&opts.Runs, "runs", 10, "replay the last so many runs; 0: all")
 	cmd.Flags().BoolVar(&opts.Accept, "accept", false, "do not fail if something becomes allowed")
-	_ = cmd.MarkFlagRequired("candidate") // the flag is there
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -91,12 +77,8 @@ func (a *app) policyLearnCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
 			opts.Runs = args
-			return engine.OpenRecords(host).PolicyLearn(cmd.Context(), opts)
+			return a.onRecords(func(r *engine.Records) error { return r.PolicyLearn(cmd.Context(), opts) })
 		},
 	}
 	cmd.Flags().StringVar(&opts.Output, "out", "", "write the files into this directory (default: print them)")

@@ -12,12 +12,8 @@ func (a *app) reportCommand() *cobra.Command {
 		Use: "report", Short: "Count what was allowed, asked and denied, by operation and rule", Args: atMost(0),
 		Long: "Add the log up: how often each operation was decided how, by which rule, how\nlong it took, and what was found odd. --denials lists what was refused, the most\nfrequent first.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
 			opts.JSON = a.json
-			return engine.OpenRecords(host).Report(cmd.Context(), opts)
+			return a.onRecords(func(r *engine.Records) error { return r.Report(cmd.Context(), opts) })
 		},
 	}
 	f := cmd.Flags()

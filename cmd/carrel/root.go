@@ -60,11 +60,18 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	_, unwanted := os.LookupEnv("NO_COLOR")
 	a.noColor = unwanted || os.Getenv("TERM") == "dumb"
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{wrongFlag(cmd, err)} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &engine.UsageError{Err: wrongFlag(cmd, err)} })
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "never use colours")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	for _, verb := range a.verbs() {
 		root.AddCommand(verb)
+	}
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			cmd, left, _ := root.Find(args)
+			return noSuchVerb(cmd, left)
+		}
 	}
 	return root
 }
@@ -86,7 +93,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
-		return &usageError{fmt.Errorf("%s has no verb %q; %s", cmd.CommandPath(), args[0], hint)}
+		return &engine.UsageError{Err: fmt.Errorf("%s has no verb %q; %s", cmd.CommandPath(), args[0], hint)}
 	}
 	return nil
 }
@@ -95,7 +102,7 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
-			return &usageError{fmt.Errorf("%s takes at most %d argument(s), got %d: %q", cmd.CommandPath(), n, len(args), args)}
+			return &engine.UsageError{Err: fmt.Errorf("%s takes at most %d argument(s), got %d: %q", cmd.CommandPath(), n, len(args), args)}
 		}
 		return nil
 	}
@@ -105,10 +112,20 @@ func atMost(n int) cobra.PositionalArgs {
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return &usageError{fmt.Errorf("%s needs %s", cmd.CommandPath(), what)}
+			return &engine.UsageError{Err: fmt.Errorf("%s needs %s", cmd.CommandPath(), what)}
 		}
 		return nil
 	}
+}
+
+// needFlags refuses a call without one of these flags.
+func needFlags(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if !cmd.Flags().Changed(name) {
+			return &engine.UsageError{Err: wrongFlag(cmd, fmt.Errorf("%s needs --%s", cmd.CommandPath(), name))}
+		}
+	}
+	return nil
 }
 
 func (a *app) jsonFlag(cmd *cobra.Command) {
@@ -155,6 +172,20 @@ func (a *app) host() (engine.Host, error) {
 		UID: os.Getuid(), User: userName(), Environ: os.Environ(),
 		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Paths: paths,
 	}, nil
+}
+
+// onHost is the body of a verb that needs no desk and no state opened for it.
+func (a *app) onHost(act func(engine.Host) error) error {
+	host, err := a.host()
+	if err != nil {
+		return err
+	}
+	return act(host)
+}
+
+// onRecords runs act on the user's log.
+func (a *app) onRecords(act func(*engine.Records) error) error {
+	return a.onHost(func(host engine.Host) error { return act(engine.OpenRecords(host)) })
 }
 
 // userName names the operating system's user for records; the number alone

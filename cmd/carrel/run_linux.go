@@ -36,13 +36,16 @@ func (a *app) hostVerbs() []*cobra.Command {
 	}
 }
 
-// open opens the engine for one command. The caller closes it.
-func (a *app) open(cmd *cobra.Command) (*engine.Engine, error) {
-	host, err := a.host()
-	if err != nil {
-		return nil, err
-	}
-	return engine.Open(cmd.Context(), host)
+// onEngine runs act with an open engine. What act handed to the log and is not
+// durable in the end is an error of the command.
+func (a *app) onEngine(cmd *cobra.Command, act func(e *engine.Engine) error) error {
+	return a.onHost(func(host engine.Host) error {
+		e, err := engine.Open(cmd.Context(), host)
+		if err != nil {
+			return err
+		}
+		return errors.Join(act(e), e.Close())
+	})
 }
 
 const runHelp = `Run a command as an agent at a walled desk.
@@ -111,22 +114,18 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(cmd *cobra.Command, opts engine.RunOptions) error {
-	e, err := a.open(cmd)
-	if err != nil {
-		return &exitStatus{exitCarrel, err}
+	code := exitOK
+	err := a.onEngine(cmd, func(e *engine.Engine) (err error) {
+		code, err = e.Run(cmd.Context(), opts)
+		return err
+	})
+	if err != nil && code == exitOK {
+		code = exitCarrel
 	}
-	defer e.Close()
-	code, err := e.Run(cmd.Context(), opts)
-	if err != nil {
-		if code == 0 {
-			code = exitCarrel
-		}
-		return &exitStatus{code, err}
+	if err == nil && code == exitOK {
+		return nil
 	}
-	if code != 0 {
-		return &exitStatus{code: code}
-	}
-	return nil
+	return &exitStatus{code, err}
 }
 
 func (a *app) doctorCommand() *cobra.Command {

@@ -13,12 +13,7 @@ import (
 // withEngine is the body of a verb that needs nothing but the engine.
 func (a *app) withEngine(act func(cmd *cobra.Command, e *engine.Engine, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		e, err := a.open(cmd)
-		if err != nil {
-			return err
-		}
-		defer e.Close()
-		return act(cmd, e, args)
+		return a.onEngine(cmd, func(e *engine.Engine) error { return act(cmd, e, args) })
 	}
 }
 
@@ -76,11 +71,7 @@ func (a *app) pendingCommand() *cobra.Command {
 					return e.Pending(cmd.Context(), a.json)
 				})(cmd, args)
 			}
-			host, err := a.host()
-			if err != nil {
-				return err
-			}
-			return engine.WatchPending(cmd.Context(), host, a.json)
+			return a.onHost(func(host engine.Host) error { return engine.WatchPending(cmd.Context(), host, a.json) })
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and ask at a terminal")

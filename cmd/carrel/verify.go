@@ -38,14 +38,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use: "verify PACK|COMMIT|A..B|FILE", Short: "Check evidence offline, and say what it proves", Long: verifyHelp, Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return &usageError{errors.New("say what to check: a pack, a commit, a range of commits, an attestation or a proof")}
-			}
-			host, err := a.host()
-			if err != nil {
-				return err
+				return &engine.UsageError{Err: errors.New("say what to check: a pack, a commit, a range of commits, an attestation or a proof")}
 			}
 			opts.JSON = a.json
-			return engine.Verify(cmd.Context(), host, args[0], opts)
+			return a.onHost(func(host engine.Host) error { return engine.Verify(cmd.Context(), host, args[0], opts) })
 		},
 	}
 	cmd.Flags().StringArrayVar(&opts.Keys, "key", nil, "public key that you trust, in PEM (attestation.pub); repeatable")

@@ -35,11 +35,11 @@ type ActionAnswer struct {
 
 // AnswerAction records a person's yes or no to an action that waits.
 func AnswerAction(ctx context.Context, host Host, id string, granted bool, opts ActionAnswer) error {
-	if err := carrel.CheckID(id, "act_"); err != nil {
+	if err := checkID(id, "act_"); err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"", RememberAction, RememberRun, RememberRule}, opts.Remember) {
-		return fmt.Errorf("--remember %q: use %s, %s or %s", opts.Remember, RememberAction, RememberRun, RememberRule)
+		return misused("--remember %q: use %s, %s or %s", opts.Remember, RememberAction, RememberRun, RememberRule)
 	}
 	e := &Records{host}
 	r, err := e.openRoad(ctx)

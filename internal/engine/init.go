@@ -67,7 +67,7 @@ func (e *Records) settingsFile(scope, project string) string {
 func Init(_ context.Context, host Host, opts InitOptions) error {
 	e := &Records{host}
 	if opts.Client != hook.ClaudeCode {
-		return &hintError{fmt.Errorf("there is nothing to set up for %q", opts.Client), "known is " + hook.ClaudeCode}
+		return &hintError{misused("there is nothing to set up for %q", opts.Client), "known is " + hook.ClaudeCode}
 	}
 	if opts.Project == "" {
 		opts.Project = projectAround(host.Cwd)
@@ -106,7 +106,7 @@ func (e *Records) clientFiles(opts InitOptions) ([]clientFile, error) {
 	case ScopeOrganisation:
 		files, err = e.managedFiles(program, opts)
 	default:
-		return nil, fmt.Errorf("--scope %q: use %s, %s or %s", opts.Scope, ScopeProject, ScopeUser, ScopeOrganisation)
+		return nil, misused("--scope %q: use %s, %s or %s", opts.Scope, ScopeProject, ScopeUser, ScopeOrganisation)
 	}
 	if err != nil || opts.Servers == "" {
 		return files, err
@@ -243,7 +243,7 @@ func (e *Records) tellInit(files []clientFile, opts InitOptions) error {
 // if Carrel works. An error keeps the client from starting.
 func AgentPolicy(ctx context.Context, host Host, client string) error {
 	if client != hook.ClaudeCode {
-		return fmt.Errorf("there is no policy for %q; known is %s", client, hook.ClaudeCode)
+		return misused("there is no policy for %q; known is %s", client, hook.ClaudeCode)
 	}
 	e := &Records{host}
 	r, err := e.openRoad(ctx)

@@ -48,6 +48,7 @@ func (e *Records) LogShow(ctx context.Context, opts LogShowOptions) error {
 	if err != nil {
 		return err
 	}
+	shown := false
 	for entry, err := range records {
 		if err != nil {
 			if errors.Is(err, context.Canceled) && opts.Follow {
@@ -61,8 +62,16 @@ func (e *Records) LogShow(ctx context.Context, opts LogShowOptions) error {
 		if err := e.showRecord(entry, opts.JSON); err != nil {
 			return err
 		}
+		shown = true
+	}
+	if opts.Run != "" && !shown {
+		return noRecords(opts.Run)
 	}
 	return nil
+}
+
+func noRecords(run string) error {
+	return &hintError{fmt.Errorf("the log has no records of %s", run), whereNamed["run_"]}
 }
 
 func (e *Records) chooseRecords(ctx context.Context, reader *audit.Reader, opts LogShowOptions) (iter.Seq2[audit.Entry, error], error) {
@@ -87,7 +96,7 @@ func (e *Records) chooseRecords(ctx context.Context, reader *audit.Reader, opts 
 		}
 		run = ids[0]
 	}
-	if err := carrel.CheckID(string(run), "run_"); err != nil {
+	if err := checkID(string(run), "run_"); err != nil {
 		return nil, err
 	}
 	return reader.Run(ctx, run), nil

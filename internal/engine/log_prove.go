@@ -54,7 +54,7 @@ func findRecord(ctx context.Context, reader *audit.Reader, name string) (audit.E
 		return reader.Get(ctx, index)
 	}
 	if err := carrel.CheckID(name, "rec_"); err != nil {
-		return audit.Entry{}, &hintError{fmt.Errorf("%q is neither the index nor the identifier of a record", name), "carrel log show prints the index first; --json the id"}
+		return audit.Entry{}, &hintError{misused("%q is neither the index nor the identifier of a record", name), "carrel log show prints the index first; --json the id"}
 	}
 	return reader.Find(ctx, carrel.RecordID(name))
 }
@@ -83,7 +83,7 @@ func (e *Records) LogExport(ctx context.Context, run, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := carrel.CheckID(run, "run_"); err != nil {
+	if err := checkID(run, "run_"); err != nil {
 		return err
 	}
 	reader := audit.OpenReader(e.state("log"))
@@ -95,7 +95,7 @@ func (e *Records) LogExport(ctx context.Context, run, out string) error {
 		entries = append(entries, entry)
 	}
 	if len(entries) == 0 {
-		return fmt.Errorf("the log has no record of run %s", run)
+		return noRecords(run)
 	}
 	if out != "" {
 		if err := e.exportTo(ctx, reader, key, entries, out); err != nil {

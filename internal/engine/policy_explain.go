@@ -41,7 +41,7 @@ type PolicyExplained struct {
 // PolicyExplain says why an action of the log was allowed or refused, from the
 // log and the policy alone.
 func (e *Records) PolicyExplain(ctx context.Context, action string, opts PolicyOptions, asJSON bool) error {
-	if err := carrel.CheckID(action, "act_"); err != nil {
+	if err := checkID(action, "act_"); err != nil {
 		return err
 	}
 	x, err := e.recorded(ctx, carrel.ActionID(action))

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/carrel-dev/carrel"
@@ -27,7 +26,7 @@ func (e *Records) PolicyInputs(ctx context.Context, opts PolicyInputsOptions) er
 	}
 	for _, op := range opts.Operations {
 		if !slices.Contains(slices.Concat(carrel.AgentOperations, carrel.OperatorOperations), carrel.Operation(op)) {
-			return fmt.Errorf("--operation %q is not known", op)
+			return misused("--operation %q is not known", op)
 		}
 	}
 	var out bytes.Buffer

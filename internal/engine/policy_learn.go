@@ -25,7 +25,7 @@ type PolicyLearnOptions struct {
 // refused. It puts nothing in force: a person reads it and places it.
 func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) error {
 	for _, run := range opts.Runs {
-		if err := carrel.CheckID(run, "run_"); err != nil {
+		if err := checkID(run, "run_"); err != nil {
 			return err
 		}
 	}

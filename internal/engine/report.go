@@ -76,7 +76,7 @@ func (e *Records) Report(ctx context.Context, opts ReportOptions) error {
 	reader := audit.OpenReader(e.state("log"))
 	records := reader.From(ctx, 0)
 	if opts.Run != "" {
-		if err := carrel.CheckID(opts.Run, "run_"); err != nil {
+		if err := checkID(opts.Run, "run_"); err != nil {
 			return err
 		}
 		records = reader.Run(ctx, carrel.RunID(opts.Run))

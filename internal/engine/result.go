@@ -97,7 +97,7 @@ func writeJSON(path string, v any) error {
 
 // loadRun reads a run by its id.
 func (e *Engine) loadRun(id carrel.RunID) (*RunResult, error) {
-	if err := carrel.CheckID(string(id), "run_"); err != nil {
+	if err := checkID(string(id), "run_"); err != nil {
 		return nil, err
 	}
 	b, err := os.ReadFile(e.runFile(id))

@@ -45,7 +45,7 @@ func (e *Engine) find(ctx context.Context, sel Selection, pick func(*workspace.W
 		entry, err = pick(ws)
 	}
 	if err != nil {
-		return selected{}, explainSelection(ws, err)
+		return selected{}, explainSelection(ws, sel.ID, err)
 	}
 	if err := checkDigest(entry, sel.Digest); err != nil {
 		return selected{}, err
@@ -65,7 +65,7 @@ func (e *Engine) find(ctx context.Context, sel Selection, pick func(*workspace.W
 // named finds a change by its id, or by the id of its run.
 func named(ws *workspace.Workspace, id string) (workspace.ChangeEntry, error) {
 	if !strings.HasPrefix(id, "run_") {
-		if err := carrel.CheckID(id, "chg_"); err != nil {
+		if err := checkID(id, "chg_"); err != nil {
 			return workspace.ChangeEntry{}, err
 		}
 		return ws.Change(carrel.ChangeID(id))
@@ -88,7 +88,7 @@ func checkDigest(entry workspace.ChangeEntry, want string) error {
 	}
 	digits := strings.TrimPrefix(want, "sha256:")
 	if len(digits) < minDigits {
-		return fmt.Errorf("--digest %q: give at least %d digits", want, minDigits)
+		return misused("--digest %q: give at least %d digits", want, minDigits)
 	}
 	if !strings.HasPrefix(entry.Digest.Hex(), digits) {
 		return &hintError{fmt.Errorf("change %s has digest %s, not %s", entry.ID, entry.Digest.Hex(), digits),
@@ -98,10 +98,12 @@ func checkDigest(entry workspace.ChangeEntry, want string) error {
 }
 
 // explainSelection adds what to do next.
-func explainSelection(ws *workspace.Workspace, err error) error {
+func explainSelection(ws *workspace.Workspace, id string, err error) error {
 	switch {
 	case errors.Is(err, workspace.ErrOtherVersion):
 		return err
+	case errors.Is(err, workspace.ErrNoChange) && id != "":
+		return &hintError{fmt.Errorf("%w in %s", err, ws.Root()), whereNamed["chg_"]}
 	case errors.Is(err, workspace.ErrNewerChange):
 		return &hintError{err, "run `carrel review` to see the newer one, or name the one you mean"}
 	case errors.Is(err, workspace.ErrNoChange):

@@ -33,7 +33,7 @@ type SelfTestOptions struct {
 // configuration, which holds for every desk of this machine.
 func SelfTest(ctx context.Context, host Host, opts SelfTestOptions) (bool, error) {
 	if opts.Tier != "" && opts.Tier != native.Name {
-		return false, fmt.Errorf("--tier %q: the only tier is %s", opts.Tier, native.Name)
+		return false, misused("--tier %q: the only tier is %s", opts.Tier, native.Name)
 	}
 	var said bytes.Buffer
 	report, err := selftest.Run(ctx, selftest.Options{
