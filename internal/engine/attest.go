@@ -109,6 +109,22 @@ func (e *Engine) attestations(change carrel.ChangeID, act carrel.ActionID) strin
 	return e.state("attestations", string(change), string(act)+".jsonl")
 }
 
+// lastAttested is the file of the newest act of attesting a change that was
+// finished; "" if there is none.
+func (e *Engine) lastAttested(change carrel.ChangeID) (string, error) {
+	dir := e.state("attestations", string(change))
+	acts, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("looking for attestations: %w", err)
+	}
+	for _, act := range slices.Backward(acts) {
+		if strings.HasSuffix(act.Name(), ".jsonl") { // else a file on its way when a process was killed
+			return filepath.Join(dir, act.Name()), nil
+		}
+	}
+	return "", nil
+}
+
 // signer is the key of this installation, or the user's own signing command.
 func (e *Engine) signer(workspaces ...string) (attest.Signer, error) {
 	cfg, err := e.userSettings()

@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/attest"
@@ -50,7 +48,7 @@ func (b *packing) records(ctx context.Context, checkpoint []byte) error {
 		all = append(all, verify.NewPackedRecord(r.Index, r.Record))
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("the log has no records of %s", b.run.Run)
+		return noRecords(string(b.run.Run))
 	}
 	for _, a := range verify.Approvals(all) {
 		encoded, err := carrel.Canonical(a)
@@ -134,30 +132,20 @@ func (b *packing) chooseChange(ctx context.Context) (*workspace.ChangeEntry, *wo
 
 // attestations adds the newest act of attesting the change that was finished.
 func (b *packing) attestations(change carrel.ChangeID) error {
-	dir := b.e.state("attestations", string(change))
-	acts, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	path, err := b.e.lastAttested(change)
+	if err != nil || path == "" {
+		return err
 	}
+	lines, err := private.Read(path, verify.MaxPackBytes/8)
 	if err != nil {
 		return err
 	}
-	for _, act := range slices.Backward(acts) {
-		if !strings.HasSuffix(act.Name(), ".jsonl") { // a file on its way when a process was killed
-			continue
-		}
-		lines, err := private.Read(filepath.Join(dir, act.Name()), verify.MaxPackBytes/8)
-		if err != nil {
-			return err
-		}
-		set, err := verify.ParseNote(lines)
-		if err != nil || len(set) != len(verify.ChangeAttestations) {
-			return fmt.Errorf("%s: not a set of attestations (%v)", act.Name(), err)
-		}
-		b.attested = true
-		return b.proveAgain(set)
+	set, err := verify.ParseNote(lines)
+	if err != nil || len(set) != len(verify.ChangeAttestations) {
+		return fmt.Errorf("%s: not a set of attestations (%v)", filepath.Base(path), err)
 	}
-	return nil
+	b.attested = true
+	return b.proveAgain(set)
 }
 
 // proveAgain adds attestations with proofs under the pack's own checkpoint:

@@ -53,7 +53,9 @@ func (e *Engine) Why(ctx context.Context, what string, opts WhyOptions) error {
 		return err
 	}
 	if p := answer.Publication; p != nil {
-		p.Attested = e.attestedFiles(p.Change)
+		if p.Attested, err = e.lastAttested(p.Change); err != nil {
+			return err
+		}
 	}
 	if opts.JSON {
 		return e.printJSON(answer)
@@ -169,17 +171,6 @@ func publication(intent, result *carrel.Record, runs map[carrel.RunID]*carrel.Ru
 	return p
 }
 
-// attestedFiles lists what was signed about a change, the newest act's.
-func (e *Engine) attestedFiles(change carrel.ChangeID) []string {
-	acts, err := os.ReadDir(e.state("attestations", string(change)))
-	if err != nil || len(acts) == 0 {
-		return nil
-	}
-	dir := e.state("attestations", string(change), acts[len(acts)-1].Name())
-	files, _ := filepath.Glob(filepath.Join(dir, "*"))
-	return files
-}
-
 // showOrigin prints an answer for people.
 func (e *Engine) showOrigin(a origin.Answer) {
 	out := e.host.Stdout
@@ -220,8 +211,8 @@ func (e *Engine) showOrigin(a origin.Answer) {
 	} else {
 		row("approval", "none was needed")
 	}
-	for _, file := range p.Attested {
-		row("attested", "%s", file)
+	if p.Attested != "" {
+		row("attested", "%s", p.Attested)
 	}
 	row("sure", "%s", a.Sure)
 	fmt.Fprintf(out, "  next: carrel show %s, carrel log show %s\n", p.Run, p.Run)

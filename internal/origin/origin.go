@@ -32,7 +32,7 @@ type Publication struct {
 	Action    carrel.ActionID               `json:"action"`
 	Decision  *carrel.Decision              `json:"decision"`
 	Approval  *carrel.Approval              `json:"approval,omitempty"`
-	Attested  []string                      `json:"attestations,omitempty"` // files, where there are any
+	Attested  string                        `json:"attestations,omitempty"` // the file that has them
 	Kept      bool                          `json:"kept"`                   // its manifest is still there
 	Files     int                           `json:"files"`
 	files     map[string]*carrel.FileChange // by path; nil unless kept
