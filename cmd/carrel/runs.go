@@ -35,7 +35,7 @@ func (a *app) pruneCommand() *cobra.Command {
 	var opts engine.PruneOptions
 	cmd := &cobra.Command{
 		Use: "prune", Short: "Remove desks and contents that nobody needs any more", Args: atMost(0),
-		Long: "Remove desks that are not in use and have not been for some time, and frozen\ncontents that no kept change refers to. Unapplied work is kept unless\n--unapplied says otherwise. The log is never shortened.",
+		Long: "Remove desks that are not in use and have not been for some time, and frozen\ncontents that no kept change refers to, and policies that neither a kept run\nnor a record of the log refers to. Unapplied work is kept unless\n--unapplied says otherwise. The log is never shortened.",
 		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
 			opts.JSON = a.json
 			return e.Prune(cmd.Context(), opts)

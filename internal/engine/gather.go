@@ -12,8 +12,10 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/private"
 )
 
@@ -29,6 +31,38 @@ func (v *visit) gather() (wait func()) {
 		}
 	})
 	return group.Wait
+}
+
+// keepPolicy keeps every text of a policy by digest, once for each. They
+// outlive the run and its change: evidence names them. It waits for
+// pruning.
+func (e *Engine) keepPolicy(p *policy.Engine) error {
+	unlock, err := e.lockContents(false)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	manifest := e.policyText(p.Digest())
+	if now := time.Now(); os.Chtimes(manifest, now, now) == nil { // it was kept, and is in use
+		return nil
+	}
+	texts, err := p.Texts()
+	if err != nil {
+		return err
+	}
+	list, err := p.Manifest()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(manifest), 0o700); err != nil {
+		return err
+	}
+	for _, text := range append(texts, list) { // the manifest last: what it names is there
+		if err := private.ReplaceSoon(e.policyText(carrel.DigestBytes(text)), text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // programDigest is the digest of the agent's program, "" where the desk could

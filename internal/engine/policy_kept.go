@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/carrel-dev/carrel"
@@ -18,32 +16,6 @@ const maxPolicyFile = 16 << 20
 
 // policyText is where the text of a policy, or the list of its texts, is kept.
 func (e *Records) policyText(d carrel.Digest) string { return e.state("policies", d.Hex()) }
-
-// keepPolicy keeps every text of a policy by digest, once for each. They
-// outlive the run and its change: evidence names them.
-func (e *Records) keepPolicy(p *policy.Engine) error {
-	manifest := e.policyText(p.Digest())
-	if _, err := os.Lstat(manifest); err == nil {
-		return nil
-	}
-	texts, err := p.Texts()
-	if err != nil {
-		return err
-	}
-	list, err := p.Manifest()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(manifest), 0o700); err != nil {
-		return err
-	}
-	for _, text := range append(texts, list) { // the manifest last: what it names is there
-		if err := private.ReplaceSoon(e.policyText(carrel.DigestBytes(text)), text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // readPolicy returns a kept text; its error is fs.ErrNotExist if there is none.
 func (e *Records) readPolicy(d carrel.Digest) ([]byte, error) {

@@ -29,11 +29,15 @@ func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
 	}
 	// What was removed is said even if something else could not be.
 	done, err := workspace.Prune(ctx, e.host.Paths.State, e.blobs, keep, inUse)
-	err = errors.Join(err, damaged)
+	policies, perr := e.prunePolicies(ctx, older)
+	err = errors.Join(err, damaged, perr)
 	if opts.JSON {
-		return errors.Join(err, e.printJSON(map[string]any{"desks": done.Desks, "changes": done.Changes, "contents": done.Contents, "bytes": done.Bytes}))
+		return errors.Join(err, e.printJSON(map[string]any{"desks": done.Desks, "changes": done.Changes, "contents": done.Contents, "policies": policies, "bytes": done.Bytes}))
 	}
 	fmt.Fprintf(e.host.Stdout, "removed %s and %s of contents\n", plural(done.Desks, "desk"), bytesText(done.Bytes))
+	if policies > 0 {
+		fmt.Fprintf(e.host.Stdout, "  and %s of policies that nothing refers to any more\n", plural(policies, "text"))
+	}
 	return err
 }
 
@@ -63,6 +67,7 @@ func (e *Engine) pruneNowAndThen(ctx context.Context) {
 	defer unlock()
 	inUse, _ := e.policyInUse()
 	_, _ = workspace.Prune(ctx, e.host.Paths.State, e.blobs, workspace.Retention{Desks: keepFor, Changes: keepFor, Trash: time.Minute}, inUse)
+	_, _ = e.prunePolicies(ctx, keepFor)
 }
 
 // policyInUse knows the policies that kept runs were decided by. If a run
