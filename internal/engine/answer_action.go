@@ -54,8 +54,8 @@ func AnswerAction(ctx context.Context, host Host, id string, granted bool, opts 
 }
 
 func (r *road) answerAction(ctx context.Context, id carrel.ActionID, granted bool, opts ActionAnswer) error {
-	if r.answers == nil {
-		return fmt.Errorf("answers cannot be kept on this system: answer in the client")
+	if r.unkept != nil {
+		return &hintError{fmt.Errorf("answers cannot be kept: %w", r.unkept), "answer in the client"}
 	}
 	q, err := r.answers.Find(id)
 	if err != nil {

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -222,31 +221,5 @@ func (e *Engine) promptFor(s selected, opts ApplyOptions) func(context.Context, 
 			return false, "", gate.ErrPending // no answer is not a no
 		}
 		return true, "at the terminal", nil
-	}
-}
-
-// readLine reads one line that the user typed; an interrupt ends the wait.
-func (e *Engine) readLine(ctx context.Context) (string, error) {
-	if e.typed == nil {
-		e.typed = bufio.NewReader(e.host.Stdin)
-	}
-	in := e.typed
-	type read struct {
-		line string
-		err  error
-	}
-	got := make(chan read, 1)
-	go func() { // ends with the line, or with the process
-		line, err := in.ReadString('\n')
-		got <- read{line, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case r := <-got:
-		if r.err != nil && r.line == "" {
-			return "", gate.ErrPending
-		}
-		return strings.TrimSpace(r.line), nil
 	}
 }

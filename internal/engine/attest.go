@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -176,20 +175,6 @@ func (e *Engine) facts(ctx context.Context, s selected) (*attest.Facts, error) {
 	return f, err
 }
 
-// logged yields the records of a run that lie below size.
-func (e *Records) logged(ctx context.Context, run carrel.RunID, size int64) iter.Seq2[attest.Logged, error] {
-	return func(yield func(attest.Logged, error) bool) {
-		for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, run) {
-			if err == nil && entry.Index >= size {
-				return
-			}
-			if !yield(attest.Logged{Index: entry.Index, Record: entry.Record, Raw: slices.Clone(entry.Raw)}, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 const rootURN = "urn:carrel:repository:"
 
 // repositoryName is what a policy at the merge compares: where the repository
@@ -216,52 +201,6 @@ func (e *Engine) repositoryName(ctx context.Context, repo *git.Repo) (string, er
 	_ = os.MkdirAll(filepath.Dir(remembered), 0o700) // what is not remembered is asked again
 	_ = private.ReplaceSoon(remembered, []byte(root))
 	return rootURN + root, nil
-}
-
-// sign signs, and proves that the log has the intent to sign exactly this.
-// from is a size of the log before the intent.
-func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer attest.Signer, statements []attest.Unsigned, from int64) ([]verify.Attestation, error) {
-	bundles, err := attest.Sign(ctx, g, a, signer, statements)
-	if err != nil {
-		return nil, err
-	}
-	proof, err := e.proveIntent(ctx, a.ID, from)
-	if err != nil {
-		return nil, err
-	}
-	var out []verify.Attestation
-	for _, b := range bundles {
-		out = append(out, verify.Attestation{Bundle: b, Proof: proof})
-	}
-	return out, nil
-}
-
-// proveIntent signs where the log stands, and proves the intent of an action.
-func (e *Engine) proveIntent(ctx context.Context, id carrel.ActionID, from int64) ([]byte, error) {
-	signed, err := e.log.Checkpoint(ctx)
-	if err != nil {
-		return nil, err
-	}
-	key, err := audit.PublicKey(e.state("keys"))
-	if err != nil {
-		return nil, err
-	}
-	reader := audit.OpenReader(e.state("log"))
-	for entry, err := range reader.From(ctx, from) {
-		if err != nil {
-			return nil, err
-		}
-		if r := entry.Record; r.Kind != carrel.KindIntent || r.Action.ID != id {
-			continue
-		}
-		proof, err := reader.Prove(entry.Index, signed, key)
-		if err != nil {
-			return nil, err
-		}
-		proof.Extra = slices.Clone(entry.Raw)
-		return proof.Bytes(), nil
-	}
-	return nil, fmt.Errorf("the log has no intent of %s", id)
 }
 
 // keepAttestations makes the attestations of one act durable, in one file and so

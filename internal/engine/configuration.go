@@ -47,6 +47,7 @@ func (h Host) lookup(name string) (string, bool) {
 	return "", false
 }
 
+// values drops the origins.
 func values[T any](in []config.Value[T]) []T {
 	var out []T
 	for _, v := range in {

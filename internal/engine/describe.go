@@ -158,8 +158,6 @@ func stringsOf[T fmt.Stringer](values []T) []string {
 	return out
 }
 
-// values drops the origins.
-
 // handedOver lists what the agent was given beyond its workspace.
 func (v *visit) handedOver() []string {
 	var out []string

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -104,13 +103,46 @@ func (e *Engine) confirmDiscard(ctx context.Context, opts DiscardOptions, what s
 	if !term.IsTerminal(int(e.host.Stdin.Fd())) {
 		return &hintError{fmt.Errorf("this throws away %s", what), "say --yes"}
 	}
-	fmt.Fprintf(e.host.Stderr, "Throw away %s in %s? [y/N] ", what, terminal.Escape(ws.Root()))
-	answer, err := e.readLine(ctx)
+	yes, err := e.yes(ctx, fmt.Sprintf("Throw away %s in %s?", what, terminal.Escape(ws.Root())))
+	if err == nil && !yes {
+		err = errors.New("nothing was discarded")
+	}
+	return err
+}
+
+// Discard throws the work at a desk away.
+func (e *Engine) Discard(ctx context.Context, sel Selection, opts DiscardOptions) error {
+	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
+	if err != nil {
+		if done, unseen := e.discardUntaken(ctx, sel, opts); done || unseen != nil {
+			return unseen
+		}
+		return err
+	}
+	if err := s.mustBePending(); err != nil {
+		return err
+	}
+	if err := e.confirmDiscard(ctx, opts, countFiles(len(s.change.Files))+" of "+string(s.entry.ID), s.ws); err != nil {
+		return err
+	}
+	op, err := e.operator(ctx, s.change.Run)
 	if err != nil {
 		return err
 	}
-	if a := strings.ToLower(answer); a != "y" && a != "yes" {
-		return errors.New("nothing was discarded")
+	seat, err := s.ws.Desk(s.entry.Desk)
+	if err != nil {
+		return err
 	}
+	defer seat.Close()
+	if seat.Busy() {
+		return &hintError{workspace.ErrDeskBusy, "wait until the run has ended, or end it"}
+	}
+	if err := discard(ctx, op, seat); err != nil {
+		return err
+	}
+	if opts.JSON {
+		return e.printJSON(map[string]any{"change": s.entry.ID, "state": workspace.ChangeDiscarded})
+	}
+	fmt.Fprintf(e.host.Stdout, "discarded %s: %s\n", s.entry.ID, countFiles(len(s.change.Files)))
 	return nil
 }

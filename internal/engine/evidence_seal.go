@@ -5,7 +5,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,7 +81,7 @@ func writePack(p verify.Pack, output string) error {
 		if err := p.WriteArchive(&archive); err != nil {
 			return err
 		}
-		return putFile(output, archive.Bytes())
+		return putFile(output, archive.Bytes(), 0o644)
 	}
 	temp, err := os.MkdirTemp(dir, "."+base+"-")
 	if err != nil {
@@ -102,18 +101,4 @@ func writePack(p verify.Pack, output string) error {
 		return err
 	}
 	return os.Rename(temp, output)
-}
-
-// putFile writes a file whole or not at all.
-func putFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".carrel-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

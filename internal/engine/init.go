@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/terminal"
@@ -140,7 +141,7 @@ func (e *Records) mergedSettings(path, program string, remove bool) ([]clientFil
 func (e *Records) managedFiles(program string, opts InitOptions) ([]clientFile, error) {
 	settings := clientFile{Path: e.settingsFile(ScopeOrganisation, ""), What: "managed settings", Mode: 0o644}
 	helper := clientFile{Path: filepath.Join(managedDir(), "carrel-policy-helper"), What: "policy helper: without its answer the client does not start", Mode: 0o755}
-	script := "#!/bin/sh\nexec " + shellQuote(program) + " agent-policy " + hook.ClaudeCode + "\n"
+	script := "#!/bin/sh\nexec " + shellWord(program) + " agent-policy " + hook.ClaudeCode + "\n"
 	if runtime.GOOS == "windows" {
 		helper.Path += ".cmd"
 		script = "@\"" + program + "\" agent-policy " + hook.ClaudeCode + "\r\n"
@@ -160,9 +161,8 @@ func (e *Records) managedFiles(program string, opts InitOptions) ([]clientFile, 
 	return []clientFile{helper, settings}, nil // never a settings file that names no helper
 }
 
-func shellQuote(s string) string {
-	return "'" + string(bytes.ReplaceAll([]byte(s), []byte("'"), []byte(`'\''`))) + "'"
-}
+// shellWord is s as one word of a POSIX shell.
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // serversFile is the list of MCP servers of a scope.
 func serversFile(opts InitOptions) (clientFile, error) {
@@ -195,19 +195,9 @@ func (f clientFile) write() error {
 		}
 		return nil
 	}
-	dir := filepath.Dir(f.Path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("writing %s: %w", f.What, err)
-	}
-	tmp, err := os.CreateTemp(dir, ".carrel-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", f.What, err)
-	}
-	defer os.Remove(tmp.Name()) // gone already if all went well
-	_, err = tmp.Write(f.content)
-	err = errors.Join(err, tmp.Chmod(f.Mode), tmp.Sync(), tmp.Close())
+	err := os.MkdirAll(filepath.Dir(f.Path), 0o755)
 	if err == nil {
-		err = os.Rename(tmp.Name(), f.Path)
+		err = putFile(f.Path, f.content, f.Mode)
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", f.What, err)
@@ -237,26 +227,4 @@ func (e *Records) tellInit(files []clientFile, opts InitOptions) error {
 		fmt.Fprintln(e.host.Stdout, "next: carrel doctor says whether the hooks are live. Hooks are friendly refusals; the walls are carrel run")
 	}
 	return nil
-}
-
-// AgentPolicy prints what a client's policyHelper must: the managed settings,
-// if Carrel works. An error keeps the client from starting.
-func AgentPolicy(ctx context.Context, host Host, client string) error {
-	if client != hook.ClaudeCode {
-		return misused("there is no policy for %q; known is %s", client, hook.ClaudeCode)
-	}
-	e := &Records{host}
-	r, err := e.openRoad(ctx)
-	if err != nil {
-		return err
-	}
-	if err := r.close(ctx); err != nil {
-		return err
-	}
-	text, err := hook.PolicyHelper(host.Self)
-	if err != nil {
-		return err
-	}
-	_, err = host.Stdout.Write(text)
-	return err
 }

@@ -5,12 +5,8 @@ package engine
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/audit"
 	"github.com/carrel-dev/carrel/internal/blob"
@@ -74,23 +70,4 @@ func (e *Engine) Close() error {
 	log := e.log
 	e.log = nil
 	return log.Close()
-}
-
-// privateDir makes dir with mode 0700 and refuses one that others can reach
-// or that belongs to somebody else.
-func privateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		if errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
-			return &hintError{fmt.Errorf("making the state directory: %w", err), "set XDG_STATE_HOME to a directory you can write"}
-		}
-		return fmt.Errorf("making the state directory: %w", err)
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("checking the state directory: %w", err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	return checkPrivate(dir, info)
 }

@@ -103,8 +103,6 @@ func gitHelper(p config.Place, placeholder string) string {
 	return fmt.Sprintf("[credential \"https://%s\"]\n\thelper = \"%s\"\n", host, strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(script))
 }
 
-func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
 // forges are hosts whose repositories have the same name over SSH and HTTPS.
 var forges = []string{"github.com", "gitlab.com", "bitbucket.org", "codeberg.org"}
 

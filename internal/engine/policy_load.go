@@ -219,5 +219,5 @@ func PolicyBundle(opts PolicyBundleOptions) error {
 	if err := policy.WriteBundle(&out, opts.Path, opts.Revision, key); err != nil {
 		return err
 	}
-	return os.WriteFile(opts.Output, out.Bytes(), 0o644)
+	return putFile(opts.Output, out.Bytes(), 0o644)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel/internal/terminal"
@@ -53,3 +55,5 @@ func countFiles(n int) string {
 	}
 	return fmt.Sprintf("%d files", n)
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -23,9 +25,9 @@ func describeAction(a carrel.Action) string {
 	return terminal.Escape(s)
 }
 
-// questions opens the store of answers for reading; nil if nobody ever asked.
+// answers opens the store of questions and answers; nil if nobody ever asked.
 func (e *Records) answers() (*approval.Store, error) {
-	if _, err := os.Stat(e.state("approvals")); err != nil {
+	if _, err := os.Stat(e.state("approvals")); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	s, err := approval.Open(e.state("approvals"))

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -136,7 +135,7 @@ func (s *summing) sum() Report {
 	slices.SortFunc(r.Denials, func(a, b DenialCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Rule, b.Rule))
 	})
-	for _, name := range slices.Sorted(maps.Keys(s.finds)) {
+	for _, name := range sortedKeys(s.finds) {
 		r.Findings = append(r.Findings, *s.finds[name])
 	}
 	return r

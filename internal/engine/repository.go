@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -46,7 +45,7 @@ func (e *Engine) readRepository(ctx context.Context, repo *git.Repo) (*fromRepos
 		return nil, fmt.Errorf("reading .carrel of the base commit: %w", err)
 	}
 	out := &fromRepository{}
-	for _, name := range sortedNames(entries) {
+	for _, name := range sortedKeys(entries) {
 		entry := entries[name]
 		isPolicy := strings.HasPrefix(name, repositoryPolicy) && strings.HasSuffix(name, ".rego") && !strings.HasSuffix(name, "_test.rego")
 		if name != config.RepositoryPath && !isPolicy || entry.Mode != git.ModeFile && entry.Mode != git.ModeExecutable {
@@ -129,15 +128,6 @@ func (e *Engine) addRepository(ctx context.Context, s *settings, id func() (conf
 
 // repositoryLayer is the name of the layer of a repository's Rego.
 const repositoryLayer = "repository"
-
-func sortedNames(entries map[string]git.Entry) []string {
-	names := make([]string, 0, len(entries))
-	for name := range entries {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
 
 // ownersOf returns who owns paths of the workspace by CODEOWNERS of a commit,
 // which is read when the first path is asked about.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/carrel-dev/carrel"
@@ -62,8 +61,9 @@ func SelfTest(ctx context.Context, host Host, opts SelfTestOptions) (bool, error
 // deskToAttack runs a command as `carrel run` does, for the user that the
 // stage invents.
 func deskToAttack(ctx context.Context, host Host, s *selftest.Stage, command []string, stdout *os.File, said io.Writer) (err error) {
+	path, _ := host.lookup("PATH")
 	inner := host
-	inner.Home, inner.Cwd, inner.Environ = s.Home, s.Workspace, []string{"PATH=" + pathOf(host), "HOME=" + s.Home}
+	inner.Home, inner.Cwd, inner.Environ = s.Home, s.Workspace, []string{"PATH=" + path, "HOME=" + s.Home}
 	if inner.Paths, err = DefaultPaths(s.Home, func(string) string { return "" }); err != nil {
 		return err
 	}
@@ -103,15 +103,6 @@ func runOnce(ctx context.Context, host Host, opts RunOptions) error {
 		err = fmt.Errorf("the attacks ended with code %d", code)
 	}
 	return errors.Join(err, e.Close())
-}
-
-func pathOf(host Host) string {
-	for _, kv := range host.Environ {
-		if value, ok := strings.CutPrefix(kv, "PATH="); ok {
-			return value
-		}
-	}
-	return ""
 }
 
 // verdicts of a row.

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -51,5 +49,3 @@ func (v *visit) copyProgress() func(files, bytes int64) {
 		progress.Show(fmt.Sprintf("copying the workspace: %d files, %d MiB", files, bytes>>20))
 	}
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

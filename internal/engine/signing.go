@@ -115,7 +115,7 @@ func (e *Engine) IdentityExport(dir string) error {
 		return err
 	}
 	for name, content := range map[string][]byte{verify.KeyFile: pem, verify.LogKeyFile: vkey} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+		if err := putFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return fmt.Errorf("exporting the keys: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -81,17 +82,13 @@ func (e *Engine) confirmTrust(ctx context.Context, opts TrustOptions) error {
 		return nil
 	}
 	if !term.IsTerminal(int(e.host.Stdin.Fd())) {
-		return &hintError{fmt.Errorf("accepting needs your word"), "run on a terminal, or say --yes"}
+		return &hintError{errors.New("accepting needs your word"), "run on a terminal, or say --yes"}
 	}
-	fmt.Fprint(e.host.Stderr, "Accept these grants for this repository? [y/N] ")
-	answer, err := e.readLine(ctx)
-	if err != nil {
-		return err
+	yes, err := e.yes(ctx, "Accept these grants for this repository?")
+	if err == nil && !yes {
+		err = errors.New("nothing was accepted")
 	}
-	if a := strings.ToLower(answer); a != "y" && a != "yes" {
-		return fmt.Errorf("nothing was accepted")
-	}
-	return nil
+	return err
 }
 
 // changeTrust puts the acceptance on the one road: it widens what policy
