@@ -15,6 +15,8 @@ import (
 // Versions of what is installed for the tests of real programs.
 const (
 	claudeVersion = "2.1.330"
+	codexVersion  = "0.169.0"
+	geminiVersion = "0.61.0"
 	goProject     = "github.com/google/uuid@v1.6.0"
 	nodeProject   = "express@4.21.2"
 	pythonProject = "python3-simplejson" // of Debian: it ships its tests, and a compiled part
