@@ -13,6 +13,10 @@ import (
 )
 
 const (
+	// maxHold bounds how long after the program's end its output may be held
+	// open: another child of Carrel that is being started may hold it for
+	// seconds on a machine that is busy.
+	maxHold     = 20 * time.Second
 	commandTime = 2 * time.Minute // as long as a person looks for a token
 	maxSaid     = 16 << 10        // bytes of what a signing command may say
 )
@@ -37,7 +41,7 @@ func (c Command) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
-	cmd.Stdin, cmd.Env, cmd.Dir, cmd.WaitDelay = bytes.NewReader(message), c.Env, "/", time.Second
+	cmd.Stdin, cmd.Env, cmd.Dir, cmd.WaitDelay = bytes.NewReader(message), c.Env, "/", maxHold
 	out, said := &bounded{limit: maxSaid}, &bounded{limit: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
 	if err := cmd.Run(); err != nil {

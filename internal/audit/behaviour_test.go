@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -247,6 +248,47 @@ func TestLockIsWaitedForWithABound(t *testing.T) {
 	}
 	if err := openError(t, o); err != nil {
 		t.Errorf("after it was dropped: %v", err)
+	}
+}
+
+// A log that others write to without a pause is waited for: nothing fails
+// because the disk is slow.
+func TestLogThatGrowsIsWaitedFor(t *testing.T) {
+	o := testOptions(t)
+	mustOpen(t, o).Close()
+	held, err := openLock(o.Dir, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.close()
+	if err := held.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(o.Dir, tailFile)
+	tail, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.LockWait = 200 * time.Millisecond
+	opened := make(chan error)
+	go func() {
+		l, err := Open(context.Background(), o)
+		if err == nil {
+			err = l.Close()
+		}
+		opened <- err
+	}()
+	for n := range 20 { // four times the bound
+		if err := os.WriteFile(path, append(slices.Clone(tail), byte(n)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(40 * time.Millisecond)
+	}
+	if err := errors.Join(os.WriteFile(path, tail, 0o600), held.drop()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,8 @@ import (
 	"time"
 )
 
-// ErrBusy says that other processes kept the log locked for too long.
+// ErrBusy says that another process kept the log locked for too long without
+// writing to it.
 var ErrBusy = errors.New("the log is locked by another process")
 
 // lock keeps other processes out of the log. Whoever wants it first takes the
@@ -17,7 +19,8 @@ var ErrBusy = errors.New("the log is locked by another process")
 // a pause cannot starve one that waits.
 type lock struct {
 	held, turn *os.File
-	wait       time.Duration
+	tail       string        // the file that every commit alters
+	wait       time.Duration // bounds waiting while nobody commits
 }
 
 func openLock(dir string, wait time.Duration) (*lock, error) {
@@ -30,7 +33,7 @@ func openLock(dir string, wait time.Duration) (*lock, error) {
 		held.Close()
 		return nil, err
 	}
-	return &lock{held, turn, wait}, nil
+	return &lock{held, turn, filepath.Join(dir, tailFile), wait}, nil
 }
 
 func openLockFile(path string) (*os.File, error) {
@@ -41,13 +44,15 @@ func openLockFile(path string) (*os.File, error) {
 	return f.(realFile).File, nil
 }
 
-// take waits for the lock, at most for the lock's bound.
+// take waits for the lock. A log that many processes write to is waited for as
+// long as it grows, since nothing may go unrecorded because the disk is slow;
+// one that somebody holds and does not write to, at most for the lock's bound.
 func (l *lock) take(ctx context.Context) error {
-	deadline := time.Now().Add(l.wait)
-	if err := await(ctx, l.turn, deadline); err != nil {
+	p := standstill{lock: l}
+	if err := await(ctx, l.turn, p.over); err != nil {
 		return err
 	}
-	err := await(ctx, l.held, deadline)
+	err := await(ctx, l.held, p.over)
 	return errors.Join(err, unlock(l.turn))
 }
 
@@ -61,7 +66,28 @@ func (l *lock) drop() error { return unlock(l.held) }
 
 func (l *lock) close() { l.held.Close(); l.turn.Close() }
 
-func await(ctx context.Context, f *os.File, deadline time.Time) error {
+// standstill is what one wait for the lock has seen of the log.
+type standstill struct {
+	*lock
+	tail     []byte    // as it was when the wait for it began
+	deadline time.Time // zero: nothing was waited for yet
+}
+
+// over reports whether the log has stood still for the lock's bound.
+func (p *standstill) over() bool {
+	if !p.deadline.IsZero() && time.Now().Before(p.deadline) {
+		return false
+	}
+	tail, _ := os.ReadFile(p.lock.tail) // unreadable: it stands still
+	if !p.deadline.IsZero() && bytes.Equal(tail, p.tail) {
+		return true
+	}
+	p.tail, p.deadline = tail, time.Now().Add(p.wait)
+	return false
+}
+
+// await polls for the lock of a file until it has it or over says so.
+func await(ctx context.Context, f *os.File, over func() bool) error {
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		ok, err := tryLock(f)
 		switch {
@@ -71,7 +97,7 @@ func await(ctx context.Context, f *os.File, deadline time.Time) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case time.Now().After(deadline):
+		case over():
 			return fmt.Errorf("%w (%s)", ErrBusy, f.Name())
 		}
 		time.Sleep(pause)

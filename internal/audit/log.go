@@ -22,7 +22,8 @@ type Options struct {
 	// Second is the file that keeps the newest checkpoint outside Dir, best on
 	// another file system or at least outside what is backed up with Dir.
 	Second string
-	// LockWait bounds waiting for other processes; 0: ten seconds.
+	// LockWait bounds waiting for a process that holds the log and does not
+	// write to it; 0: ten seconds.
 	LockWait time.Duration
 	// Redact, if set, takes secrets out of every record before it is hashed.
 	Redact *Redactor
@@ -115,7 +116,7 @@ func openStore(o Options) (*store, keyring, error) {
 
 func (s *store) openFiles(second string) (err error) {
 	const flag = os.O_RDWR | os.O_CREATE
-	if s.tailF, err = s.disk.open(filepath.Join(s.dir, "tail"), flag); err != nil {
+	if s.tailF, err = s.disk.open(filepath.Join(s.dir, tailFile), flag); err != nil {
 		return err
 	}
 	if s.side.hashes, err = s.disk.open(filepath.Join(s.dir, verify.HashesFile), flag); err != nil {

@@ -31,6 +31,8 @@ type tail struct {
 // maxTail bounds the tail file: 53 peaks and a few numbers are below it.
 const maxTail = 4096
 
+const tailFile = "tail"
+
 // seal encodes v as one line that tells a torn or damaged copy of itself from
 // a whole one.
 func seal(v any) ([]byte, error) {

@@ -38,7 +38,8 @@ func (r *Reader) publish(ctx context.Context, key string) (verify.Checkpoint, er
 		return c, fmt.Errorf("publishing tiles: %w", err)
 	}
 	defer lock.Close()
-	if err := await(ctx, lock, time.Now().Add(time.Minute)); err != nil {
+	end := time.Now().Add(time.Minute)
+	if err := await(ctx, lock, func() bool { return time.Now().After(end) }); err != nil {
 		return c, fmt.Errorf("publishing tiles: %w", err)
 	}
 	to := filepath.Join(dir, TilesDir)

@@ -16,6 +16,11 @@ import (
 // person at a terminal that it does not have.
 const commandTimeout = 30 * time.Second
 
+// maxHold bounds how long after the helper's end its output may be held open.
+// A desk's first process that is being started meanwhile holds it until it
+// executes its program: seconds, where many desks start at once.
+const maxHold = 20 * time.Second
+
 // FromCommand takes the key from the standard output of a program of the
 // host, such as the agent's own key helper. It runs outside the desk with the
 // environment given, no input and no terminal. argv comes from the user's or
@@ -40,7 +45,7 @@ func runHelper(ctx context.Context, argv, env []string) (string, error) {
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, "/", out, complaint
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children end with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = maxHold
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:

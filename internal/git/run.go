@@ -16,6 +16,11 @@ const (
 	// maxTime bounds one git process: the slowest, writing ten thousand files,
 	// takes about a second.
 	maxTime = 2 * time.Minute
+	// maxHold bounds how long after git's end its output may be held open. A
+	// desk's first process that is being started meanwhile holds it until it
+	// executes its program: seconds, where many desks start at once and the
+	// kernel makes a network for each.
+	maxHold = 20 * time.Second
 	// maxOutput bounds what one git process may say; listing a million paths
 	// takes about 100 MiB.
 	maxOutput = 256 << 20
@@ -91,7 +96,7 @@ func execute(ctx context.Context, c call) ([]byte, error) {
 	cmd.Dir, cmd.Env, cmd.Stdin = "/", environment(env, c), c.stdin
 	confine(cmd, c)
 	cmd.Cancel = func() error { return end(cmd, c.foreground) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = maxHold
 	out := &bounded{limit: maxOutput, full: cancel}
 	complaint := &bounded{limit: maxComplaint}
 	cmd.Stdout, cmd.Stderr = out, complaint
