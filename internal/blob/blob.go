@@ -110,21 +110,6 @@ func (s *Store) Read(d carrel.Digest, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// Head returns at most n bytes from the start of the content, unverified: for
-// showing, never for applying.
-func (s *Store) Head(d carrel.Digest, n int64) ([]byte, error) {
-	f, err := s.open(d)
-	if err != nil {
-		return nil, err
-	}
-	defer f.close()
-	b, err := io.ReadAll(io.LimitReader(f, n))
-	if err != nil {
-		return nil, fmt.Errorf("content %s: %w", d.Short(), err)
-	}
-	return b, nil
-}
-
 // CopyTo writes the content under d to the empty file dst, keeping holes and
 // sharing blocks where the file system can, and returns its length. It
 // returns ErrDamaged, with dst in any state, if the content is not d.

@@ -191,15 +191,14 @@ func (e *Engine) repositoryName(ctx context.Context, repo *git.Repo) (string, er
 	}
 	// A commit's name covers its history: what began it is asked of git once.
 	remembered := e.state("first-commits", repo.Head)
-	if known, err := private.Read(remembered, 100); err == nil && len(known) == len(repo.Head) {
+	if known, ok := recall(remembered); ok && len(known) == len(repo.Head) {
 		return rootURN + string(known), nil
 	}
 	root, err := repo.RootCommit(ctx)
 	if err != nil || root == "" {
 		return "", err
 	}
-	_ = os.MkdirAll(filepath.Dir(remembered), 0o700) // what is not remembered is asked again
-	_ = private.ReplaceSoon(remembered, []byte(root))
+	remember(remembered, []byte(root))
 	return rootURN + root, nil
 }
 

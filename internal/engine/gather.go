@@ -85,7 +85,7 @@ func (v *visit) programDigest() carrel.Digest {
 		return ""
 	}
 	known := v.e.state("programs", fileKey(path, before))
-	if raw, err := private.Read(known, 100); err == nil {
+	if raw, ok := recall(known); ok {
 		if d, err := carrel.ParseDigest(string(raw)); err == nil {
 			return d
 		}
@@ -100,8 +100,7 @@ func (v *visit) programDigest() carrel.Digest {
 	}
 	d := carrel.DigestHash(h)
 	if before.Size() > rememberedSize {
-		_ = os.MkdirAll(filepath.Dir(known), 0o700) // what is not remembered is read again
-		_ = private.ReplaceSoon(known, []byte(d))
+		remember(known, []byte(d))
 	}
 	return d
 }

@@ -28,7 +28,7 @@ func (v *visit) gitIdentity(ctx context.Context) (config.Identity, error) {
 		return config.Identity{}, nil
 	}
 	remembered := v.identityFile()
-	if id, ok := recall(remembered); ok {
+	if id, ok := recallIdentity(remembered); ok {
 		return id, nil
 	}
 	id, err := v.repo.Identity(ctx, v.e.host.Environ)
@@ -36,11 +36,11 @@ func (v *visit) gitIdentity(ctx context.Context) (config.Identity, error) {
 		return config.Identity{}, err
 	}
 	known := config.Identity{Name: id.Name, Email: id.Email}
-	if remembered != "" {
-		_ = os.MkdirAll(filepath.Dir(remembered), 0o700) // what is not remembered is asked again
-		_ = writeJSON(remembered, known)
+	raw, err := json.Marshal(known)
+	if err == nil && remembered != "" {
+		remember(remembered, raw)
 	}
-	return known, nil
+	return known, err
 }
 
 // otherIdentity says whose name a commit on a branch bears where the repository
@@ -86,10 +86,7 @@ func (v *visit) identityFile() string {
 	return v.e.state("identities", carrel.DigestBytes(all.Bytes()).Hex()+".json")
 }
 
-func recall(path string) (id config.Identity, ok bool) {
-	if path == "" {
-		return id, false
-	}
-	raw, err := os.ReadFile(path)
-	return id, err == nil && json.Unmarshal(raw, &id) == nil
+func recallIdentity(path string) (id config.Identity, ok bool) {
+	raw, ok := recall(path)
+	return id, ok && json.Unmarshal(raw, &id) == nil
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -37,7 +35,7 @@ func (e *Engine) readRepository(ctx context.Context, repo *git.Repo) (*fromRepos
 		return nil, nil
 	}
 	none := e.state("plain-commits", repo.Head)
-	if _, err := os.Lstat(none); err == nil {
+	if _, known := recall(none); known {
 		return nil, nil
 	}
 	entries, err := repo.Entries(ctx, repo.Head, []string{config.RepositoryPath, repositoryPolicy})
@@ -64,8 +62,7 @@ func (e *Engine) readRepository(ctx context.Context, repo *git.Repo) (*fromRepos
 		}
 	}
 	if out.config == nil && len(out.policy) == 0 {
-		_ = os.MkdirAll(filepath.Dir(none), 0o700) // what is not remembered is looked up again
-		_ = os.WriteFile(none, nil, 0o600)
+		remember(none, nil)
 		return nil, nil
 	}
 	return out, nil

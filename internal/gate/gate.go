@@ -255,20 +255,12 @@ func (g *Gate) result(ctx context.Context, a carrel.Action, digest carrel.Digest
 		return nil
 	}
 	rerr = fmt.Errorf("recording the result of %s %s: %w", a.Operation, a.ID, rerr)
-	g.stopped.CompareAndSwap(nil, &rerr)
+	g.stop(rerr)
 	return rerr
 }
 
-// Stop makes every later Do fail with ErrStopped and the given cause.
-func (g *Gate) Stop(cause error) { g.stopped.CompareAndSwap(nil, &cause) }
-
-// Stopped returns why the gate accepts no more actions, or nil.
-func (g *Gate) Stopped() error {
-	if cause := g.stopped.Load(); cause != nil {
-		return *cause
-	}
-	return nil
-}
+// stop makes every later Do fail with ErrStopped and the given cause.
+func (g *Gate) stop(cause error) { g.stopped.CompareAndSwap(nil, &cause) }
 
 // Judge decides a without any effect: a file of a change, a rule that is only
 // explained. Denials and asks are recorded and reported as Do does; an
@@ -278,18 +270,16 @@ func (g *Gate) Judge(ctx context.Context, a carrel.Action) carrel.Decision {
 		return carrel.Decision{Verdict: carrel.Deny, Reason: "no policy is loaded"}
 	}
 	a, digest, refusal := g.enter(a)
-	if refusal != nil {
-		_ = g.refuse(ctx, refusal)
-		return refusal.Decision
+	if refusal == nil {
+		switch d := g.decide(ctx, a); d.Verdict {
+		case carrel.Allow:
+			return d
+		case carrel.Ask:
+			refusal = &Refusal{a, digest, d, ErrPending}
+		default:
+			refusal = &Refusal{a, digest, d, ErrDenied}
+		}
 	}
-	switch d := g.decide(ctx, a); d.Verdict {
-	case carrel.Allow:
-		return d
-	case carrel.Ask:
-		_ = g.refuse(ctx, &Refusal{a, digest, d, ErrPending})
-		return d
-	default:
-		_ = g.refuse(ctx, &Refusal{a, digest, d, ErrDenied})
-		return d
-	}
+	_ = g.refuse(ctx, refusal) // it is what is returned; a log that fails stops the gate
+	return refusal.Decision
 }

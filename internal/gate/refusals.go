@@ -35,7 +35,7 @@ type refusalCount struct {
 func (g *Gate) refuse(ctx context.Context, r *Refusal) error {
 	if rec, ok := g.refusals.add(r); ok {
 		if err := g.log.Enqueue(context.WithoutCancel(ctx), rec); err != nil {
-			g.Stop(fmt.Errorf("recording a refusal: %w", err))
+			g.stop(fmt.Errorf("recording a refusal: %w", err))
 		}
 	}
 	if g.OnRefusal != nil {

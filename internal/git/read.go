@@ -15,7 +15,6 @@ const (
 	ModeExecutable = "100755"
 	ModeLink       = "120000"
 	ModeSubmodule  = "160000"
-	ModeTree       = "040000"
 )
 
 // Entry is one path of a commit.
