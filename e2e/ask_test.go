@@ -87,6 +87,7 @@ func TestActionWaitsForAPerson(t *testing.T) {
 		if out := h.must("pending").out; out != "" {
 			h.Errorf("still open: %s", out)
 		}
+		h.expect(h.must("policy", "learn", q.Action.Run), 0, "ratified if {", `input.host == "svc.desk"`, "allowed once; last by")
 		r, _ = h.answered(flags, fetch, "deny", "--reason", "unwanted")
 		if r.code == 0 || strings.Contains(r.out, "the service answered") {
 			h.Errorf("denied: %s", r)

@@ -55,7 +55,7 @@ func AnswerAction(ctx context.Context, host Host, id string, granted bool, opts 
 
 func (r *road) answerAction(ctx context.Context, id carrel.ActionID, granted bool, opts ActionAnswer) error {
 	if r.unkept != nil {
-		return &hintError{fmt.Errorf("answers cannot be kept: %w", r.unkept), "answer in the client"}
+		return &hintError{fmt.Errorf("answers cannot be kept: %w", r.unkept), "answer in the client, which asks as well"}
 	}
 	q, err := r.answers.Find(id)
 	if err != nil {

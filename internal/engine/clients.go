@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/hook"
+	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
 // ClientState says whether the hooks of an agent's client are live, as trying
@@ -24,6 +27,34 @@ type ClientState struct {
 	Level  carrel.Level `json:"level"`
 	How    string       `json:"how"`
 	Fix    string       `json:"fix,omitempty"`
+}
+
+// Clients tries the hooks that are registered and prints how they stand: all
+// that doctor can say where no desk can be built. It reports whether every one
+// is live.
+func Clients(ctx context.Context, host Host, asJSON bool) (bool, error) {
+	e := &Records{host}
+	states := e.clientStates(ctx)
+	live := !slices.ContainsFunc(states, func(s ClientState) bool { return s.Level == carrel.NotEnforced })
+	if asJSON {
+		return live, e.printJSON(map[string]any{"version": host.Version, "clients": states})
+	}
+	if len(states) == 0 {
+		_, err := fmt.Fprintln(host.Stdout, "no client is registered; carrel init claude-code registers Claude Code")
+		return live, err
+	}
+	table := tabwriter.NewWriter(host.Stdout, 0, 0, 2, ' ', 0)
+	writeClients(table, states)
+	return live, table.Flush()
+}
+
+func writeClients(table io.Writer, states []ClientState) {
+	for _, c := range states {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", strings.TrimSuffix(c.Client+" "+c.Scope, " "), c.Level, terminal.Escape(c.How))
+		if c.Fix != "" {
+			fmt.Fprintf(table, "\t\t  fix: %s\n", c.Fix)
+		}
+	}
 }
 
 // clientStates looks at every place where Carrel can be registered, and starts

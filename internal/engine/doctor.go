@@ -5,7 +5,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/carrel-dev/carrel"
@@ -79,12 +78,7 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 			fmt.Fprintf(table, "\t\t  fix: %s\n", terminal.Escape(c.Fix))
 		}
 	}
-	for _, c := range d.Clients {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", strings.TrimSuffix(c.Client+" "+c.Scope, " "), c.Level, terminal.Escape(c.How))
-		if c.Fix != "" {
-			fmt.Fprintf(table, "\t\t  fix: %s\n", c.Fix)
-		}
-	}
+	writeClients(table, d.Clients)
 	if err := table.Flush(); err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func (e *Records) hooked(ctx context.Context, call hook.Claude, opts HookOptions
 	}()
 	switch {
 	case call.Judged():
-		return hook.AnswerTo(hook.Ask(ctx, r.gate, actions, call.Facts())), nil
+		return hook.AnswerTo(hook.Ask(ctx, r.gate, actions, call.Facts()), r.answers != nil), nil
 	case call.Name == hook.PostToolUse:
 		return r.afterTool(ctx, call, actions)
 	case call.Name == hook.SessionStart:

@@ -21,8 +21,14 @@ type PolicyLearnOptions struct {
 	Output string // a directory; empty: print
 }
 
+// isWork reports whether an operation is what agents do while they work: what
+// leaves a desk is looked at each time.
+func isWork(op carrel.Operation) bool {
+	return op != carrel.OpPublish && slices.Contains(carrel.AgentOperations, op)
+}
+
 // PolicyLearn proposes narrow rules, with their tests, for what the runs were
-// refused. It puts nothing in force: a person reads it and places it.
+// refused, or asked about and a person allowed. It puts nothing in force: a person reads it and places it.
 func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) error {
 	for _, run := range opts.Runs {
 		if err := checkID(run, "run_"); err != nil {
@@ -30,18 +36,23 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 		}
 	}
 	var refused []policy.Refused
+	var ratified []policy.Ratified
 	for entry, err := range audit.OpenReader(e.state("log")).From(ctx, 0) {
 		if err != nil {
 			return err
 		}
-		if r := entry.Record; r.Kind == carrel.KindRefused && slices.Contains(opts.Runs, string(r.Run)) {
+		switch r := entry.Record; {
+		case !slices.Contains(opts.Runs, string(r.Run)):
+		case r.Kind == carrel.KindRefused:
 			refused = append(refused, policy.Refused{Action: *r.Action, Decision: *r.Decision})
+		case r.Kind == carrel.KindIntent && r.Approval != nil && r.Approval.Granted && isWork(r.Action.Operation):
+			ratified = append(ratified, policy.Ratified{Action: *r.Action, Decision: *r.Decision, By: r.Approval.By, At: r.Approval.Time, Record: entry.Index})
 		}
 	}
-	if len(refused) == 0 {
-		return &hintError{errors.New("nothing was refused in these runs"), "carrel runs lists them"}
+	if len(refused)+len(ratified) == 0 {
+		return &hintError{errors.New("nothing was refused in these runs, or asked and allowed"), "carrel runs lists them"}
 	}
-	learned, err := policy.Learn(refused)
+	learned, err := policy.Learn(refused, ratified)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,9 @@ type Answer struct {
 	Message string         // for the agent and the person; empty when allowed
 }
 
-// AnswerTo turns what Ask returned into an answer.
-func AnswerTo(err error) Answer {
+// AnswerTo turns what Ask returned into an answer. later says that a person's
+// answer can be kept for the next try.
+func AnswerTo(err error, later bool) Answer {
 	var r *gate.Refusal
 	switch {
 	case err == nil:
@@ -49,7 +50,10 @@ func AnswerTo(err error) Answer {
 		message += "; next: " + next
 	}
 	if errors.Is(err, gate.ErrPending) || errors.Is(err, gate.ErrExpired) {
-		return Answer{carrel.Ask, message + "; a person can allow it: carrel approve " + string(r.Action.ID)}
+		if later {
+			message += "; a person can allow it: carrel approve " + string(r.Action.ID)
+		}
+		return Answer{carrel.Ask, message}
 	}
 	return Answer{carrel.Deny, message + "; " + string(r.Action.ID)}
 }

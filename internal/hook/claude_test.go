@@ -92,7 +92,7 @@ func TestActionsStandOrFallTogether(t *testing.T) {
 		{Operation: carrel.OpExec, Argv: []carrel.Text{"wc"}},
 	}
 	err := Ask(context.Background(), g, actions, map[string]carrel.Text{"client": "c"})
-	a := AnswerTo(err)
+	a := AnswerTo(err, true)
 	if a.Verdict != carrel.Deny || !strings.HasPrefix(a.Message, "carrel: no (user/no-curl); next: go without; act_") {
 		t.Errorf("%+v", a)
 	}
@@ -107,11 +107,18 @@ func TestActionsStandOrFallTogether(t *testing.T) {
 	if err := Ask(context.Background(), g, actions[:1], nil); err != nil {
 		t.Error(err)
 	}
-	if a := AnswerTo(nil); a.Verdict != carrel.Allow {
+	if a := AnswerTo(nil, true); a.Verdict != carrel.Allow {
 		t.Error(a)
 	}
+	asks := gate.New(gatetest.Decide(func(carrel.Action) carrel.Decision { return carrel.Decision{Verdict: carrel.Ask, Reason: "people look"} }), gatetest.Nobody{}, log)
+	pending := Ask(context.Background(), asks, actions[:1], nil)
+	for _, later := range []bool{true, false} {
+		if a := AnswerTo(pending, later); a.Verdict != carrel.Ask || strings.Contains(a.Message, "carrel approve act_") != later {
+			t.Errorf("answers can be kept: %v; %+v", later, a)
+		}
+	}
 	log.Fail = func(carrel.Record) error { return errors.New("disk full") }
-	if a := AnswerTo(Ask(context.Background(), g, actions[:1], nil)); a.Verdict != carrel.Deny || !strings.Contains(a.Message, "disk full") {
+	if a := AnswerTo(Ask(context.Background(), g, actions[:1], nil), true); a.Verdict != carrel.Deny || !strings.Contains(a.Message, "disk full") {
 		t.Errorf("unrecorded: %+v", a)
 	}
 }

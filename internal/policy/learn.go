@@ -10,8 +10,8 @@ import (
 	"github.com/carrel-dev/carrel"
 )
 
-// Learned is a proposal made from what was refused: rules that allow exactly
-// that and nothing beside it, and their tests. It is in force only when a
+// Learned is a proposal made from what was refused, and from what was asked
+// and allowed: rules for exactly that and nothing beside it, and their tests. It is in force only when a
 // person has put it there.
 type Learned struct {
 	Rego   []byte // a layer of its own
@@ -28,8 +28,9 @@ type Refused struct {
 }
 
 // Learn proposes rules for what was refused for want of one. Nothing is
-// proposed where a rule said no or asked: no further rule lifts that.
-func Learn(refused []Refused) (Learned, error) {
+// proposed where a rule said no, or asked and nobody said yes: no further rule
+// lifts that.
+func Learn(refused []Refused, ratified []Ratified) (Learned, error) {
 	var l Learned
 	var grants []grant
 	var actions []carrel.Action
@@ -48,13 +49,30 @@ func Learn(refused []Refused) (Learned, error) {
 			actions = append(actions, a)
 		}
 	}
-	l.Rules = len(actions) + len(grants)
-	l.Rego = learnedRego(actions)
+	exceptions, tools := l.learnRatified(ratified)
+	l.Rules = len(actions) + len(grants) + len(exceptions) + len(tools)
+	l.Rego = learnedRego(actions, exceptions)
 	var err error
-	if l.Table, err = learnedTable(actions); err == nil && len(grants) > 0 {
-		l.Config, err = yaml.Marshal(map[string][]grant{"egress": grants})
+	if l.Table, err = learnedTable(actions, exceptions); err != nil {
+		return l, err
 	}
+	l.Config, err = learnedConfig(grants, tools)
 	return l, err
+}
+
+// learnedConfig is what the configuration would have to grant.
+func learnedConfig(grants []grant, tools []string) ([]byte, error) {
+	doc := map[string]any{}
+	if len(grants) > 0 {
+		doc["egress"] = grants
+	}
+	if len(tools) > 0 {
+		doc["tools"] = tools
+	}
+	if len(doc) == 0 {
+		return nil, nil
+	}
+	return yaml.Marshal(doc)
 }
 
 func hasRule(d carrel.Decision, prefix string) bool {
@@ -85,22 +103,23 @@ func line(a carrel.Action) string {
 // learnedRego is a library rule in the package that is asked anyway: `allow`
 // of several files is one rule, so the proposal takes effect beside what is
 // there.
-func learnedRego(actions []carrel.Action) []byte {
-	if len(actions) == 0 {
+func learnedRego(actions []carrel.Action, exceptions []Ratified) []byte {
+	if len(actions)+len(exceptions) == 0 {
 		return nil
 	}
 	var b strings.Builder
-	b.WriteString("# Proposed from what was refused. Read it, narrow or widen it, and put it beside\n# the policy whose `allow` it adds to; it lifts no `deny`.\npackage cowork.access\n\nimport rego.v1\n")
+	b.WriteString("# Proposed from what was refused, or asked and allowed. Read it, narrow or widen\n# it, and put it beside the policy whose `allow` it adds to; it lifts no `deny`.\npackage cowork.access\n\nimport rego.v1\n")
 	for _, a := range actions {
 		fmt.Fprintf(&b, "\n%s\n", RuleFor("allow", a))
 	}
+	b.WriteString(ratifiedRego(exceptions))
 	return []byte(b.String())
 }
 
-// learnedTable has a row for each rule, and one for a neighbour that must stay
-// refused.
-func learnedTable(actions []carrel.Action) ([]byte, error) {
-	if len(actions) == 0 {
+// learnedTable has a row for each rule, and one for a neighbour of what was
+// refused, which must stay so.
+func learnedTable(actions []carrel.Action, exceptions []Ratified) ([]byte, error) {
+	if len(actions)+len(exceptions) == 0 {
 		return nil, nil
 	}
 	type row struct {
@@ -116,6 +135,9 @@ func learnedTable(actions []carrel.Action) ([]byte, error) {
 		if !slices.ContainsFunc(actions, func(b carrel.Action) bool { return RuleFor("", b) == RuleFor("", near) }) {
 			rows = append(rows, row{"a neighbour: " + line(near), documentOf(near), carrel.Deny})
 		}
+	}
+	for _, r := range exceptions {
+		rows = append(rows, row{"allowed by a person: " + line(r.Action), documentOf(r.Action), carrel.Allow})
 	}
 	return yaml.Marshal(map[string][]row{"actions": rows})
 }
