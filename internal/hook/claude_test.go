@@ -110,7 +110,9 @@ func TestActionsStandOrFallTogether(t *testing.T) {
 	if a := AnswerTo(nil, true); a.Verdict != carrel.Allow {
 		t.Error(a)
 	}
-	asks := gate.New(gatetest.Decide(func(carrel.Action) carrel.Decision { return carrel.Decision{Verdict: carrel.Ask, Reason: "people look"} }), gatetest.Nobody{}, log)
+	asks := gate.New(gatetest.Decide(func(carrel.Action) carrel.Decision {
+		return carrel.Decision{Verdict: carrel.Ask, Reason: "people look"}
+	}), gatetest.Nobody{}, log)
 	pending := Ask(context.Background(), asks, actions[:1], nil)
 	for _, later := range []bool{true, false} {
 		if a := AnswerTo(pending, later); a.Verdict != carrel.Ask || strings.Contains(a.Message, "carrel approve act_") != later {
