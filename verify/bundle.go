@@ -108,13 +108,25 @@ func (b Bundle) Verify(keys ...PublicKey) (Statement, error) {
 		if k.ID != b.Key || k.key == nil {
 			continue
 		}
-		sum := sha256.Sum256(PAE(b.Payload))
-		if !ecdsa.VerifyASN1(k.key, sum[:], b.Signature) {
-			return Statement{}, fmt.Errorf("the signature is not by key %s", b.Key.Short())
+		if err := b.SignedBy(k); err != nil {
+			return Statement{}, err
 		}
 		return ParseStatement(b.Payload)
 	}
 	return Statement{}, fmt.Errorf("signed by key %s: %w", b.Key.Short(), ErrUntrusted)
+}
+
+// SignedBy checks the signature with the given key, and nothing of what is
+// signed.
+func (b Bundle) SignedBy(k PublicKey) error {
+	if k.key == nil {
+		return fmt.Errorf("signed by key %s: %w", b.Key.Short(), ErrUntrusted)
+	}
+	sum := sha256.Sum256(PAE(b.Payload))
+	if !ecdsa.VerifyASN1(k.key, sum[:], b.Signature) {
+		return fmt.Errorf("the signature is not by key %s", k.ID.Short())
+	}
+	return nil
 }
 
 func strictBase64(s string) ([]byte, error) {

@@ -66,7 +66,7 @@ func Sign(ctx context.Context, g gate.Grant, a carrel.Action, s Signer, statemen
 			return nil, fmt.Errorf("signing: %w", err)
 		}
 		bundle := verify.Bundle{Payload: st.Payload, Signature: sig, Key: key.ID}
-		if _, err := bundle.Verify(key); err != nil {
+		if err := bundle.SignedBy(key); err != nil {
 			return nil, errors.Join(errors.New("signing: what came back is not a signature by the public key that was named"), err)
 		}
 		raw, err := bundle.Bytes()

@@ -28,11 +28,14 @@ type AttestOptions struct{ JSON bool }
 
 // Attest signs what is known of a change, again or for the first time.
 func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) error {
-	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
+	collectLater()
+	op, err := e.operator(ctx, "")
 	if err != nil {
 		return err
 	}
-	op, err := e.operator(ctx, "")
+	go op.log.Warm() // while the change is read
+	go op.policy.Warm(carrel.OpAttest)
+	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/attest"
 	"github.com/carrel-dev/carrel/internal/audit"
@@ -29,15 +31,21 @@ func (e *Records) logged(ctx context.Context, run carrel.RunID, size int64) iter
 	}
 }
 
-// sign signs, and proves that the log has the intent to sign exactly this.
-// from is a size of the log before the intent.
+// sign signs, and proves meanwhile that the log has the intent to sign exactly
+// this. from is a size of the log before the intent.
 func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer attest.Signer, statements []attest.Unsigned, from int64) ([]verify.Attestation, error) {
-	bundles, err := attest.Sign(ctx, g, a, signer, statements)
-	if err != nil {
-		return nil, err
-	}
-	proof, err := e.proveIntent(ctx, a.ID, from)
-	if err != nil {
+	var bundles [][]byte
+	var proof []byte
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		bundles, err = attest.Sign(ctx, g, a, signer, statements)
+		return err
+	})
+	group.Go(func() (err error) {
+		proof, err = e.proveIntent(ctx, a.ID, from)
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	var out []verify.Attestation

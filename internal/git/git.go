@@ -48,7 +48,8 @@ type Repo struct {
 	Alternates []string
 	Unproven   []string
 
-	owner ownership
+	owner  ownership
+	tables bool // references are not files
 }
 
 type ownership struct{ uid, gid uint32 }

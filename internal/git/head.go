@@ -32,6 +32,7 @@ func (r *Repo) readState(ctx context.Context) error {
 	r.Shallow = err == nil && info.Size() > 0
 	r.readAlternates()
 	if storage := settings["extensions.refstorage"]; storage != "" && storage != "files" {
+		r.tables = true
 		return r.askHead(ctx)
 	}
 	return r.readHead()
@@ -48,36 +49,41 @@ func (r *Repo) readHead() error {
 		r.Head, err = r.objectName(value)
 		return err
 	}
-	ref = strings.TrimSpace(ref)
+	r.Head, err = r.follow(strings.TrimSpace(ref), func(ref string) { r.Branch = abbreviate(ref) })
+	return err
+}
+
+// follow returns the object that a reference kept as a file leads to, "" if
+// there is none, and calls each for the references on the way.
+func (r *Repo) follow(ref string, each func(ref string)) (string, error) {
 	common, err := os.OpenRoot(r.Common)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer common.Close()
 	// git follows symbolic references five deep.
 	for range 5 {
 		if err := checkRefName(ref); err != nil {
-			return err
+			return "", err
 		}
-		r.Branch = abbreviate(ref)
+		each(ref)
 		value, err := looseRef(common, ref)
 		if errors.Is(err, fs.ErrNotExist) {
 			value, err = packedRef(common, ref)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // before the first commit
+			return "", nil
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
 		next, symbolic := strings.CutPrefix(value, "ref:")
 		if !symbolic {
-			r.Head, err = r.objectName(value)
-			return err
+			return r.objectName(value)
 		}
 		ref = strings.TrimSpace(next)
 	}
-	return fmt.Errorf("HEAD: too many symbolic references")
+	return "", fmt.Errorf("%s: too many symbolic references", ref)
 }
 
 // readHeadFile returns what HEAD says. One that is a link names a reference by
@@ -147,7 +153,7 @@ func (r *Repo) askHead(ctx context.Context) error {
 func (r *Repo) objectName(s string) (string, error) {
 	want := map[string]int{SHA1: 40, SHA256: 64}[r.Format]
 	if len(s) != want || strings.Trim(s, "0123456789abcdef") != "" {
-		return "", fmt.Errorf("HEAD does not lead to a %s object name", r.Format)
+		return "", fmt.Errorf("%.80q is no %s object name", s, r.Format)
 	}
 	return s, nil
 }
@@ -155,7 +161,7 @@ func (r *Repo) objectName(s string) (string, error) {
 // checkRefName refuses reference names that are no plain path below refs.
 func checkRefName(ref string) error {
 	if !strings.HasPrefix(ref, "refs/") || !filepath.IsLocal(ref) || filepath.Clean(ref) != ref || strings.ContainsAny(ref, " ~^:?*[\\\x00\x7f") {
-		return fmt.Errorf("HEAD names a reference that git would refuse")
+		return fmt.Errorf("%.80q is a reference that git would refuse", ref)
 	}
 	return nil
 }

@@ -51,12 +51,9 @@ func (r *Repo) tryNote(ctx context.Context, ref, commit string, lines []byte, no
 		return err
 	}
 	defer p.Close()
-	if _, err := p.run(ctx, call{
+	out, err := p.run(ctx, call{
 		command: []string{"fast-import", "--quiet", "--done", "--date-format=raw"}, stdin: noteScript(before, commit, append(note, lines...), now),
-	}); err != nil {
-		return err
-	}
-	out, err := p.run(ctx, call{command: []string{"rev-parse", "--verify", "--quiet", "--end-of-options", draftRef + "^{commit}"}})
+	})
 	if err != nil {
 		return err
 	}
@@ -88,18 +85,21 @@ func noteScript(before, commit string, note []byte, now time.Time) io.Reader {
 	var b bytes.Buffer
 	who := Identity{Name: noteAuthor, Email: noteMail}
 	message := "Notes of attestations\n"
-	fmt.Fprintf(&b, "commit %s\ncommitter %s\ndata %d\n%s\n", draftRef, who.line(now.UTC()), len(message), message)
+	fmt.Fprintf(&b, "commit %s\nmark :1\ncommitter %s\ndata %d\n%s\n", draftRef, who.line(now.UTC()), len(message), message)
 	if before != "" {
 		fmt.Fprintf(&b, "from %s\n", before)
 	}
 	fmt.Fprintf(&b, "N inline %s\ndata %d\n", commit, len(note))
 	b.Write(note)
-	b.WriteString("\ndone\n")
+	b.WriteString("\nget-mark :1\ndone\n") // the commit's name comes on stdout
 	return &b
 }
 
 // noteCommit returns the commit that ref is at, "" if there is none.
 func (r *Repo) noteCommit(ctx context.Context, ref string) (string, error) {
+	if !r.tables {
+		return r.follow(ref, func(string) {})
+	}
 	out, err := r.output(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
 	var exit *exitError
 	if errors.As(err, &exit) {
