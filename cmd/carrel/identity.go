@@ -21,9 +21,7 @@ func (a *app) identityCommand() *cobra.Command {
 func (a *app) identityShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show", Short: "Print the keys by their digests", Args: atMost(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.onEngine(cmd, func(e *engine.Engine) error { return e.IdentityShow(a.json) })
-		},
+		RunE: a.withEngine(func(_ *cobra.Command, e *engine.Engine, _ []string) error { return e.IdentityShow(a.json) }),
 	}
 	a.jsonFlag(cmd)
 	return cmd
@@ -33,9 +31,9 @@ func (a *app) identityRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Sign with a new key from now on", Args: atMost(0),
 		Long: "Make a new attestation key and destroy the old private half. What it signed\nstays right: its public half is kept, and recorded.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.onEngine(cmd, func(e *engine.Engine) error { return e.IdentityRotate(cmd.Context(), a.json) })
-		},
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			return e.IdentityRotate(cmd.Context(), a.json)
+		}),
 	}
 	a.jsonFlag(cmd)
 	return cmd
@@ -46,9 +44,7 @@ func (a *app) identityExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write the public keys for others", Args: atMost(0),
 		Long: "Write attestation.pub (PEM) and log.vkey (the key of a signed note) to a\ndirectory, or print both.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.onEngine(cmd, func(e *engine.Engine) error { return e.IdentityExport(dir) })
-		},
+		RunE: a.withEngine(func(_ *cobra.Command, e *engine.Engine, _ []string) error { return e.IdentityExport(dir) }),
 	}
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "directory to write to (default: print)")
 	return cmd

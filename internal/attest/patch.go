@@ -11,6 +11,7 @@ import (
 	"github.com/aymanbagabas/go-udiff/lcs"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/git/quote"
 )
 
 // Contents gives the frozen content of a change. Read returns verified
@@ -79,7 +80,7 @@ func (p *patch) alter(path string, before, after carrel.FileState) error {
 	if err != nil {
 		return err
 	}
-	from, to := quoted("a/"+path), quoted("b/"+path)
+	from, to := quote.Name("a/"+path), quote.Name("b/"+path)
 	p.printf("diff --git %s %s\n", from, to)
 	switch {
 	case before.Kind == carrel.FileNone:
@@ -255,30 +256,4 @@ func (p *patch) base85(data []byte) {
 		p.out.WriteByte('\n')
 		data = data[n:]
 	}
-}
-
-// quoted writes a name as git does: in C's quotes where it holds what would
-// confuse.
-func quoted(name string) string {
-	plain := true
-	for i := range len(name) {
-		if c := name[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			plain = false
-		}
-	}
-	if plain {
-		return name
-	}
-	out := []byte{'"'}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c == '"' || c == '\\':
-			out = append(out, '\\', c)
-		case c < ' ' || c >= 0x7f:
-			out = fmt.Appendf(out, "\\%03o", c)
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(append(out, '"'))
 }

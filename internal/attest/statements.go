@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/git/quote"
 	"github.com/carrel-dev/carrel/verify"
 )
 
@@ -242,7 +243,7 @@ func (f *Facts) trace() verify.Trace {
 // traced is one file of the change. A descriptor needs a digest or a URI; one
 // that was deleted has no content.
 func traced(c carrel.FileChange) verify.Resource {
-	r := verify.Resource{Name: quoted(string(c.Path)), Annotations: map[string]any{"change": string(c.Change), "kind": string(c.Kind)}}
+	r := verify.Resource{Name: quote.Name(string(c.Path)), Annotations: map[string]any{"change": string(c.Change), "kind": string(c.Kind)}}
 	switch {
 	case c.Digest != "":
 		r.Digest = map[string]string{verify.DigestSHA256: c.Digest.Hex()}

@@ -61,15 +61,7 @@ func BenchmarkOrder(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); io.Copy(c, c) }()
-		}
-	}()
+	go serveEach(l, func(c net.Conn) { io.Copy(c, c) })
 	for b.Loop() {
 		c, err := d.dial("tcp", "127.0.0.1:7000")
 		if err != nil {
@@ -116,23 +108,13 @@ func sourceServer(b *testing.B) string {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	go serveEach(l, func(c net.Conn) {
+		for buf := make([]byte, 1<<20); ; {
+			if _, err := c.Write(buf); err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				buf := make([]byte, 1<<20)
-				for {
-					if _, err := c.Write(buf); err != nil {
-						return
-					}
-				}
-			}()
 		}
-	}()
+	})
 	return l.Addr().String()
 }
 

@@ -26,16 +26,22 @@ func echoServer(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); io.Copy(c, c) }()
-		}
-	}()
+	go serveEach(l, func(c net.Conn) { io.Copy(c, c) })
 	return l.Addr().String()
+}
+
+// serveEach serves the connections to a listener until it is closed.
+func serveEach(l net.Listener, serve func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			serve(c)
+		}()
+	}
 }
 
 func say(t testing.TB, c net.Conn, line string) (string, error) {

@@ -14,14 +14,7 @@ import (
 // Answer records the user's yes or no to a change, for the tree and for a
 // branch alike.
 func (e *Engine) Answer(ctx context.Context, sel Selection, granted bool, opts AnswerOptions) error {
-	s, err := e.find(ctx, sel, (*workspace.Workspace).ShownChange)
-	if err != nil {
-		return err
-	}
-	if err := s.mustBePending(); err != nil {
-		return err
-	}
-	op, err := e.operator(ctx, s.change.Run)
+	s, op, err := e.pending(ctx, sel)
 	if err != nil {
 		return err
 	}
@@ -32,6 +25,19 @@ func (e *Engine) Answer(ctx context.Context, sel Selection, granted bool, opts A
 		}
 	}
 	return e.answered(s, granted, opts)
+}
+
+// pending finds the shown change, which must still wait, and who acts on it.
+func (e *Engine) pending(ctx context.Context, sel Selection) (selected, *operator, error) {
+	s, err := e.find(ctx, sel, (*workspace.Workspace).ShownChange)
+	if err != nil {
+		return s, nil, err
+	}
+	if err := s.mustBePending(); err != nil {
+		return s, nil, err
+	}
+	op, err := e.operator(ctx, s.change.Run)
+	return s, op, err
 }
 
 func (s selected) mustBePending() error {

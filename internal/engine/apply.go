@@ -28,14 +28,7 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 	if err := e.recoverApplies(ctx); err != nil {
 		return err
 	}
-	s, err := e.find(ctx, sel, (*workspace.Workspace).ShownChange)
-	if err != nil {
-		return err
-	}
-	if err := s.mustBePending(); err != nil {
-		return err
-	}
-	op, err := e.operator(ctx, s.change.Run)
+	s, op, err := e.pending(ctx, sel)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+
+	"github.com/carrel-dev/carrel/internal/git/quote"
 )
 
 // Line is a line of a file in a commit.
@@ -55,7 +57,7 @@ func parseBlame(out string) (Line, error) {
 	}
 	for l := range strings.Lines(rest) {
 		if name, ok := strings.CutPrefix(strings.TrimSuffix(l, "\n"), "filename "); ok {
-			name, ok = unquotePath(name)
+			name, ok = quote.Read(name)
 			if !ok {
 				return Line{}, errBlame
 			}
@@ -66,38 +68,4 @@ func parseBlame(out string) (Line, error) {
 		}
 	}
 	return Line{}, errBlame
-}
-
-// unquotePath reads a path as git prints it: in quotes and with escapes if it
-// holds what is not plain.
-func unquotePath(s string) (string, bool) {
-	inner, quoted := strings.CutPrefix(s, `"`)
-	if !quoted {
-		return s, s != ""
-	}
-	inner, ok := strings.CutSuffix(inner, `"`)
-	var out strings.Builder
-	for i := 0; ok && i < len(inner); i++ {
-		if inner[i] != '\\' {
-			out.WriteByte(inner[i])
-			continue
-		}
-		if i++; i == len(inner) {
-			return "", false
-		}
-		if at := strings.IndexByte("abtnvfr\"\\", inner[i]); at >= 0 {
-			out.WriteByte("\a\b\t\n\v\f\r\"\\"[at])
-			continue
-		}
-		if i+3 > len(inner) {
-			return "", false
-		}
-		n, err := strconv.ParseUint(inner[i:i+3], 8, 8)
-		if err != nil {
-			return "", false
-		}
-		out.WriteByte(byte(n))
-		i += 2
-	}
-	return out.String(), ok && out.Len() > 0
 }

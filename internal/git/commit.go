@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/git/quote"
 )
 
 // File is one path of a commit: what it becomes, or, without a mode, its end.
@@ -98,7 +100,7 @@ func (d *Draft) script(w io.Writer, files []File, want map[string]Entry, message
 	// other way round.
 	for _, f := range files {
 		if f.Mode == "" {
-			if _, err := fmt.Fprintf(w, "D %s\n", quotePath(f.Path)); err != nil {
+			if _, err := fmt.Fprintf(w, "D %s\n", quote.Always(f.Path)); err != nil {
 				return err
 			}
 			want[f.Path] = Entry{}
@@ -125,7 +127,7 @@ func (d *Draft) inline(w io.Writer, f File) (string, error) {
 		return "", err
 	}
 	defer content.Close()
-	if _, err := fmt.Fprintf(w, "M %s inline %s\ndata %d\n", f.Mode, quotePath(f.Path), size); err != nil {
+	if _, err := fmt.Fprintf(w, "M %s inline %s\ndata %d\n", f.Mode, quote.Always(f.Path), size); err != nil {
 		return "", err
 	}
 	h := d.repo.newHash()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/carrel-dev/carrel/internal/git/quote"
 )
 
 // pristine is a git directory of our own that borrows the repository's
@@ -64,22 +66,6 @@ func (p *pristine) Close() error { return os.RemoveAll(p.dir) }
 // it is quoted.
 func (p *pristine) run(ctx context.Context, c call) ([]byte, error) {
 	c.gitDir = p.dir
-	c.env = append(c.env, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+quotePath(filepath.Join(p.repo.Common, "objects")))
+	c.env = append(c.env, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+quote.Always(filepath.Join(p.repo.Common, "objects")))
 	return run(ctx, c)
-}
-
-// quotePath quotes a path as git reads it in a list separated by colons.
-func quotePath(path string) string {
-	out := []byte{'"'}
-	for i := range len(path) {
-		switch c := path[i]; {
-		case c == '"' || c == '\\':
-			out = append(out, '\\', c)
-		case c < ' ' || c >= 0x7f:
-			out = fmt.Appendf(out, "\\%03o", c)
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(append(out, '"'))
 }

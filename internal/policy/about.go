@@ -86,18 +86,11 @@ func about(message []byte) (out aboutReply) {
 
 // aboutQuestion compiles l and makes the question to its one package.
 func aboutQuestion(l Layer) (*question, error) {
-	modules, err := parseLayer(l)
+	p, err := newProgram(l)
 	if err != nil {
 		return nil, err
 	}
-	p := &program{modules: modules}
-	if p.compiler, err = compileModules(modules); err != nil {
-		return nil, err
-	}
-	if p.data, err = newBase(l.Data, p.compiler); err != nil {
-		return nil, err
-	}
-	pkg, err := onlyPackage(l, modules)
+	pkg, err := onlyPackage(l, p.modules)
 	if err != nil {
 		return nil, err
 	}

@@ -32,8 +32,8 @@ type program struct {
 	questions []*question // of the voices, in their order
 }
 
-// compileLayer parses and compiles the sources of l.
-func compileLayer(l Layer) (*program, error) {
+// newProgram parses and compiles the sources of l, which nobody is asked in yet.
+func newProgram(l Layer) (*program, error) {
 	modules, err := parseLayer(l)
 	if err != nil {
 		return nil, err
@@ -45,13 +45,22 @@ func compileLayer(l Layer) (*program, error) {
 	if p.data, err = newBase(l.Data, p.compiler); err != nil {
 		return nil, err
 	}
-	pkgs, err := entryPoints(l, modules)
+	return p, nil
+}
+
+// compileLayer makes the program of l, with its voices.
+func compileLayer(l Layer) (*program, error) {
+	p, err := newProgram(l)
+	if err != nil {
+		return nil, err
+	}
+	pkgs, err := entryPoints(l, p.modules)
 	if err != nil {
 		return nil, err
 	}
 	time := readsTime(p.compiler)
 	for _, pkg := range pkgs {
-		v, err := newVoice(l, pkg, modules)
+		v, err := newVoice(l, pkg, p.modules)
 		if err != nil {
 			return nil, err
 		}

@@ -17,19 +17,29 @@ import (
 // reach is how long a connection may take: a wall refuses at once.
 const reach = 10 * time.Second
 
+// said connects and says something; an answer may take as long as wait.
+func said(network, address, text string, wait time.Duration) (net.Conn, error) {
+	c, err := net.DialTimeout(network, address, reach)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Now().Add(wait))
+	if _, err := io.WriteString(c, text); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
 // reaches connects, asks, and looks whether anybody but Carrel answers: a port
 // that some rule names is accepted, so that the name can be judged.
 func reaches(address string) func(*Stage) error {
 	return func(*Stage) error {
-		c, err := net.DialTimeout("tcp", address, reach)
+		c, err := said("tcp", address, "GET / HTTP/1.1\r\nHost: attack\r\n\r\n", reach)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(reach))
-		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: attack\r\n\r\n"); err != nil {
-			return err
-		}
 		b := make([]byte, 512)
 		switch n, err := c.Read(b); {
 		case n > 0 && strings.HasPrefix(string(b[:n]), "HTTP/1.1 403 "):
@@ -58,15 +68,11 @@ func dials(network string, address func(*Stage) string) func(*Stage) error {
 // asks sends a datagram and waits for an answer.
 func asks(address func(*Stage) string) func(*Stage) error {
 	return func(s *Stage) error {
-		c, err := net.DialTimeout("udp", address(s), reach)
+		c, err := said("udp", address(s), "attack", 2*time.Second)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
-		if _, err := c.Write([]byte("attack")); err != nil {
-			return err
-		}
 		_, err = c.Read(make([]byte, 64))
 		return err
 	}
@@ -176,15 +182,11 @@ func serves(s *Stage) error { return says(s.Service, s.Canary) }
 
 // says connects, asks as a web client does and looks for a word.
 func says(address, word string) error {
-	c, err := net.DialTimeout("tcp", address, reach)
+	c, err := said("tcp", address, "GET / HTTP/1.0\r\n\r\n", reach)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(reach))
-	if _, err := io.WriteString(c, "GET / HTTP/1.0\r\n\r\n"); err != nil {
-		return err
-	}
 	b, err := io.ReadAll(io.LimitReader(c, 4096))
 	if !strings.Contains(string(b), word) {
 		return errors.Join(err, stopped("no answer of the host (%d bytes)", len(b)))
