@@ -155,36 +155,6 @@ func (p *applyPlan) planFile(f *carrel.FileChange) error {
 	return p.planReached(f, now)
 }
 
-// imply plans the directories that f's path needs and the change does not
-// name, because what is in them says enough.
-func (p *applyPlan) imply(f *carrel.FileChange) {
-	rel := string(f.Path)
-	for i := range len(rel) {
-		if rel[i] != '/' || p.made[rel[:i]] {
-			continue
-		}
-		dir := carrel.FileChange{Path: f.Path[:i], FileState: carrel.FileState{Kind: carrel.FileDir, Mode: 0o755}}
-		if top := p.madeAbove(rel[:i]); top != "" {
-			p.inside[top] = append(p.inside[top], &dir)
-		} else if st, err := p.tree.lstat(rel[:i]); err != nil || st.Nlink > 0 {
-			continue
-		} else {
-			p.steps = append(p.steps, applyStep{Kind: stepPut, Path: dir.Path, Mode: dir.Mode, file: &dir})
-		}
-		p.made[rel[:i]] = true
-	}
-}
-
-// madeAbove returns the topmost directory above rel that the change makes.
-func (p *applyPlan) madeAbove(rel string) (top string) {
-	for dir := path.Dir(rel); dir != "."; dir = path.Dir(dir) {
-		if p.made[dir] {
-			top = dir
-		}
-	}
-	return top
-}
-
 func (p *applyPlan) planReached(f *carrel.FileChange, now unix.Stat_t) error {
 	same, err := p.isAlready(f, &now)
 	if err != nil {
@@ -212,52 +182,6 @@ func (p *applyPlan) planReached(f *carrel.FileChange, now unix.Stat_t) error {
 	old.Sum = sum
 	p.addSteps(f, old)
 	return nil
-}
-
-// forbidden says what else would stop the steps half-way: a directory that
-// cannot be written, or one that is to go and would not be empty.
-func (p *applyPlan) forbidden(f *carrel.FileChange) string {
-	dir, _, err := p.tree.parent(string(f.Path))
-	if err != nil {
-		return err.Error()
-	}
-	at := path.Dir(string(f.Path))
-	if _, known := p.writable[at]; !known {
-		err := unix.Faccessat(dir, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
-		p.writable[at], _ = lookupProblem(err)
-		if err != nil && p.writable[at] == "" {
-			p.writable[at] = err.Error()
-		}
-	}
-	if why := p.writable[at]; why != "" {
-		return why
-	}
-	if f.Before.Kind == carrel.FileDir && f.Kind != carrel.FileDir && !p.willBeEmpty(string(f.Path)) {
-		return "the directory is to go, but holds files that the change does not delete"
-	}
-	return ""
-}
-
-func (p *applyPlan) willBeEmpty(rel string) bool {
-	dir, name, err := p.tree.parent(rel)
-	if err != nil {
-		return false
-	}
-	fd, err := openBeneath(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	names, err := readNames(fd, len(p.gone))
-	if err != nil {
-		return false
-	}
-	for _, name := range names {
-		if !p.gone[path.Join(rel, name)] {
-			return false
-		}
-	}
-	return true
 }
 
 // addSteps turns one alteration into steps.

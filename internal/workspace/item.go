@@ -95,9 +95,6 @@ type item struct {
 	besideHead bool
 }
 
-// withheld is a reason of the workspace itself to keep a path back.
-type withheld struct{ rule, reason string }
-
 func alteration(after, before side) carrel.Alteration {
 	switch {
 	case !after.there():

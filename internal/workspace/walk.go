@@ -203,26 +203,6 @@ func (w *walk) leaf(v view, after side, marks overlayMarks, rel string, depth in
 	return w.children(it.before, rel, depth)
 }
 
-// content finds the file that holds the data of one whose metadata alone was
-// copied up. The metadata stays that of the layer.
-func (w *walk) content(after side, marks overlayMarks, parent string) (side, error) {
-	at := path.Join(parent, after.name)
-	if marks.redirect != "" {
-		at = marks.redirected(parent)
-	}
-	fd, err := openBeneath(w.lower, path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return side{}, err
-	}
-	s := side{dir: newDirRef(fd, func() { unix.Close(fd) }), name: path.Base(at)}
-	if err := statAt(fd, s.name, &s.st); err != nil {
-		s.dir.drop()
-		return side{}, err
-	}
-	s.st.Mode = s.st.Mode&unix.S_IFMT | after.st.Mode&0o7777
-	return s, nil
-}
-
 // subdir compares a directory, then emits it if it says more than what is in
 // it: its mode, its change of type, or its being there though empty.
 func (w *walk) subdir(v view, after side, marks overlayMarks, rel string, depth int) error {
@@ -262,72 +242,4 @@ func (w *walk) subdir(v view, after side, marks overlayMarks, rel string, depth 
 		it.change = carrel.ModeChanged
 	}
 	return w.put(it)
-}
-
-// descend opens the three directories behind one name.
-func (w *walk) descend(v view, after, before side, marks overlayMarks, rel string) (in view, err error) {
-	opened, err := after.open(after.dir == v.up)
-	if err != nil {
-		return view{}, err
-	}
-	if before.isDir() {
-		in.before, err = before.open(false)
-		if err != nil && !errors.Is(err, unix.EACCES) { // else what is in it is not known, and cannot be overwritten
-			opened.drop()
-			return view{}, err
-		}
-	}
-	if after.dir != v.up { // the directory shows through itself
-		in.through = opened
-		return in, nil
-	}
-	in.up = opened
-	if in.through, err = w.below(v, in.before, after.name, marks, rel); err != nil {
-		in.drop()
-		return view{}, err
-	}
-	return in, nil
-}
-
-// below opens the directory that shows through the layer's one of that name;
-// nil if none does.
-func (w *walk) below(v view, before *dirRef, name string, marks overlayMarks, rel string) (*dirRef, error) {
-	switch {
-	case w.index != nil || marks.opaque:
-		return nil, nil
-	case marks.redirect != "":
-		fd, err := openBeneath(w.lower, marks.redirected(w.layer.inside(path.Dir(rel))), unix.O_RDONLY|unix.O_DIRECTORY)
-		if err != nil {
-			return nil, err
-		}
-		return newDirRef(fd, func() { unix.Close(fd) }), nil
-	case v.through == v.before:
-		return before.hold(), nil
-	}
-	s, err := lookBefore(v.through, name)
-	if err != nil || !s.isDir() {
-		return nil, err
-	}
-	return s.open(false)
-}
-
-// unsettled reports a path that stood for something else from one moment to the
-// next, and leaves what is in it.
-func (w *walk) unsettled(v view, after side, rel string) error {
-	before, err := lookBefore(v.before, after.name)
-	if err != nil {
-		return fmt.Errorf("looking at %s in the tree: %w", rel, err)
-	}
-	return w.put(&item{rel: rel, after: after, before: before, change: alteration(after, before),
-		withheld: &withheld{"unsettled", "it was being replaced while it was read"}})
-}
-
-// tooDeep reports a path beyond the limits without entering it.
-func (w *walk) tooDeep(v view, after side, rel string) error {
-	before, err := lookBefore(v.before, after.name)
-	if err != nil {
-		return err
-	}
-	return w.put(&item{rel: rel, after: after, before: before, change: alteration(after, before),
-		withheld: &withheld{"too-deep", fmt.Sprintf("its path is longer than %d bytes or more than %d directories deep; what is below it was not read", w.limits.PathBytes, w.limits.Depth)}})
 }

@@ -2,11 +2,8 @@ package desk
 
 import (
 	"errors"
-	"os"
-	"os/signal"
 	"path"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,44 +87,6 @@ func planned(p *Plan, streams []int) (*Plan, []int, error) {
 	return p, streams, nil
 }
 
-// become makes PID 1 the desk's user where that is not who started it: 0 is
-// nobody to become.
-func become(id int) error {
-	if id == 0 {
-		return nil
-	}
-	if err := syscall.Setgroups(nil); err != nil {
-		return failed("giving up groups", err)
-	}
-	if err := syscall.Setresgid(id, id, id); err != nil {
-		return failed("taking the desk's group", err)
-	}
-	return failed("becoming the desk's user", syscall.Setresuid(id, id, id))
-}
-
-// settle makes PID 1 what it must be before anything else: out of reach of
-// the agent, and gone when the supervisor is.
-func settle() error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return failed("hiding PID 1", err)
-	}
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return failed("tying PID 1 to the supervisor", err)
-	}
-	// Piped core handlers run on the host whatever the limit, unless it is 1.
-	core := unix.Rlimit{Cur: 1, Max: 1}
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &core); err != nil {
-		return failed("switching core dumps off", err)
-	}
-	// Caught and not ignored: what is ignored stays ignored in the program.
-	// Where Landlock knows no scopes the agent can send any of them, among
-	// them those at which a Go program gives up.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
-		unix.SIGSTKFLT, unix.SIGSYS, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE,
-		unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
-	return nil
-}
-
 // connect hands out the sockets through which the supervisor may give the
 // desk a network.
 func connect(link *Link) error {
@@ -137,63 +96,6 @@ func connect(link *Link) error {
 	}
 	defer CloseAll(fds)
 	return link.Send(Message{Kind: Networked, Files: fds})
-}
-
-// receive reads the supervisor's orders until it is gone, which closes the
-// channel.
-func receive(link *Link) <-chan Message {
-	orders := make(chan Message)
-	go func() {
-		defer close(orders)
-		for {
-			m, err := link.Receive()
-			if err != nil {
-				return
-			}
-			if m.Kind == Listen {
-				answer(link, m.Text)
-				continue
-			}
-			orders <- m
-		}
-	}()
-	return orders
-}
-
-// answer opens one more listening socket for the supervisor. After the
-// capabilities are gone it can only fail.
-func answer(link *Link, text string) {
-	fd, err := listenFor(text)
-	if err != nil {
-		_ = link.Send(Message{Kind: Listening, Text: err.Error()})
-		return
-	}
-	defer unix.Close(fd)
-	_ = link.Send(Message{Kind: Listening, Files: []int{fd}})
-}
-
-var errGone = errors.New("the supervisor is gone")
-
-// await collects the mounts that the supervisor opens, if it does.
-func await(orders <-chan Message, p *Plan) ([]int, error) {
-	want := 0
-	for i := range p.Mounts {
-		if k := p.Mounts[i].Kind; k == Bind || k == Overlay {
-			want++
-		}
-	}
-	var handed []int
-	for p.Handed && len(handed) < want {
-		m, ok := <-orders
-		if !ok {
-			return nil, errGone
-		}
-		if m.Kind != Mounts || len(m.Files) == 0 {
-			return nil, errors.New("unexpected order before the mounts")
-		}
-		handed = append(handed, m.Files...)
-	}
-	return handed, nil
 }
 
 // begin makes the desk's root, its /proc and its devices.
