@@ -28,13 +28,15 @@ func FuzzAnswerFilter(f *testing.F) {
 		written := spelt[((how%len(spelt))+len(spelt))%len(spelt)]
 		whole := append(append(append([]byte(nil), before...), written...), after...)
 		s := &stream{from: &inCuts{whole, cuts}, texts: hide}
-		s.look = func(b []byte) error { hide.replace(b); return nil }
+		s.look = func(b []byte) error { hide.replace(b); hide.replaceCut(b, len(b)-hide.begun(b)); return nil }
+		s.last = func(b []byte) { hide.replaceCut(b, len(b)) }
 		got, err := io.ReadAll(s)
 		if err != nil || len(got) != len(whole) || hide.has(got) {
 			t.Fatalf("%d bytes of %d, found again %v, %v", len(got), len(whole), hide.has(got), err)
 		}
 		want := append([]byte(nil), whole...)
-		if hide.replace(want); !bytes.Equal(got, want) {
+		hide.replace(want)
+		if hide.replaceCut(want, len(want)); !bytes.Equal(got, want) {
 			t.Fatalf("in pieces\n%q, whole\n%q", got, want)
 		}
 	})

@@ -58,7 +58,8 @@ func (t *texts) conceal(res *http.Response) {
 		return
 	}
 	s := &stream{Closer: res.Body, from: res.Body, texts: t}
-	s.look = func(b []byte) error { t.replace(b); return nil }
+	s.look = func(b []byte) error { t.replace(b); t.replaceCut(b, len(b)-t.begun(b)); return nil }
+	s.last = func(b []byte) { t.replaceCut(b, len(b)) }
 	s.end = func() error { t.header(res.Trailer); return nil }
 	if duplex, ok := res.Body.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = &struct {
@@ -95,7 +96,7 @@ func (t *texts) header(h http.Header) {
 
 func (t *texts) inText(s string) string {
 	b := []byte(s)
-	if !t.replace(b) {
+	if whole, cut := t.replace(b), t.replaceCut(b, len(b)); !whole && !cut {
 		return s
 	}
 	return string(b)

@@ -74,6 +74,39 @@ func leaked(s, secret string) bool {
 	return false
 }
 
+// An origin that shortens what it repeats (a message cut at some length) shows
+// no more of a key than every key of its kind begins with, and a little.
+func TestAttackKeyCutShortByTheAnswer(t *testing.T) {
+	d := lend(t, github())
+	secret := secretOf["github"]
+	encoded := base64.StdEncoding.EncodeToString([]byte("x-access-token:" + secret))
+	for _, after := range []string{"", "...", "\"}\n"} {
+		for _, size := range []int{1, 7, 4096} {
+			for cut := 1; cut < len(secret); cut++ {
+				res := answer("", "X-Error", "got "+secret[:cut])
+				res.Body = io.NopCloser(&inPieces{[]byte("bad " + secret[:cut] + after), size})
+				d.Incoming("api.github.test", 443, res)
+				got, err := io.ReadAll(res.Body)
+				if err != nil || leaked(string(got)+res.Header.Get("X-Error"), secret) || !strings.HasSuffix(string(got), after) || len(got) != len("bad ")+cut+len(after) {
+					t.Errorf("%d of %d bytes, in pieces of %d: %q and %q, %v", cut, len(secret), size, got, res.Header.Get("X-Error"), err)
+				}
+			}
+		}
+	}
+	res := answer(encoded[:len(encoded)-8])
+	d.Incoming("api.github.test", 443, res)
+	if got, _ := io.ReadAll(res.Body); leaked(string(got), secret) {
+		t.Errorf("in base64: %q", got)
+	}
+	for _, plain := range []string{"ghp_", "a token begins with ghp_ or github_pat_", "ghp_an0therTokenThatIsNobodysBusiness12"} {
+		res := answer(plain)
+		d.Incoming("api.github.test", 443, res)
+		if got, _ := io.ReadAll(res.Body); string(got) != plain {
+			t.Errorf("%q became %q", plain, got)
+		}
+	}
+}
+
 func TestKeyIsTakenOutOfHeadersAndTrailers(t *testing.T) {
 	d := lend(t, github())
 	secret := secretOf["github"]

@@ -217,6 +217,21 @@ func TestPlaceholderIsReplacedWhereItBelongs(t *testing.T) {
 	}
 }
 
+// An answer that repeats the key is not to be had in parts: each would show a
+// piece that is no key. Where no key goes, parts are.
+func TestAttackKeyInPartsOfAnAnswer(t *testing.T) {
+	d := lend(t, github())
+	for _, c := range []struct{ key, want string }{{"Bearer " + d.held["github"], ""}, {"", "bytes=0-9,10-19"}} {
+		r := request("GET", "https://api.github.test/user", "Range", "bytes=0-9,10-19", "If-Range", `"x"`)
+		if c.key != "" {
+			r.Header.Set("Authorization", c.key)
+		}
+		if err := d.Outgoing(t.Context(), "api.github.test", 443, r); err != nil || r.Header.Get("Range") != c.want {
+			t.Errorf("with %q: Range %q, %v", c.key, r.Header.Get("Range"), err)
+		}
+	}
+}
+
 // attacks.md G and F 130: a placeholder anywhere but in its place ends the
 // request and leaves an alarm; beside each stands the use that is allowed.
 func TestPlaceholderAnywhereElseStopsTheRequest(t *testing.T) {

@@ -12,8 +12,10 @@ import (
 )
 
 // spelling is one way a text is written, with what is put in its place. Both
-// have the same length, so that lengths announced beforehand stay true.
-type spelling struct{ find, put []byte }
+// have the same length, so that lengths announced beforehand stay true. head
+// is how much of it tells that it was meant, should an answer have cut it
+// short; nil where only the whole counts.
+type spelling struct{ find, put, head []byte }
 
 // spellings lists how servers and clients write a text: as it is, in URLs, in
 // JSON and HTML, as hexadecimal, and in base64 at every offset, each with the
@@ -31,9 +33,34 @@ func spellings(text, instead string) []spelling {
 		if len(put) != len(s) {
 			put = bytes.Repeat([]byte("*"), len(s))
 		}
-		out = append(out, spelling{[]byte(s), put})
+		out = append(out, spelling{[]byte(s), put, headOf(s, with[i])})
 	}
 	return out
+}
+
+// telling is how many characters beyond what every key of this shape begins
+// with must be there for the beginning of a key to be one.
+const telling = 10
+
+// headOf returns the beginning that tells find from instead, which has its
+// shape, and from everything else.
+func headOf(find, instead string) []byte {
+	n := common([]byte(find), []byte(instead)) + telling
+	if n >= len(find) || strings.Trim(instead, "*") == "" {
+		return nil
+	}
+	return []byte(find[:n])
+}
+
+// common is how many bytes a and b begin with alike.
+func common(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
 }
 
 // minSpelling is how long a spelling must be to mean this text and no other.

@@ -28,6 +28,28 @@ func (t *texts) replace(b []byte) (found bool) {
 	return found
 }
 
+// replaceCut does the same for spellings that were cut short, where they begin
+// before limit: an answer that shows all but the last of a key shows the key.
+// Whole ones must have been replaced.
+func (t *texts) replaceCut(b []byte, limit int) (found bool) {
+	if t == nil {
+		return false
+	}
+	for _, s := range t.list {
+		for at := 0; len(s.head) > 0; {
+			i := bytes.Index(b[at:], s.head)
+			if i < 0 || at+i >= limit {
+				break
+			}
+			at += i
+			n := common(b[at:], s.find)
+			copy(b[at:min(at+n, limit)], s.put)
+			at, found = at+n, true
+		}
+	}
+	return found
+}
+
 // has reports whether a spelling of the list is in b.
 func (t *texts) has(b []byte) bool {
 	if t == nil {
@@ -77,6 +99,7 @@ type stream struct {
 	from  io.Reader
 	texts *texts
 	look  func([]byte) error // changes its argument in place, or ends the stream
+	last  func([]byte)       // may be nil; sees what is left when no more follows
 	end   func() error       // may be nil; called once before io.EOF is returned
 
 	mem   []byte // what buf lies in
@@ -115,6 +138,9 @@ func (s *stream) fill() {
 		return
 	}
 	s.ready = len(s.buf)
+	if s.err != nil && s.last != nil {
+		s.last(s.buf)
+	}
 	if s.err == nil {
 		s.ready -= s.texts.begun(s.buf)
 	} else if s.err == io.EOF && s.end != nil {
