@@ -87,6 +87,35 @@ func TestAttackAmbiguousPaths(t *testing.T) {
 	}
 }
 
+// Headers and parameters by which some servers take a request for another one
+// than was decided.
+func TestAttackRequestInTheGuiseOfAnother(t *testing.T) {
+	var seen atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen.Add(1) }))
+	defer srv.Close()
+	d := webDesk(t, srv, nil)
+	ask := func(target, header string) string {
+		return firstLine(t, d, "POST "+target+" HTTP/1.1\r\nHost: ok.test\r\nContent-Length: 0\r\n"+header+"\r\n")
+	}
+	for _, bad := range [][2]string{
+		{"/x", "X-HTTP-Method-Override: DELETE\r\n"}, {"/x", "x_http_method_override: DELETE\r\n"}, {"/x", "X-HTTP-Method: PUT\r\n"}, {"/x", "X-Method-Override: POST, DELETE\r\n"},
+		{"/x", "X-HTTP-Method-Override: POST\r\nX-HTTP-Method-Override: DELETE\r\n"}, {"/x", "X-Original-URL: /private\r\n"}, {"/x", "X-Rewrite-URL: /private\r\n"},
+		{"/x?_method=delete", ""}, {"/x?a=1;%5fmethod=delete", ""}, {"/x?_method=POST&_method=PUT", ""},
+	} {
+		if line := ask(bad[0], bad[1]); !strings.HasPrefix(line, "HTTP/1.1 403") {
+			t.Errorf("%q: %q", bad, line)
+		}
+	}
+	if seen.Load() != 0 {
+		t.Errorf("the server saw %d of them", seen.Load())
+	}
+	for _, good := range [][2]string{{"/x", "X-HTTP-Method-Override: post\r\n"}, {"/x?_method=POST&method=PUT", ""}, {"/x", "X-Request-Id: 1\r\n"}} {
+		if line := ask(good[0], good[1]); !strings.HasPrefix(line, "HTTP/1.1 200") {
+			t.Errorf("%q: %q", good, line)
+		}
+	}
+}
+
 // Connections that say nothing, many of them, keep nobody else out and cost
 // little; past the bound a new one is refused at once instead of waiting.
 func TestAttackIdleConnections(t *testing.T) {

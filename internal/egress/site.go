@@ -106,6 +106,9 @@ func usualPort(p carrel.Protocol) int {
 func (s *site) requestAction(r *http.Request) (carrel.Action, error) {
 	a := s.door.action(carrel.OpRequest, s.action.Host, s.action.Port, s.action.Protocol)
 	t, err := canonicalTarget(r.URL)
+	if err == nil {
+		err = checkOverrides(r, t.query)
+	}
 	if err != nil {
 		return a, err
 	}

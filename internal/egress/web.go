@@ -214,7 +214,7 @@ func (d *Door) refuseRequest(a carrel.Action, w http.ResponseWriter, r *http.Req
 // refuseTarget answers a request whose path or query has no one meaning.
 func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, r *http.Request, err error) {
 	d.refuseRequest(a, w, r, &Breach{Action: a, Rule: "egress/path", Reason: "what is asked for can be read in two ways: " + err.Error(),
-		Next: []string{"ask for the plain path"}})
+		Next: []string{"ask for the plain path, by its own method"}})
 }
 
 // checkRequest holds a request against the destination of its connection.
