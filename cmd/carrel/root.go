@@ -90,12 +90,28 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		cmd.SuggestionsMinimumDistance = 2
 		hint := "see " + cmd.CommandPath() + " --help"
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		near := below(cmd, args[0])
+		if len(near) == 0 {
+			near = cmd.SuggestionsFor(args[0])
+		}
+		if len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
 		return &engine.UsageError{Err: fmt.Errorf("%s has no verb %q; %s", cmd.CommandPath(), args[0], hint)}
 	}
 	return nil
+}
+
+// below finds a verb of this name one level further down.
+func below(cmd *cobra.Command, name string) (found []string) {
+	for _, verb := range cmd.Commands() {
+		for _, sub := range verb.Commands() {
+			if sub.Name() == name {
+				found = append(found, verb.Name()+" "+name)
+			}
+		}
+	}
+	return found
 }
 
 // atMost turns too many arguments into a usage error.

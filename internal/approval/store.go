@@ -160,3 +160,9 @@ func (s *Store) store(p carrel.Approval) error {
 	}
 	return s.remove(denial) // the grant is durable: dying here leaves the denial standing
 }
+
+// Lookup returns the stored answer to the action with this digest, for
+// showing. It may have expired.
+func (s *Store) Lookup(digest carrel.Digest) (answer carrel.Approval, found bool, err error) {
+	return s.find(digest)
+}

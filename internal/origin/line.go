@@ -204,7 +204,7 @@ func nthLine(content []byte, line int) (string, error) {
 	}
 	all := lines(content)
 	if line < 1 || line > len(all) || len(content) == 0 {
-		return "", fmt.Errorf("the file has %d lines: %w", len(all), ErrNoLine)
+		return "", fmt.Errorf("%w: the last one is %d", ErrNoLine, len(all))
 	}
 	return all[line-1], nil
 }

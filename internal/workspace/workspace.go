@@ -78,7 +78,7 @@ func openRepository(ctx context.Context, dir string) (*git.Repo, error) {
 	case err != nil:
 		return nil, err
 	case repo.Bare:
-		return nil, fmt.Errorf("%s is a bare repository, which has no files to work on; make a work tree (git worktree add): %w", repo.Dir, ErrRefused)
+		return nil, fmt.Errorf("%s is %w: it is a bare repository, which has no files to work on; make a work tree (git worktree add)", repo.Dir, ErrRefused)
 	}
 	return repo, nil
 }
@@ -115,13 +115,13 @@ func (w *Workspace) refuse() error {
 	state, home := resolved(w.opts.State), resolved(w.opts.Home)
 	switch {
 	case w.root == "/":
-		return fmt.Errorf("workspace / is the whole machine; start in a project's directory: %w", ErrRefused)
+		return fmt.Errorf("/ is %w: it is the whole machine; start in a project's directory", ErrRefused)
 	case home != "" && within(home, w.root):
-		return fmt.Errorf("workspace %s holds your home directory; start in a project's directory below it: %w", w.root, ErrRefused)
+		return fmt.Errorf("%s is %w: it holds your home directory; start in a project's directory below it", w.root, ErrRefused)
 	case state != "" && within(state, w.root):
-		return fmt.Errorf("workspace %s holds Carrel's own state (%s), which agents must not see; start in a directory that does not, or move the state: %w", w.root, state, ErrRefused)
+		return fmt.Errorf("%s is %w: it holds Carrel's own state (%s), which agents must not see; start in a directory that does not, or move the state", w.root, ErrRefused, state)
 	case state != "" && within(w.root, state):
-		return fmt.Errorf("workspace %s lies in Carrel's own state directory: %w", w.root, ErrRefused)
+		return fmt.Errorf("%s is %w: it lies in Carrel's own state directory", w.root, ErrRefused)
 	}
 	return nil
 }

@@ -136,6 +136,7 @@ func (t *Tier) probeSpec(dir string, overlay bool) (sandbox.Spec, error) {
 	return sandbox.Spec{
 		Run: carrel.NewRunID(), Mounts: mounts, Program: probeTarget, Args: []string{desk.Name, desk.Look}, Dir: "/workspace",
 		DiskPaths: []string{dir}, Limits: sandbox.Limits{Memory: 1 << 30, BestEffort: true},
+		Executed: func(context.Context, sandbox.Execution) error { return nil },
 	}, nil
 }
 

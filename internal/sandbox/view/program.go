@@ -65,7 +65,11 @@ func (b *builder) lookUp(name string) (string, error) {
 		Fix: "install it, or name it by its path; --dry-run shows the PATH inside"}
 }
 
+// notExecutable says why a file that is there is no command.
 func notExecutable(path string) error {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return &sandbox.StartError{Code: 126, Err: fmt.Errorf("%s is a directory: %w", path, ErrNotExecutable)}
+	}
 	return &sandbox.StartError{Code: 126, Err: fmt.Errorf("%s: %w", path, ErrNotExecutable), Fix: "chmod +x " + path}
 }
 
@@ -109,7 +113,11 @@ func (b *builder) expose(path string, depth int) error {
 	}
 	if interpreter := b.interpreter(final); interpreter != "" {
 		b.userPackages(final, interpreter)
-		if err := b.expose(interpreter, depth+1); err != nil {
+		err := b.expose(interpreter, depth+1)
+		if errors.Is(err, fs.ErrNotExist) {
+			return &sandbox.StartError{Code: 127, Err: fmt.Errorf("%s: its first line names %s: %w", final, interpreter, ErrNotFound), Fix: "install that, or correct the line"}
+		}
+		if err != nil {
 			return fmt.Errorf("its interpreter %s: %w", interpreter, err)
 		}
 	}
