@@ -62,6 +62,23 @@ func TestBombsBringDownOnlyTheirOwnProcess(t *testing.T) {
 	}
 }
 
+// TestTimeOutLeavesNothingBehind: attack E73, where a bomb grows too slowly to
+// go off in its own time: the next question meets none of what it holds.
+func TestTimeOutLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	slow := "deny if {\n\tinput.operation == \"write\"\n\tsome i in numbers.range(1, 100000)\n\tsome j in numbers.range(1, 100000)\n\ti * j < 0\n}\n"
+	e := engine(t, user(openHead+"governs := {\"write\", \"exec\"}\n"+slow))
+	used := e.remotes[0].process
+	wantVerdict(t, e, inside, carrel.Deny, "user/time-out")
+	wantVerdict(t, e, execAction, carrel.Allow, "user/allow")
+	if e.remotes[0].process == used {
+		t.Error("the process that ran out of time is asked again")
+	}
+	if e.remotes[0].ends != 0 {
+		t.Error("a machine that is slow turns its policy off")
+	}
+}
+
 // TestPolicyThatGoesOnFallingIsNotAskedForEver: starting a process costs more
 // than an answer, so the agent must not be able to have one started each time.
 func TestPolicyThatGoesOnFallingIsNotAskedForEver(t *testing.T) {

@@ -72,7 +72,7 @@ func (q *question) answer(input *ast.Term) (answer Answer, ok bool) {
 	values, err := q.values(input)
 	switch {
 	case topdown.IsCancel(err):
-		return fault("time-out", fmt.Sprintf("the policy did not answer within %v", deadline)), false
+		return fault(timedOut, fmt.Sprintf("the policy did not answer within %v", deadline)), false
 	case err != nil:
 		return fault("error", "the policy failed: "+oneLine(err.Error())), false
 	}
@@ -132,6 +132,9 @@ var (
 	noMetrics = metrics.NoOp()
 	epoch     = time.Unix(1, 0)
 )
+
+// timedOut is the rule of a policy that did not answer in time.
+const timedOut = "time-out"
 
 func fault(rule, reason string) Answer {
 	return Answer{Verdict: carrel.Deny, Rules: []string{rule}, Reason: reason}

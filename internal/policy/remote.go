@@ -102,6 +102,12 @@ func (r *remote) begin(questions []asked) (answers func() []answered) {
 		if err != nil {
 			return alike(fault("ended", "the evaluator's answer cannot be read: "+err.Error()), len(questions))
 		}
+		if slices.ContainsFunc(out, answered.late) {
+			// What it took until then must not bring down the next question. The
+			// asker has waited for this: it can have few processes started so.
+			r.process.Close()
+			r.process = nil
+		}
 		return out
 	}
 }
@@ -158,6 +164,9 @@ type answered struct {
 	Answer Answer
 	OK     bool
 }
+
+// late reports whether the policy did not answer in time.
+func (a answered) late() bool { return !a.OK && slices.Equal(a.Answer.Rules, []string{timedOut}) }
 
 func askMessage(questions []asked) []byte {
 	out := make([]byte, 1, 1<<10)
