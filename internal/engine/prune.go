@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
@@ -24,11 +25,14 @@ func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
 	inUse, damaged := e.policyInUse()
 	older := max(opts.Older, 1) // in a retention 0 keeps all
 	keep := workspace.Retention{Desks: older, Changes: older, Trash: time.Second}
+	// What was removed is said even if something else could not be.
+	var done workspace.Pruned
 	if opts.Unapplied {
 		keep.Work = older
+		done, err = e.pruneWork(ctx, keep, inUse)
+	} else {
+		done, err = workspace.Prune(ctx, e.host.Paths.State, e.blobs, keep, inUse)
 	}
-	// What was removed is said even if something else could not be.
-	done, err := workspace.Prune(ctx, e.host.Paths.State, e.blobs, keep, inUse)
 	policies, perr := e.prunePolicies(ctx, older)
 	err = errors.Join(err, damaged, perr)
 	if opts.JSON {
@@ -39,6 +43,19 @@ func (e *Engine) Prune(ctx context.Context, opts PruneOptions) error {
 		fmt.Fprintf(e.host.Stdout, "  and %s of policies that nothing refers to any more\n", plural(policies, "text"))
 	}
 	return err
+}
+
+// pruneWork takes unapplied work away on the one road, as discard does.
+func (e *Engine) pruneWork(ctx context.Context, keep workspace.Retention, inUse func(carrel.Digest) bool) (done workspace.Pruned, err error) {
+	op, err := e.operator(ctx, "")
+	if err != nil {
+		return done, err
+	}
+	_, err = op.gate.Do(ctx, workspace.PruneWorkAction(keep.Work), func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
+		done, err = workspace.PruneWork(ctx, g, e.host.Paths.State, e.blobs, keep, inUse)
+		return carrel.Outcome{Counts: map[string]int64{"desks": int64(done.Desks), "changes": int64(done.Changes)}}, err
+	})
+	return done, err
 }
 
 const (

@@ -11,12 +11,13 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/blob"
+	"github.com/carrel-dev/carrel/internal/gate"
 )
 
 // Retention says how long what nobody asked for is kept. Zero keeps for ever.
 type Retention struct {
 	Desks   time.Duration // desks without pending work, and caches, since their last run
-	Work    time.Duration // desks with pending work, and pending changes
+	Work    time.Duration // desks with pending work, and pending changes: only with PruneWork
 	Changes time.Duration // changes that were applied, discarded or superseded
 	Trash   time.Duration // layers that were discarded or reset
 }
@@ -32,6 +33,22 @@ type Pruned struct {
 // nothing else: the error names each, and what to do. It must not run beside a
 // capture: the engine holds the installation's lock.
 func Prune(ctx context.Context, state string, blobs *blob.Store, keep Retention, inUse func(carrel.Digest) bool) (Pruned, error) {
+	return PruneWork(ctx, gate.Grant{}, state, blobs, keep, inUse)
+}
+
+// PruneWorkAction is the action that PruneWork needs a grant for.
+func PruneWorkAction(unused time.Duration) carrel.Action {
+	return carrel.Action{Operation: carrel.OpRevoke, Subject: "unapplied work", Reason: carrel.Text("not used for " + unused.String())}
+}
+
+// PruneWork is Prune that removes unapplied work as well, of whatever desk has
+// not been used for keep.Work. The grant must cover PruneWorkAction(keep.Work).
+func PruneWork(ctx context.Context, g gate.Grant, state string, blobs *blob.Store, keep Retention, inUse func(carrel.Digest) bool) (Pruned, error) {
+	if keep.Work > 0 {
+		if err := g.Covers(PruneWorkAction(keep.Work)); err != nil {
+			return Pruned{}, fmt.Errorf("pruning unapplied work: %w", err)
+		}
+	}
 	p := pruner{state: state, blobs: blobs, keep: keep, now: time.Now()}
 	for _, step := range []func() error{p.trash, p.desks, p.caches, p.changes, p.index, p.contents(inUse)} {
 		if err := ctx.Err(); err != nil {

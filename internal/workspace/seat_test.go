@@ -332,7 +332,17 @@ func TestPrune(t *testing.T) {
 	if !s.ws.opts.Blobs.Has(c.Files[0].Digest) {
 		t.Error("content of a pending change was pruned")
 	}
-	if p := prune(Retention{Work: time.Millisecond}); p.Desks != 1 || p.Changes != 1 || p.Contents != 2 {
+	keep := Retention{Work: time.Millisecond}
+	var p Pruned
+	gatetest.Contract(t, gatetest.Effect{
+		Name: "PruneWork", Action: PruneWorkAction(keep.Work),
+		Call: func(ctx context.Context, g gate.Grant) (err error) {
+			p, err = PruneWork(ctx, g, s.state, s.ws.opts.Blobs, keep, nil)
+			return err
+		},
+		Happened: func() bool { return p.Desks > 0 || !s.ws.opts.Blobs.Has(c.Files[0].Digest) },
+	})
+	if p.Desks != 1 || p.Changes != 1 || p.Contents != 2 {
 		t.Errorf("pruned: %+v", p)
 	}
 	if desks, err := s.ws.Desks(); err != nil || len(desks) != 1 || desks[0].ID != busy.ID() {
@@ -350,8 +360,16 @@ func TestPruneKeepsWhatWasNotCaptured(t *testing.T) {
 	if p, err := Prune(context.Background(), s.state, s.ws.opts.Blobs, Retention{Desks: time.Millisecond}, nil); err != nil || p.Desks != 0 {
 		t.Errorf("pruned: %+v, %v", p, err)
 	}
-	if p, err := Prune(context.Background(), s.state, s.ws.opts.Blobs, Retention{Work: time.Millisecond}, nil); err != nil || p.Desks != 1 {
-		t.Errorf("when its time has come: %+v, %v", p, err)
+	g, _ := gatetest.AllowAll()
+	_, err := g.Do(context.Background(), PruneWorkAction(time.Millisecond), func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		p, err := PruneWork(ctx, grant, s.state, s.ws.opts.Blobs, Retention{Work: time.Millisecond}, nil)
+		if p.Desks != 1 {
+			t.Errorf("when its time has come: %+v", p)
+		}
+		return carrel.Outcome{}, err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
