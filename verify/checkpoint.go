@@ -90,12 +90,17 @@ func otherSigner(n *note.Note, want note.Verifier) error {
 // looked at; a wrong one by this key makes the whole note invalid. Where there
 // is none by this key the error wraps ErrUntrusted.
 func OpenCheckpoint(signed []byte, key string) (Checkpoint, error) {
-	if len(signed) > maxCheckpoint {
-		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes is over the limit of %d", len(signed), maxCheckpoint)
-	}
 	verifier, err := note.NewVerifier(key)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("reading the log's public key: %w", err)
+	}
+	return OpenCheckpointBy(signed, verifier)
+}
+
+// OpenCheckpointBy is OpenCheckpoint for whoever has the key in another form.
+func OpenCheckpointBy(signed []byte, verifier note.Verifier) (Checkpoint, error) {
+	if len(signed) > maxCheckpoint {
+		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes is over the limit of %d", len(signed), maxCheckpoint)
 	}
 	n, err := note.Open(signed, note.VerifierList(verifier))
 	var unverified *note.UnverifiedNoteError

@@ -56,19 +56,6 @@ func (s *store) checkpoint(keys keyring) ([]byte, error) {
 	return signed, s.publishCheckpoint(signed)
 }
 
-// Warm prepares for the first signature and the first check of one, whose
-// tables take longer to compute than a signature. It is for the time in which
-// there is nothing else to do.
-func (l *Log) Warm() {
-	signed, err := sign(l.keys, verify.Checkpoint{Root: verify.EmptyRoot})
-	if err != nil {
-		return
-	}
-	if public, err := l.keys.public(); err == nil {
-		_, _ = verify.OpenCheckpoint(signed, public)
-	}
-}
-
 // publishCheckpoint puts a checkpoint that the second place has into the log's
 // directory. It does not wait for the disk: mendCheckpoint makes up for a copy
 // that a power cut took.

@@ -1,9 +1,7 @@
 package audit
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -77,19 +75,6 @@ func (k keyring) read(name string) (string, error) {
 	return strings.TrimSuffix(string(b), "\n"), err
 }
 
-// publicOf returns the public half of a private key in its text form.
-func publicOf(private string) (string, error) {
-	parts := strings.SplitN(private, "+", 5) // PRIVATE+KEY+name+hash+key
-	if len(parts) != 5 {
-		return "", errors.New("not a signing key")
-	}
-	key, err := base64.StdEncoding.DecodeString(parts[4])
-	if err != nil || len(key) != 1+ed25519.SeedSize {
-		return "", errors.New("not a signing key")
-	}
-	return note.NewEd25519VerifierKey(parts[2], ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey))
-}
-
 // mend returns the public key, and writes it again if it is not that of the
 // private one: a change of the key ended in between.
 func (k keyring) mend(private string) (string, error) {
@@ -101,20 +86,21 @@ func (k keyring) mend(private string) (string, error) {
 	if len(parts) == 3 && strings.HasPrefix(private, "PRIVATE+KEY+"+parts[0]+"+"+parts[1]+"+") {
 		return public, nil
 	}
-	if public, err = publicOf(private); err != nil {
+	s, err := newSigner(private)
+	if err != nil {
 		return "", fmt.Errorf("reading the log's key %s: %w", filepath.Join(k.dir, privateKeyFile), err)
 	}
-	return public, replace(k.disk, filepath.Join(k.dir, publicKeyFile), []byte(public+"\n"))
+	return s.public, replace(k.disk, filepath.Join(k.dir, publicKeyFile), []byte(s.public+"\n"))
 }
 
 func (k keyring) public() (string, error) { return k.read(publicKeyFile) }
 
-func (k keyring) signer() (note.Signer, error) {
+func (k keyring) signer() (*signer, error) {
 	text, err := k.read(privateKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	s, err := note.NewSigner(text)
+	s, err := newSigner(text)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log's key %s: %w", filepath.Join(k.dir, privateKeyFile), err)
 	}

@@ -25,7 +25,7 @@ func (r *Reader) Checkpoint(key string) (verify.Checkpoint, []byte, error) {
 // Prove returns the proof that the record with the given index is in the log
 // as signed says, which must be a checkpoint of it by the given key.
 func (r *Reader) Prove(index int64, signed []byte, key string) (verify.Proof, error) {
-	c, err := verify.OpenCheckpoint(signed, key)
+	c, err := OpenCheckpoint(signed, key)
 	if err != nil {
 		return verify.Proof{}, fmt.Errorf("proving record %d: %w", index, err)
 	}

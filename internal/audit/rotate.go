@@ -57,7 +57,7 @@ func (s *store) rotateKey(keys keyring) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("making the log's new key: %w", err)
 	}
-	next, err := note.NewSigner(private)
+	next, err := newSigner(private)
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +124,7 @@ func (s *store) settleKey(keys keyring, private string) (string, error) {
 // signedBy returns the second place's checkpoint if the private key, which may
 // be cut short, has signed it; else nil.
 func (s *store) signedBy(private string) (verify.Checkpoint, []byte, error) {
-	public, err := publicOf(private)
+	key, err := newSigner(private)
 	if err != nil {
 		return verify.Checkpoint{}, nil, nil
 	}
@@ -132,7 +132,7 @@ func (s *store) signedBy(private string) (verify.Checkpoint, []byte, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return verify.Checkpoint{}, nil, fmt.Errorf("reading the second place: %w", err)
 	}
-	c, err := verify.OpenCheckpoint(signed, public)
+	c, err := OpenCheckpoint(signed, key.public)
 	if err != nil {
 		return verify.Checkpoint{}, nil, nil
 	}

@@ -105,7 +105,7 @@ func readCheckpoint(path, key string) (verify.Checkpoint, []byte, error) {
 	if err != nil {
 		return verify.Checkpoint{}, nil, fmt.Errorf("reading a checkpoint: %w", err)
 	}
-	c, err := verify.OpenCheckpoint(signed, key)
+	c, err := OpenCheckpoint(signed, key)
 	if err != nil {
 		return verify.Checkpoint{}, nil, fmt.Errorf("%s: %w", path, err)
 	}

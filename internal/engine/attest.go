@@ -33,8 +33,7 @@ func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) 
 	if err != nil {
 		return err
 	}
-	go op.log.Warm() // while the change is read
-	go op.policy.Warm(carrel.OpAttest)
+	go op.policy.Warm(carrel.OpAttest) // while the change is read
 	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
 	if err != nil {
 		return err
@@ -163,7 +162,7 @@ func (e *Engine) facts(ctx context.Context, s selected) (*attest.Facts, error) {
 	if f.Checkpoint, err = log.Checkpoint(ctx); err != nil {
 		return nil, err
 	}
-	c, err := verify.OpenCheckpoint(f.Checkpoint, f.LogKey)
+	c, err := audit.OpenCheckpoint(f.Checkpoint, f.LogKey)
 	if err != nil {
 		return nil, err
 	}

@@ -37,9 +37,8 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 		return sandbox.Exit{Code: 125}, err
 	}
 	v.began = true
-	go v.log.Warm() // while the agent works
 	secrets := sync.OnceValue(v.visibleSecrets)
-	go secrets() // likewise
+	go secrets() // while the agent works
 	defer v.gather()()
 	stop := v.passSignals(ctx, desk)
 	defer stop()
