@@ -50,28 +50,71 @@ func CurrentKey(dir, key string) (string, error) {
 	if _, err := note.NewVerifier(key); err != nil {
 		return "", fmt.Errorf("reading the log's public key: %w", err)
 	}
-	for n := 1; n <= maxSuccessions; n++ {
-		path := filepath.Join(dir, SuccessionFile(n))
-		raw, err := readRegular(path, maxProof)
-		if errors.Is(err, fs.ErrNotExist) {
-			return key, nil
-		}
-		if err != nil {
-			return "", &Fault{File: SuccessionFile(n), Reason: err.Error()}
-		}
-		p, err := ParseProof(raw)
-		if err != nil {
-			return "", &Fault{File: SuccessionFile(n), Reason: err.Error()}
-		}
+	err := successions(dir, func(n int, p Proof) error {
 		fresh, err := Successor(p, key)
 		switch {
 		case err == nil:
 			key = fresh
 		case strings.Contains(string(p.Extra), key+" "):
-			return "", &Fault{File: SuccessionFile(n), Record: p.Index, Reason: err.Error()}
+			return &Fault{File: SuccessionFile(n), Record: p.Index, Reason: err.Error()}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return key, nil
+}
+
+// EarlierKeys returns the keys that signed the log in dir before the given one
+// did, the newest first, for somebody who knows that one: each proof of a
+// change is signed by the key that came after it as well.
+func EarlierKeys(dir, key string) ([]string, error) {
+	before := map[string]string{}
+	err := successions(dir, func(_ int, p Proof) error {
+		r, err := Record(p.Extra)
+		if err != nil {
+			return nil
+		}
+		words := strings.Fields(string(r.Note)) // of a SuccessionNote
+		if len(words) != 3 {
+			return nil
+		}
+		if fresh, err := Successor(p, words[1]); err == nil {
+			before[fresh] = words[1]
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for old := before[key]; old != "" && len(out) < maxSuccessions; old = before[old] {
+		out = append(out, old)
+	}
+	return out, nil
+}
+
+// successions calls each with the proofs of the changes of the key of the log
+// in dir, in their order.
+func successions(dir string, each func(n int, p Proof) error) error {
+	for n := 1; n <= maxSuccessions; n++ {
+		raw, err := readRegular(filepath.Join(dir, SuccessionFile(n)), maxProof)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return &Fault{File: SuccessionFile(n), Reason: err.Error()}
+		}
+		p, err := ParseProof(raw)
+		if err != nil {
+			return &Fault{File: SuccessionFile(n), Reason: err.Error()}
+		}
+		if err := each(n, p); err != nil {
+			return err
 		}
 	}
-	return "", fmt.Errorf("the log's key was replaced more than %d times", maxSuccessions)
+	return fmt.Errorf("the log's key was replaced more than %d times", maxSuccessions)
 }
 
 // readRegular reads a regular file of at most limit bytes.

@@ -160,6 +160,9 @@ func TestSuccession(t *testing.T) {
 		if got, err := CurrentKey(dir, key); err != nil || got != key {
 			t.Errorf("no succession: %s, %v", got, err)
 		}
+		if got, err := EarlierKeys(dir, key); err != nil || len(got) != 0 {
+			t.Errorf("no succession: %s, %v", got, err)
+		}
 	}
 	write(SuccessionFile(1), p.Bytes())
 	for _, key := range []string{old, fresh} {
@@ -167,11 +170,20 @@ func TestSuccession(t *testing.T) {
 			t.Errorf("handed on: %s, %v", got, err)
 		}
 	}
+	if got, err := EarlierKeys(dir, fresh); err != nil || len(got) != 1 || got[0] != old {
+		t.Errorf("before the new key: %s, %v", got, err)
+	}
+	if got, err := EarlierKeys(dir, old); err != nil || len(got) != 0 {
+		t.Errorf("before the old key: %s, %v", got, err)
+	}
 	bad := p
 	bad.Index--
 	write(SuccessionFile(1), bad.Bytes())
 	if got, err := CurrentKey(dir, old); err == nil {
 		t.Errorf("a wrong proof leads to %s", got)
+	}
+	if got, err := EarlierKeys(dir, fresh); err != nil || len(got) != 0 {
+		t.Errorf("a wrong proof leads back to %s, %v", got, err)
 	}
 	write(SuccessionFile(1), []byte("nonsense"))
 	if got, err := CurrentKey(dir, old); err == nil {

@@ -27,7 +27,7 @@ func (v *verifying) proof(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := v.trustLog(); err != nil {
+	if err := v.trustLog(p); err != nil {
 		return err
 	}
 	record, err := v.proved(p)
@@ -55,15 +55,14 @@ func (v *verifying) proof(path string) error {
 func asItIs(s string) string { return s }
 
 // trustLog finds the key of this machine's own log where none was named.
-func (v *verifying) trustLog() error {
+func (v *verifying) trustLog(p verify.Proof) error {
 	if v.trust.Log != "" {
 		return nil
 	}
-	key, err := audit.PublicKey(filepath.Join(v.host.Paths.State, "keys"))
-	if err != nil {
+	if v.trustOwnLog(signedIn(p)); v.trust.Log == "" {
 		return &hintError{errors.New("no key to check the proof with: it names a log, and a key that came with it would prove nothing"), "--log-key log.vkey, as `carrel identity export` wrote it where the log is"}
 	}
-	v.trust.Log, v.own = key, true
+	v.own = true
 	return nil
 }
 
@@ -88,11 +87,7 @@ func (v *verifying) otherKey(err error) error {
 	if !errors.Is(err, verify.ErrUntrusted) {
 		return err
 	}
-	hint := "--log-key log.vkey of the log that it is of, from somebody you trust"
-	if v.own {
-		hint += "; if the proof is of this machine's log and its key was rotated since, make it again: carrel log prove RECORD"
-	}
-	return &hintError{err, hint}
+	return &hintError{err, "--log-key log.vkey of the log that it is of, from somebody you trust; if that log's key was rotated since, its keeper makes the proof again: carrel log prove RECORD"}
 }
 
 // tellRecord says what a record by itself leaves open.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -19,7 +20,10 @@ func (v *verifying) pack(path string) error {
 		return strange(path, err)
 	}
 	if key, err := verify.ParsePublicKey(p[verify.KeyFile]); err == nil {
-		v.trustOwn(key.ID)
+		if v.trustOwn(key.ID); v.own {
+			named := strings.TrimSuffix(string(p[verify.LogKeyFile]), "\n")
+			v.trustOwnLog(func(key string) bool { return key == named })
+		}
 	}
 	r, err := p.Check(v.trust)
 	var fault *verify.PackFault
@@ -90,7 +94,19 @@ func (v *verifying) noted(ctx context.Context, repo *git.Repo, c git.CommitInfo)
 	if len(v.trust.Keys) == 0 {
 		return nil, &hintError{errors.New("no key to check the commit with: a key that came with it would prove nothing"), "--key attestation.pub, as `carrel identity export` wrote it where the commit was made"}
 	}
-	return verify.CheckCommit(note, c.Name, c.Tree, v.trust)
+	sets, err := verify.CheckCommit(note, c.Name, c.Tree, v.trust)
+	if err != nil || !v.own || v.trust.Log != "" {
+		return sets, err
+	}
+	// Each names the key of its log; where this machine's own keys count, it
+	// must be this machine's log.
+	own := v.ownLogs()
+	for i := range sets {
+		if key := sets[i].Provenance.LogKey(); !slices.Contains(own, key) {
+			return nil, fmt.Errorf("it was announced in the log %.200s: %w", key, verify.ErrUntrusted)
+		}
+	}
+	return sets, nil
 }
 
 func (v *verifying) tellSet(s *verify.Set, c git.CommitInfo) {
@@ -159,7 +175,11 @@ func (v *verifying) logged(path string, bundle []byte) error {
 		return nil
 	case err != nil:
 		return err
-	case v.trust.Log == "":
+	}
+	if p, err := verify.ParseProof(proof); err == nil && v.own {
+		v.trustOwnLog(signedIn(p))
+	}
+	if v.trust.Log == "" {
 		v.out.Missing = append(v.out.Missing, "that its making was logged: the log's key was not given (--log-key)")
 		return nil
 	}

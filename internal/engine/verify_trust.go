@@ -55,9 +55,41 @@ func (v *verifying) trustOwn(signed carrel.Digest) {
 	own := v.ownKeys()
 	if slices.ContainsFunc(own, func(k verify.PublicKey) bool { return k.ID == signed }) {
 		v.trust.Keys, v.own = own, true
-		if log, err := audit.PublicKey(filepath.Join(v.host.Paths.State, "keys")); err == nil && v.trust.Log == "" {
-			v.trust.Log = log
-		}
+	}
+}
+
+// ownLogs are the keys of this machine's own log, the one that signs now first.
+func (v *verifying) ownLogs() []string {
+	key, err := audit.PublicKey(filepath.Join(v.host.Paths.State, "keys"))
+	if err != nil {
+		return nil
+	}
+	earlier, err := verify.EarlierKeys(filepath.Join(v.host.Paths.State, "log"), key)
+	if err != nil {
+		earlier = nil
+	}
+	return append([]string{key}, earlier...)
+}
+
+// trustOwnLog adds the key of this machine's own log that is meant, or the one
+// that signs now, where the user named none.
+func (v *verifying) trustOwnLog(meant func(key string) bool) {
+	if v.trust.Log != "" {
+		return
+	}
+	own := v.ownLogs()
+	if i := slices.IndexFunc(own, meant); i >= 0 {
+		v.trust.Log = own[i]
+	} else if len(own) > 0 {
+		v.trust.Log = own[0]
+	}
+}
+
+// signedIn tells the key that a proof's checkpoint is signed by.
+func signedIn(proof verify.Proof) func(key string) bool {
+	return func(key string) bool {
+		_, err := verify.OpenCheckpoint(proof.Checkpoint, key)
+		return err == nil
 	}
 }
 

@@ -25,8 +25,8 @@ import (
 // Main with what follows it.
 const Verb = "kernel"
 
-// Main is "LACKS -- PROGRAM [ARG…]", where LACKS are names of Lacks joined by
-// commas. It returns the program's exit code.
+// Main is "LACKS -- PROGRAM [ARG…]", where LACKS are names of Lacks, or what
+// Fault returns, joined by commas. It returns the program's exit code.
 func Main(args []string) int {
 	if len(args) < 3 || args[1] != "--" {
 		fmt.Fprintln(os.Stderr, "usage: kernel LACK[,LACK…] -- PROGRAM [ARG…]")
@@ -55,6 +55,10 @@ const listed = "KERNEL_CALLS"
 func run(names []string, argv []string) (int, error) {
 	var answers []lack
 	for _, name := range names {
+		if faults, ok := faultLacks(name); ok {
+			answers = append(answers, faults...)
+			continue
+		}
 		l, ok := Lacks[name]
 		if !ok {
 			return 0, fmt.Errorf("no lack %q", name)

@@ -1,0 +1,177 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/carrel-dev/carrel/internal/sandbox/sandboxtest/kernel"
+	"github.com/carrel-dev/carrel/verify"
+)
+
+// faultEvery is how many calls lie between two that are made to fail. With
+// CARREL_CRASHES set it is every one.
+const faultEvery = 29
+
+// attempt is one command whose calls to the disk fail in turn.
+type attempt struct {
+	args  func(h *host) []string
+	check func(h *host, r result) // after the failure: nothing half made is taken for whole
+	again func(h *host)           // nothing fails any more
+}
+
+// Every call with which attesting, noting and packing change a file fails in
+// turn, by an error of the disk or by the death of the process. What is then
+// there is whole or not there at all, the log is right, and doing it again
+// completes it.
+func TestEvidenceWhenTheDiskFails(t *testing.T) {
+	for name, a := range map[string]attempt{
+		"attest":            {func(h *host) []string { return []string{"attest", h.only("changes")} }, (*host).attestedWholly, func(h *host) {}},
+		"evidence":          packing("pack"),
+		"evidence, archive": packing("pack.tar.zst"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := asUser(t)
+			h.approvedChange(1)
+			h.must("apply", "--branch", "work")
+			if name == "attest" { // as if apply had not come to it: the key is made as well
+				h.forget("state/carrel/attestations", "state/carrel/keys/attestation.key", "state/carrel/keys/attestation.pub", "repo/.git/refs/notes")
+			}
+			saved := h.save()
+			for _, kill := range []bool{false, true} {
+				struck := h.failInTurn(a, kill, saved)
+				if struck < 1 || faultStep() == 1 && struck < 20 {
+					t.Errorf("only %d calls failed: they are not found", struck)
+				}
+				t.Logf("%d calls failed, kill %v", struck, kill)
+			}
+		})
+	}
+}
+
+func faultStep() int {
+	if os.Getenv("CARREL_CRASHES") != "" {
+		return 1
+	}
+	return faultEvery
+}
+
+func packing(name string) attempt {
+	return attempt{
+		func(h *host) []string { return []string{"evidence", "latest", "-o", filepath.Join(h.dir, "out", name)} },
+		func(h *host, r result) {
+			if path := "out/" + name; r.code == 0 || h.exists(path) {
+				h.must("verify", filepath.Join(h.dir, path))
+				h.forget(path)
+			}
+		},
+		func(h *host) { h.must("verify", filepath.Join(h.dir, "out", name)) },
+	}
+}
+
+// failInTurn runs the command with one failing call after the other, until
+// there are no more, and returns how many failed.
+func (h *host) failInTurn(a attempt, kill bool, saved string) (struck int) {
+	h.Helper()
+	for n := 1; ; n += faultStep() {
+		h.restore(saved)
+		h.mkdir(filepath.Join(h.dir, "out"))
+		mark := filepath.Join(h.dir, "mark")
+		dirs := []string{h.dir + "/state", h.dir + "/data", h.repo, h.dir + "/out"}
+		h.under = []string{probeBin, kernel.Verb, kernel.Fault(n, kill, mark, dirs...), "--"}
+		r := h.carrel(a.args(h)...)
+		h.under = nil
+		if !h.exists("mark") {
+			if r.code != 0 {
+				h.Fatalf("nothing failed, and it failed: %s", r)
+			}
+			return struck
+		}
+		struck++
+		what := strings.TrimSpace(h.read("mark"))
+		h.forget("mark")
+		a.check(h, r)
+		h.must("log", "verify")
+		again := h.carrel(a.args(h)...)
+		if kill && strings.Contains(again.err, "remove the file manually") { // as git asks where one of it was killed
+			h.forget("repo/.git/refs/notes/carrel.lock")
+			again = h.carrel(a.args(h)...)
+		}
+		if again.code != 0 {
+			h.Fatalf("after %s failed (%s), again: %s", what, r, again)
+		}
+		h.must("verify", "work")
+		a.again(h)
+	}
+}
+
+// attestedWholly checks that what is kept and noted is whole, and that all of
+// it is there if the command said so.
+func (h *host) attestedWholly(r result) {
+	h.Helper()
+	files, err := filepath.Glob(filepath.Join(h.dir, "state/carrel/attestations/*/*.jsonl"))
+	if err != nil {
+		h.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			h.Fatal(err)
+		}
+		if set, err := verify.ParseNote(raw); err != nil || len(set) != len(verify.ChangeAttestations) {
+			h.Errorf("%s has %d attestations: %v", file, len(set), err)
+		}
+	}
+	noted := h.carrel("verify", "work")
+	if noted.code != 0 && (r.code == 0 || !strings.Contains(noted.err, "is not attested")) {
+		h.Errorf("after %s: %s", r, noted)
+	}
+}
+
+// only is the one entry of a directory of the state, without its ending.
+func (h *host) only(dir string) string {
+	h.Helper()
+	entries, err := os.ReadDir(filepath.Join(h.dir, "state/carrel", dir))
+	if err != nil || len(entries) != 1 {
+		h.Fatalf("%s has %d entries: %v", dir, len(entries), err)
+	}
+	return strings.TrimSuffix(entries[0].Name(), ".json")
+}
+
+func (h *host) forget(names ...string) {
+	h.Helper()
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(h.dir, name)); err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
+// save copies what the host keeps; restore brings it back.
+func (h *host) save() string {
+	h.Helper()
+	to := h.T.TempDir()
+	for _, dir := range []string{"state", "data", "repo"} {
+		h.copyTree(filepath.Join(h.dir, dir), filepath.Join(to, dir))
+	}
+	return to
+}
+
+func (h *host) restore(saved string) {
+	h.Helper()
+	h.forget("state", "data", "repo", "out")
+	for _, dir := range []string{"state", "data", "repo"} {
+		h.copyTree(filepath.Join(saved, dir), filepath.Join(h.dir, dir))
+	}
+}
+
+func (h *host) copyTree(from, to string) {
+	h.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		h.Fatalf("%v: %s", err, out)
+	}
+}
