@@ -2,10 +2,13 @@ package native
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
@@ -97,10 +100,10 @@ func (w *watch) start() {
 		w.wall = time.AfterFunc(l.Wall, w.timeIsUp)
 	}
 	if l.Memory > 0 && w.group == nil {
-		w.every(watchLeast, w.memory)
+		w.every(watchLeast, threadTime, w.memory)
 	}
 	if w.disk != nil {
-		w.every(diskEvery, w.space)
+		w.every(diskEvery, sinceBoot, w.space)
 	}
 }
 
@@ -113,8 +116,8 @@ func (w *watch) timeIsUp() {
 }
 
 // every calls look until the desk ends, which says how long to pause, and
-// never spends more than its share of time on it.
-func (w *watch) every(first time.Duration, look func() time.Duration) {
+// never spends more than its share of time on it, as this clock tells it.
+func (w *watch) every(first time.Duration, clock func() time.Duration, look func() time.Duration) {
 	w.done.Add(1)
 	go func() {
 		defer w.done.Done()
@@ -124,11 +127,32 @@ func (w *watch) every(first time.Duration, look func() time.Duration) {
 				return
 			case <-time.After(pause):
 			}
-			began := time.Now()
-			pause = look()
-			pause = max(pause, share*time.Since(began))
+			pause = paced(clock, look)
 		}
 	}()
+}
+
+// paced looks, and says how long to pause then.
+func paced(clock func() time.Duration, look func() time.Duration) time.Duration {
+	runtime.LockOSThread() // whose time it may be
+	defer runtime.UnlockOSThread()
+	began := clock()
+	pause := look()
+	return max(pause, share*(clock()-began))
+}
+
+// threadTime is how long this thread has computed. Where processes crowd the
+// machine, as those of a desk may, looking takes long and costs no more: they
+// must not be looked at less for it.
+func threadTime() time.Duration { return clockTime(unix.CLOCK_THREAD_CPUTIME_ID) }
+
+// sinceBoot counts waiting for a disk, too.
+func sinceBoot() time.Duration { return clockTime(unix.CLOCK_MONOTONIC) }
+
+func clockTime(clock int32) time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(clock, &now) // there are these clocks
+	return time.Duration(now.Nano())
 }
 
 func (w *watch) memory() time.Duration {
