@@ -60,9 +60,11 @@ func (b *bench) ways(ws, port, ca string) []way {
 		b.squid("squid", bare, ca, false),
 		b.tinyproxy(bare),
 		b.mitmproxy("mitmproxy, passed through", bare, ca, "--ignore-hosts", ".*"),
+		b.srtProxy("passed through", ws, ca, ""),
 		b.desk("carrel run, passed through", ws, port, ca, ""),
 		b.squid("squid, inspected", bare, ca, true),
 		b.mitmproxy("mitmproxy, inspected", bare, ca),
+		b.srtProxy("inspected", ws, ca, `,"tlsTerminate":{}`),
 		b.desk("carrel run, inspected", ws, port, ca, ", methods: [GET]"),
 	}
 }
@@ -195,6 +197,28 @@ func (b *bench) mitmproxy(name string, bare func([]string) once, ca string, flag
 		return w
 	}
 	b.serve(&w, port, append([]string{path, "-q", "--listen-host", "127.0.0.1", "-p", port, "--set", "confdir=" + dir,
-		"--set", "ssl_verify_upstream_trusted_ca=" + ca, "--set", "ssl_insecure=true", "--set", "http2=false"}, flags...)...)
+		"--set", "ssl_verify_upstream_trusted_ca=" + ca, "--set", "ssl_insecure=true", "--set", "http2=false", "--set", "stream_large_bodies=1m"}, flags...)...)
+	return w
+}
+
+// srtProxy is the proxy of the npm peer, behind its walls. It lets a name lead
+// to loopback only if the address is allowed as well.
+func (b *bench) srtProxy(how, ws, ca, more string) way {
+	p := b.srt(ws)
+	w := way{name: p.name + ", " + how, missing: p.missing, proxy: "env", host: originHost}
+	if w.missing == "" && os.Getuid() != 0 {
+		w.missing = "needs root here, to give the host a name"
+	}
+	settings := b.path("srt-" + how[:4] + ".json")
+	text := fmt.Sprintf(`{"network":{"allowedDomains":[%q,"127.0.0.1"],"deniedDomains":[]%s},"filesystem":{"denyRead":[],"allowWrite":["."],"denyWrite":[]}}`, originHost, more)
+	if err := os.WriteFile(settings, []byte(text), 0o644); err != nil {
+		w.missing = err.Error()
+	}
+	w.wrap = func(args []string) once {
+		o := p.wrap(args)
+		o.Args = b.knowing(append([]string{o.Args[0], "--settings", settings}, args...))
+		o.Env = append(o.Env, "NODE_EXTRA_CA_CERTS="+ca)
+		return o
+	}
 	return w
 }

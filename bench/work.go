@@ -32,7 +32,7 @@ var jobs = []job{
 var works = map[string]func(args []string) ([]time.Duration, error){
 	"git": gitWork, "execs": execWork, "small": smallWork, "build": buildWork,
 	"connect": connectWork, "bulk": bulkWork,
-	"origin": serveOrigin, "open": openWork, "keep": keepWork, "long": longWork,
+	"origin": serveOrigin, "open": openWork, "keep": keepWork, "long": longWork, "hold": holdWork,
 }
 
 // work runs one job here and prints milliseconds as JSON.

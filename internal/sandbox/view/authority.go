@@ -57,6 +57,7 @@ func (b *builder) authority() {
 			b.file(final, join(own, system), "the system's authorities and the run's own")
 		}
 	}
+	b.java(own)
 	b.file(bundlePath, all, "authorities of the host and of the run")
 	b.file(authorityPath, extra, "authority of the run")
 	for _, name := range bundleVariables {
