@@ -87,11 +87,26 @@ func newClient(args []string) (client, error) {
 	switch args[1] {
 	case "-":
 	case "env":
-		c.proxy, err = url.Parse(os.Getenv("HTTPS_PROXY"))
+		if c.proxy, err = url.Parse(os.Getenv("HTTPS_PROXY")); err == nil {
+			err = listening(c.proxy.Host)
+		}
 	default:
 		c.proxy = &url.URL{Host: args[1]}
 	}
 	return c, err
+}
+
+// listening waits for a server that may still be starting.
+func listening(addr string) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 func (c client) dial() (net.Conn, *bufio.Reader, error) {

@@ -111,14 +111,9 @@ func (b *bench) serve(w *way, port string, args ...string) {
 		return
 	}
 	w.close = func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
-	for range 200 {
-		if c, err := net.Dial("tcp", w.proxy); err == nil {
-			_ = c.Close()
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if err := listening(w.proxy); err != nil {
+		w.missing = err.Error()
 	}
-	w.missing = "it does not listen"
 }
 
 // freePort is a port that nobody listens on just now.

@@ -3,10 +3,11 @@
 package e2e
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/carrel-dev/carrel/internal/needs"
 )
 
 // runtime is a program with a way of its own to trust authorities. ask is a
@@ -47,14 +48,11 @@ func npmProgram(pkg, path string) func(h *host) (string, []string) {
 	}
 }
 
-// hostProgram is a program of this machine, too large to be installed for
-// tests alone.
+// hostProgram is a program of this machine, where every desk sees it.
 func hostProgram(name string) func(h *host) (string, []string) {
 	return func(h *host) (string, []string) {
-		path, err := exec.LookPath("/usr/bin/" + name)
-		if err != nil {
-			h.Skipf("%s is not installed, and nothing installs it for tests", name)
-		}
+		path := "/usr/bin/" + name
+		needs.Tool(h.T, path)
 		return path, nil
 	}
 }
