@@ -23,6 +23,7 @@ type Engine struct {
 	redact  *audit.Redactor // keeps keys out of the log
 	openLog func() (*audit.Log, error)
 	log     *audit.Log // nil until first used
+	onClose []func()   // ends the policies of verbs
 }
 
 // Open makes the user's state directory if need be and opens what every
@@ -64,6 +65,10 @@ func (e *Engine) unlogged(s *credential.Source) *credential.Source {
 // Close closes what was opened. An error means that something handed to the
 // log may not be durable.
 func (e *Engine) Close() error {
+	for _, end := range e.onClose {
+		end()
+	}
+	e.onClose = nil
 	if e.log == nil {
 		return nil
 	}

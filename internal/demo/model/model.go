@@ -31,17 +31,6 @@ type Turn struct {
 // and must give the same answer.
 type Script func(Turn) Step
 
-// Steps is the script that gives these answers in order to every prompt, and
-// ends the turn after the last.
-func Steps(steps ...Step) Script {
-	return func(t Turn) Step {
-		if n := len(t.Results); n < len(steps) {
-			return steps[n]
-		}
-		return Step{Text: "Done."}
-	}
-}
-
 // Request is one request as it arrived.
 type Request struct {
 	Method string

@@ -37,7 +37,7 @@ func post(t *testing.T, url, body string) string {
 	return string(out)
 }
 
-var twoSteps = Steps(Step{Text: "I list.", Tool: "Bash", Input: map[string]any{"command": "ls"}}, Step{Text: "listed"})
+var twoSteps = steps(Step{Text: "I list.", Tool: "Bash", Input: map[string]any{"command": "ls"}}, Step{Text: "listed"})
 
 const (
 	asked    = `{"model":"m","tools":[{"name":"Bash"}],"messages":[{"role":"user","content":"list"}`
@@ -124,5 +124,16 @@ func TestStreamHoldsWholeToolInput(t *testing.T) {
 	}
 	if partial != `{"command":"ls"}` {
 		t.Errorf("tool input %q", partial)
+	}
+}
+
+// steps is the script that gives these answers in order to every prompt, and
+// ends the turn after the last.
+func steps(steps ...Step) Script {
+	return func(t Turn) Step {
+		if n := len(t.Results); n < len(steps) {
+			return steps[n]
+		}
+		return Step{Text: "Done."}
 	}
 }
