@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,4 +220,101 @@ func TestHooksOutsideADesk(t *testing.T) {
 		h.Error("what was refused happened, or what was allowed did not")
 	}
 	h.expect(h.must("log", "show", "--all"), 0, "its hooks are live", "builtin/git-directory", "carrel approve act_x")
+}
+
+// toolServer is a server of tools (MCP) with one tool, which writes down that
+// it was used.
+const toolServer = `
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    result = {}
+    if m["method"] == "initialize":
+        result = {"protocolVersion": m["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "box", "version": "1"}}
+    elif m["method"] == "tools/list":
+        result = {"tools": [{"name": n, "description": "x", "inputSchema": {"type": "object", "properties": {}}} for n in ("ping", "pong")]}
+    elif m["method"] == "tools/call":
+        open("used.txt", "a").write(m["params"]["name"] + "\n")
+        result = {"content": [{"type": "text", "text": "the server did " + m["params"]["name"]}]}
+    print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": result}), flush=True)
+`
+
+// The tools of servers at a desk: the real client asks the run before it uses
+// one, a person answers from outside, and the agent cannot.
+func TestToolOfAServerWaitsForAPersonAtADesk(t *testing.T) {
+	program := claudeProgram(t)
+	h := asUser(t)
+	h.write("repo/server.py", toolServer)
+	h.write("repo/servers.json", `{"mcpServers":{"box":{"type":"stdio","command":"python3","args":["/workspace/server.py"]}}}`)
+	h.write("config/carrel/config.yaml", "tools: [mcp__box__pong]\n")
+	use := func(tool string) model.Step { return model.Step{Tool: tool, Input: map[string]any{}} }
+	run := func(flags ...string) (result, *model.Model) {
+		m := h.scriptedModel(reporting(use("mcp__box__ping"), use("mcp__box__pong"), bash("cat used.txt; carrel approve act_x; curl -s -X POST -d '{}' http://tools.desk/claude-code")))
+		args := append([]string{"run", "--profile", "claude", "--yes-profile"}, flags...)
+		return h.carrel(append(args, "--", program, "-p", "try", "--permission-mode", "acceptEdits", "--allowedTools", "Bash", "mcp__box__ping", "mcp__box__pong",
+			"--mcp-config", "/workspace/servers.json", "--strict-mcp-config")...), m
+	}
+
+	var r result
+	var done sync.WaitGroup
+	done.Go(func() { r, _ = run() })
+	q := h.awaitQuestion()
+	h.must("approve", q.Action.ID, "--reason", "wanted")
+	done.Wait()
+	h.expect(r, 0, "REPORT", "the server did ping", "the server did pong", "waiting for a person: tool mcp__box__ping")
+	h.expect(h.must("log", "show", "--all"), 0, "mcp__box__ping", "mcp__box__pong", "approve")
+
+	r, _ = run("--ask-timeout", "1s", "--fresh")
+	h.expect(r, 0, "REPORT", "hook/tool", "the server did pong")
+	if strings.Contains(r.out, "the server did ping") || !h.refusedRecord("tool", "mcp__box__ping") {
+		h.Errorf("nobody answered, and the tool ran: %s", r)
+	}
+}
+
+// underHelper runs the client, outside a desk, where an organisation has
+// registered Carrel with --policy-helper.
+func (h *host) underHelper(program string, args ...string) result {
+	h.Helper()
+	needs.Root(h)
+	const script = `set -e
+mount -t tmpfs none "$1" && mkdir "$1/up" "$1/work"
+mount -t overlay none -o "lowerdir=/etc,upperdir=$1/up,workdir=$1/work" /etc
+env HOME="$1" XDG_STATE_HOME="$1/state" XDG_CONFIG_HOME="$1/config" XDG_DATA_HOME="$1/data" "$2" init claude-code --scope organisation --policy-helper >&2
+uid=$3 gid=$4; shift 4
+exec setpriv --reuid="$uid" --regid="$gid" --clear-groups -- "$@"`
+	scratch, err := os.MkdirTemp(h.dir, "etc")
+	if err != nil {
+		h.Fatal(err)
+	}
+	words := append([]string{"-m", "sh", "-c", script, "sh", scratch, carrelBin, strconv.Itoa(h.uid), strconv.Itoa(h.gid), program}, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	defer cancel()
+	cmd := h.command(ctx, "unshare", words...)
+	cmd.SysProcAttr.Credential = nil
+	return h.finish(cmd)
+}
+
+// The one registration that fails closed: the client asks Carrel at its start,
+// does not start without an answer, and nothing of the user switches it off.
+func TestPolicyHelperDecidesWhetherTheClientStarts(t *testing.T) {
+	program := claudeProgram(t)
+	needs.Tool(t, "setpriv")
+	h := asUser(t)
+	h.write("home/.claude/settings.json", `{"disableAllHooks": true}`)
+	h.scriptedModel(reporting(bash("echo x > .git/hooks/pre-commit; echo the tool ran"), bash("echo allowed")))
+	try := func() result {
+		return h.underHelper(program, "-p", "try", "--permission-mode", "acceptEdits", "--allowedTools", "Bash")
+	}
+	r := try()
+	h.expect(r, 0, "REPORT", "builtin/git-directory", "allowed")
+	if strings.Contains(r.out, "the tool ran") || h.exists("repo/.git/hooks/pre-commit") {
+		h.Errorf("the hooks of the helper's settings are not in force: %s", r)
+	}
+	h.expect(h.must("log", "show", "--all"), 0, "its hooks are live")
+
+	h.write("config/carrel/config.yaml", "egresss: []\n")
+	if r := try(); r.code == 0 || strings.Contains(r.out, "REPORT") {
+		h.Errorf("the client started though Carrel could not answer: %s", r)
+	}
 }

@@ -299,8 +299,8 @@ type record struct {
 	Kind   string
 	Run    string
 	Action *struct {
-		Operation, Host, Path string
-		Port                  int
+		Operation, Host, Path, Subject string
+		Port                           int
 	}
 	Decision *struct {
 		Verdict string
@@ -333,7 +333,7 @@ func (h *host) refusedRecord(operation, what string) bool {
 	h.Helper()
 	for _, r := range h.records() {
 		if r.Kind == "refused" && r.Action != nil && r.Action.Operation == operation &&
-			(strings.Contains(r.Action.Host, what) || strings.Contains(r.Action.Path, what)) && r.Decision != nil && len(r.Decision.Rules) > 0 {
+			(strings.Contains(r.Action.Host, what) || strings.Contains(r.Action.Path, what) || strings.Contains(r.Action.Subject, what)) && r.Decision != nil && len(r.Decision.Rules) > 0 {
 			return true
 		}
 	}

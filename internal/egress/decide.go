@@ -83,6 +83,9 @@ func (rs *Rules) decideDesk(a carrel.Action) carrel.Decision {
 	}
 	s, ok := rs.services[a.Host]
 	switch {
+	case rs.tools && a.Host == ToolHost && (a.Operation == carrel.OpResolve ||
+		a.Operation == carrel.OpConnect && a.Port == 80 && a.Protocol == carrel.ProtoHTTP):
+		return carrel.Decision{Verdict: carrel.Allow, Rules: []string{"egress/tools"}, Reason: "the agent's client asks there before it uses a tool"}
 	case !ok:
 		d := deny("egress/service", fmt.Sprintf("%s is no service of this desk", shorten(a.Host)))
 		d.NextSteps = []string{"carrel run --host-service NAME=HOST:PORT"}

@@ -34,6 +34,10 @@ type Config struct {
 	// looks at their headers alone.
 	Conceal func(res *http.Response, key string)
 
+	// Tools answers what the agent's client asks at ToolHost, where the Rules
+	// say that it does. It decides each call itself.
+	Tools http.Handler
+
 	// Upload bounds the bytes that the run may send in all; 0 does not.
 	Upload int64
 

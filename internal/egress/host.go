@@ -13,6 +13,9 @@ const deskSuffix = ".desk"
 // ModelHost is the name of the model door inside a desk.
 const ModelHost = "model" + deskSuffix
 
+// ToolHost is where an agent's own client asks before it uses a tool.
+const ToolHost = "tools" + deskSuffix
+
 // CanonicalHost returns the one spelling of a host that rules, decisions and
 // connections use: a lower-case name without the final dot, or an address
 // without a zone, an IPv4 address never dressed up as IPv6. Anything that two

@@ -24,6 +24,8 @@ type Grants struct {
 	// Model is the URL of the agent's model endpoint, as the user or the
 	// agent's profile says it; "" opens no model door.
 	Model string
+	// Tools says that the desk's client asks ToolHost before it uses a tool.
+	Tools bool
 }
 
 // Rules are checked grants, ready to be matched. They never change. The nil
@@ -32,11 +34,12 @@ type Rules struct {
 	list     []compiled
 	services map[string]Service // by name inside
 	model    *url.URL
+	tools    bool
 }
 
 // NewRules checks grants. Its errors name the rule.
 func NewRules(g Grants) (*Rules, error) {
-	rs := &Rules{services: make(map[string]Service)}
+	rs := &Rules{services: make(map[string]Service), tools: g.Tools}
 	for _, r := range g.Rules {
 		c, err := compile(r)
 		if err != nil {
@@ -159,7 +162,7 @@ func (rs *Rules) Ports() []int {
 	for _, s := range rs.services {
 		ports = append(ports, s.Port)
 	}
-	if rs.model != nil {
+	if rs.model != nil || rs.tools {
 		ports = append(ports, 80)
 	}
 	slices.Sort(ports)

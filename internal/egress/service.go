@@ -43,8 +43,11 @@ func checkService(s Service) (Service, error) {
 	if err := checkLabel(s.Name); err != nil {
 		return Service{}, fmt.Errorf("host service %q: the name becomes %s%s: %w", s.Name, s.Name, deskSuffix, err)
 	}
-	if s.Name+deskSuffix == ModelHost {
+	switch s.Name + deskSuffix {
+	case ModelHost:
 		return Service{}, fmt.Errorf("host service %q: %s is the model door", s.Name, ModelHost)
+	case ToolHost:
+		return Service{}, fmt.Errorf("host service %q: %s is where clients ask about tools", s.Name, ToolHost)
 	}
 	host, err := CanonicalHost(s.Host)
 	if err != nil {

@@ -245,8 +245,13 @@ func checkRequest(a carrel.Action, r *http.Request) *Breach {
 // the door has ended. conn is what is said on under.
 func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, l *live, conn, under net.Conn) (carrel.Outcome, error) {
 	a := l.action
-	v := &visit{action: a, handler: d.model}
-	if d.model == nil || a.Host != ModelHost {
+	v := &visit{action: a}
+	switch {
+	case d.model != nil && a.Host == ModelHost:
+		v.handler = d.model
+	case d.cfg.Tools != nil && a.Host == ToolHost:
+		v.handler = d.cfg.Tools
+	default:
 		s := newSite(d, g, l)
 		defer s.close()
 		v.handler = s

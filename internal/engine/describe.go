@@ -33,6 +33,7 @@ type dryRun struct {
 	Services  []egress.Service  `json:"services"`
 	Model     string            `json:"model,omitempty"`
 	ModelKey  string            `json:"model_key,omitempty"`
+	Tools     bool              `json:"tools,omitempty"` // the client asks before it uses a tool of a server
 	Limits    sandbox.Limits    `json:"limits"`
 	Policy    []policy.Source   `json:"policy"`
 	Handed    []string          `json:"handed_over"`
@@ -66,7 +67,7 @@ func (v *visit) describe() error {
 	d := dryRun{
 		Profile: v.profile.Name, Command: v.plan.Args, Program: v.plan.Program, Dir: v.plan.Dir,
 		Workspace: v.ws.Root(), Staging: v.seat.Staging(), HomeKept: v.keepsHome(),
-		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Limits: v.limits,
+		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Tools: v.grants.Tools, Limits: v.limits,
 		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes,
 		Warnings: append(v.warnings(), v.visibleSecrets()...),
 	}
@@ -122,6 +123,9 @@ func (d dryRun) reachLines() []string {
 			key = "key from " + d.ModelKey + ", added outside"
 		}
 		out = append(out, fmt.Sprintf("http://%s  (%s; %s)", egress.ModelHost, d.Model, key))
+	}
+	if d.Tools {
+		out = append(out, fmt.Sprintf("http://%s  (where the agent's client asks before it uses a tool of a server)", egress.ToolHost))
 	}
 	return out
 }
@@ -193,7 +197,7 @@ func (v *visit) tellBefore() {
 			lines = append(lines, w)
 		}
 	}
-	for _, line := range slices.Concat(lines, v.lent.notes, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes()) {
+	for _, line := range slices.Concat(lines, v.lent.notes, v.seat.Notes, v.policy.Ungated(v.gated()), v.wishes()) {
 		fmt.Fprintf(v.e.host.Stderr, "carrel: %s\n", terminal.Escape(line))
 	}
 }
@@ -213,7 +217,7 @@ func (v *visit) visibleSecrets() []string {
 
 // warnings are what the user may want to know before and after the run.
 func (v *visit) warnings() []string {
-	return slices.Concat(v.plan.Warnings, v.lent.notes, v.seat.Notes, v.policy.Ungated(gatedOperations), v.wishes())
+	return slices.Concat(v.plan.Warnings, v.lent.notes, v.seat.Notes, v.policy.Ungated(v.gated()), v.wishes())
 }
 
 // wishes says that the repository asks for more than it was given.

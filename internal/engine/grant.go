@@ -10,6 +10,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/profile"
 )
@@ -43,7 +44,7 @@ func (v *visit) grant(ctx context.Context) (err error) {
 		return err
 	}
 	v.extra = append(v.extra, v.settings.repoPolicy...)
-	layers, err := v.allLayers(v.grants, v.rules, v.settings.policyLayers, v.extra)
+	layers, err := v.allLayers(v.grants, v.rules, v.settings, v.extra)
 	if err != nil {
 		return err
 	}
@@ -69,6 +70,7 @@ func (v *visit) network(s *settings) (egress.Grants, *egress.Rules, error) {
 	if err != nil {
 		return grants, nil, err
 	}
+	grants.Tools = v.profile.Hooks != ""
 	rules, err := egress.NewRules(grants)
 	return grants, rules, err
 }
@@ -76,10 +78,20 @@ func (v *visit) network(s *settings) (egress.Grants, *egress.Rules, error) {
 // allLayers are the run's layers in their order: in Go what it was granted, is
 // lent and may show, the configuration's Rego, and that of flags and the
 // repository.
-func (v *visit) allLayers(grants egress.Grants, rules *egress.Rules, configured, extra []policy.Layer) ([]policy.Layer, error) {
+func (v *visit) allLayers(grants egress.Grants, rules *egress.Rules, s *settings, extra []policy.Layer) ([]policy.Layer, error) {
 	text, err := carrel.Canonical(grants)
+	if err != nil {
+		return nil, err
+	}
 	granted := []policy.Layer{egressLayer(rules, text), credentialLayer(rules, v.lent, text), exposeLayer(v.ports)}
-	return slices.Concat(granted, configured, extra), err
+	if grants.Tools {
+		tools, err := hookLayer(hook.Rules{Tools: values(s.Tools)}, carrel.OpTool)
+		if err != nil {
+			return nil, err
+		}
+		granted = append(granted, tools)
+	}
+	return slices.Concat(granted, s.policyLayers, extra), nil
 }
 
 // flagLayers reads the Rego of --policy.

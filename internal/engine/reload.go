@@ -117,7 +117,7 @@ func (w *ruleWatch) reload(ctx context.Context) error {
 		return err
 	}
 	extra = append(extra, settings.repoPolicy...)
-	layers, err := w.allLayers(grants, rules, settings.policyLayers, extra)
+	layers, err := w.allLayers(grants, rules, settings, extra)
 	if err != nil {
 		return err
 	}

@@ -81,23 +81,28 @@ func (e *Records) hookPolicy(ctx context.Context) (*policy.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules := hook.Rules{Tools: values(s.Tools), Hide: values(s.Hide)}
-	text, err := carrel.Canonical(rules)
+	tools, err := hookLayer(hook.Rules{Tools: values(s.Tools), Hide: values(s.Hide)}, hook.Operations...)
 	if err != nil {
 		return nil, err
 	}
-	layers := append([]policy.Layer{{
-		Name: "hook", Kind: policy.User, Governs: hook.Operations, Text: text,
-		Func: func(a carrel.Action) policy.Answer {
-			d := rules.Decide(a)
-			return policy.Answer{Verdict: d.Verdict, Rules: d.Rules, Reason: d.Reason, NextSteps: d.NextSteps}
-		},
-	}}, s.policyLayers...)
+	layers := append([]policy.Layer{tools}, s.policyLayers...)
 	network, err := networkLayers(s, "claude")
 	if err != nil {
 		return nil, err
 	}
 	return e.policyInForce(ctx, append(layers, network...)...)
+}
+
+// hookLayer is what the configuration says about tools, for these operations.
+func hookLayer(rules hook.Rules, governs ...carrel.Operation) (policy.Layer, error) {
+	text, err := carrel.Canonical(rules)
+	return policy.Layer{
+		Name: "hook", Kind: policy.User, Governs: governs, Text: text,
+		Func: func(a carrel.Action) policy.Answer {
+			d := rules.Decide(a)
+			return policy.Answer{Verdict: d.Verdict, Rules: d.Rules, Reason: d.Reason, NextSteps: d.NextSteps}
+		},
+	}, err
 }
 
 // close makes what was recorded durable.

@@ -163,7 +163,7 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	v.denials.found = v.findings.add
 	v.commands = v.follow(g)
 	v.leases = credential.New(g, credential.Config{Run: v.id, Agent: v.profile.Name, Rules: v.lent.rules})
-	door, err := egress.New(g, v.doorConfig())
+	door, err := egress.New(g, v.doorConfig(g))
 	if err != nil {
 		return 125, err
 	}

@@ -15,8 +15,11 @@ import (
 )
 
 // doorConfig is the way out of this run.
-func (v *visit) doorConfig() egress.Config {
+func (v *visit) doorConfig(tools *gate.Gate) egress.Config {
 	c := egress.Config{Run: v.id, Agent: v.profile.Name, Rules: v.rules, OnBreach: v.breach}
+	if v.profile.Hooks != "" {
+		c.Tools = newToolGate(v, tools)
+	}
 	c.Proxy, c.NoProxy = v.upstreamProxy()
 	c.Roots, c.Authority, c.Upload = v.roots, v.authority, v.upload
 	if len(v.lent.chosen) > 0 {

@@ -28,7 +28,10 @@ type Profile struct {
 	// Managed are settings files put inside, read-only: what counts at the desk
 	// whatever the home and the workspace say.
 	Managed []Managed `yaml:"managed"`
-	Model   *Model    `yaml:"model"`
+	// Hooks names the client, as carrel hook does, whose settings of the desk
+	// make it ask http://tools.desk before it uses a tool. "": it does not.
+	Hooks string `yaml:"hooks"`
+	Model *Model `yaml:"model"`
 	// Login says what a subscription login kept in the desk's own home means.
 	// It is shown to the user when the home is kept and no key is found.
 	Login string `yaml:"login"`
