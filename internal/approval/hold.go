@@ -37,7 +37,7 @@ type Live struct {
 	// must return when ctx ends. gate.ErrPending: no answer there.
 	Ask func(ctx context.Context, q OpenQuestion) (Reply, error)
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows, each by likeness
 	open     map[carrel.Digest]*held
 	asked    int
 	resting  map[carrel.Digest]time.Time // until when what nobody answered is not asked again
@@ -59,8 +59,22 @@ type held struct {
 	err      error
 }
 
+// likeness is what identical asks have in common. The processes that ask are
+// not part of it: the same command again is no new question.
+func likeness(a carrel.Action, digest carrel.Digest) carrel.Digest {
+	if a.Process == nil {
+		return digest
+	}
+	a.Process = nil
+	if d, err := a.Digest(); err == nil {
+		return d
+	}
+	return digest
+}
+
 // ask puts a question to people and waits for their answer as long as the
-// action may be held. Identical asks are one.
+// action may be held. Identical asks are one, and each gets the answer for
+// itself.
 func (s *Store) ask(ctx context.Context, a carrel.Action, digest carrel.Digest, d carrel.Decision) (carrel.Approval, error) {
 	hold := s.Live.Hold(a)
 	h, fresh, err := s.join(a, digest, d, hold)
@@ -75,7 +89,11 @@ func (s *Store) ask(ctx context.Context, a carrel.Action, digest carrel.Digest, 
 	}
 	select {
 	case <-h.done:
-		return h.answer, h.err
+		answer := h.answer
+		if h.err == nil {
+			answer.Action = digest
+		}
+		return answer, h.err
 	case <-ctx.Done():
 		return carrel.Approval{}, fmt.Errorf("%w: %w", gate.ErrPending, ctx.Err())
 	}
@@ -83,20 +101,20 @@ func (s *Store) ask(ctx context.Context, a carrel.Action, digest carrel.Digest, 
 
 // join finds the open question that an ask is, or opens one.
 func (s *Store) join(a carrel.Action, digest carrel.Digest, d carrel.Decision, hold time.Duration) (h *held, fresh bool, err error) {
-	l := s.Live
+	l, like := s.Live, likeness(a, digest)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h := l.open[digest]; h != nil {
+	if h := l.open[like]; h != nil {
 		h.question.Count++
 		return h, false, nil
 	}
-	if p, ok := l.answered[digest]; ok && p.Policy == d.Policy && s.now().Before(p.Expires) {
+	if p, ok := l.answered[like]; ok && p.Policy == d.Policy && s.now().Before(p.Expires) {
 		h := &held{done: make(chan struct{}), answer: p}
 		close(h.done)
 		return h, false, nil
 	}
 	switch {
-	case s.now().Before(l.resting[digest]):
+	case s.now().Before(l.resting[like]):
 		return nil, false, gate.ErrExpired
 	case len(l.open) >= maxHeld || l.asked >= maxAsked:
 		return nil, false, ErrTooMany
@@ -121,7 +139,7 @@ func (s *Store) join(a carrel.Action, digest carrel.Digest, d carrel.Decision, h
 		l.open, l.resting, l.answered = map[carrel.Digest]*held{}, map[carrel.Digest]time.Time{}, map[carrel.Digest]carrel.Approval{}
 	}
 	h = &held{question: q, done: make(chan struct{})}
-	l.open[digest] = h
+	l.open[like] = h
 	return h, true, nil
 }
 
@@ -140,9 +158,13 @@ func (s *Store) attend(h *held, hold time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.answer, h.err = answer, err
-	delete(l.open, h.question.Digest)
-	if errors.Is(err, gate.ErrExpired) {
-		l.resting[h.question.Digest] = s.now().Add(coolDown)
+	like := likeness(h.question.Action, h.question.Digest)
+	delete(l.open, like)
+	switch {
+	case errors.Is(err, gate.ErrExpired):
+		l.resting[like] = s.now().Add(coolDown)
+	case err == nil && !answer.Granted: // a no is for the run: nobody is asked again
+		l.answered[like] = answer
 	}
 	s.forget(h.question.Digest)
 	close(h.done)
@@ -194,9 +216,9 @@ func (s *Store) askThere(ctx context.Context, q OpenQuestion, replies chan<- car
 	}
 	p := s.approval(q.Digest, q.Action.Run, q.Decision.Policy)
 	p.Granted, p.Reason, p.Terminal = r.Granted, carrel.Text(r.Reason), true
-	if r.Keep || !r.Granted { // a no is for the run: nobody is asked again
+	if r.Keep {
 		s.Live.mu.Lock()
-		s.Live.answered[q.Digest] = p
+		s.Live.answered[likeness(q.Action, q.Digest)] = p
 		s.Live.mu.Unlock()
 	}
 	replies <- p

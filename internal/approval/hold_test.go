@@ -208,3 +208,42 @@ func TestPublicationIsNotHeld(t *testing.T) {
 		t.Error("it was put to people as an action under way")
 	}
 }
+
+// A command that another process executes is the same question; every answer
+// is bound to the action that it let go on all the same.
+func TestSameCommandOfAnotherProcessIsTheSameQuestion(t *testing.T) {
+	command := func(pid int, argv ...carrel.Text) carrel.Action {
+		return carrel.Action{Run: "run_1", Operation: carrel.OpExec, Path: "/usr/bin/date", Argv: argv, Process: &carrel.Process{PID: pid, Parent: 1}}
+	}
+	for _, c := range []struct {
+		reply Reply
+		again int // how often the person is asked about three processes
+		want  error
+	}{{Reply{Granted: true}, 3, nil}, {Reply{Granted: true, Keep: true}, 1, nil}, {Reply{}, 1, gate.ErrDenied}} {
+		s, _ := holding(t, 5*time.Second)
+		times := 0
+		s.Live.Ask = func(context.Context, OpenQuestion) (Reply, error) { times++; return c.reply, nil }
+		for pid := range 3 {
+			if ran, err := through(s, command(pid+10, "date"), policyA); ran != (c.want == nil) || !errors.Is(err, c.want) {
+				t.Errorf("%+v: ran %v, %v", c.reply, ran, err)
+			}
+		}
+		if times != c.again {
+			t.Errorf("%+v: asked %d times", c.reply, times)
+		}
+		_, _ = through(s, command(9, "date", "-u"), policyA)
+		if times != c.again+1 {
+			t.Errorf("%+v: another command was not asked about", c.reply)
+		}
+	}
+	s, opened := holding(t, 10*time.Second)
+	go func() { elsewhere(t, s, carrel.OpDeny, <-opened) }()
+	for pid := range 2 {
+		if ran, err := through(s, command(pid+10, "date"), policyA); ran || !errors.Is(err, gate.ErrDenied) {
+			t.Errorf("denied elsewhere: ran %v, %v", ran, err)
+		}
+	}
+	if len(opened) != 0 {
+		t.Error("what was denied elsewhere was asked again")
+	}
+}

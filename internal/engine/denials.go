@@ -172,17 +172,26 @@ func target(a carrel.Action) string {
 	case carrel.OpExpose:
 		return a.Subject + " at " + destination(a)
 	case carrel.OpExec:
-		words := make([]string, len(a.Argv))
-		for i, w := range a.Argv {
-			words[i] = string(w)
-		}
-		return strings.Join(words, " ")
+		return wordsOf(a.Argv)
 	case carrel.OpPublish:
 		if a.Publication != nil {
 			return string(a.Publication.Change) + " to " + a.Publication.Target
 		}
 	}
 	return a.Subject
+}
+
+// wordsOf shows where each word of a command begins and ends, as a shell would
+// read it: one that only looks like two must not be approved for two.
+func wordsOf(argv []carrel.Text) string {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		words[i] = string(w)
+		if w == "" || strings.ContainsFunc(words[i], func(r rune) bool { return strings.ContainsRune(" \t\n\"'`$;&|<>()*?[]#~\\!{}", r) }) {
+			words[i] = "'" + strings.ReplaceAll(words[i], "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func destination(a carrel.Action) string {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/carrel-dev/carrel/internal/approval"
 )
@@ -39,6 +40,7 @@ func askOn(ctx context.Context, in *os.File, out io.Writer, q approval.OpenQuest
 	if t := (typed{strings.ToLower(strings.TrimSpace(line))}); t.granted() || t.word == "no" {
 		return t, nil
 	}
+	fmt.Fprintf(out, "left open until %s: carrel approve %s, or carrel deny %s, from another terminal\n", q.Until.Local().Format(time.TimeOnly), q.Action.ID, q.Action.ID)
 	return typed{}, nil
 }
 

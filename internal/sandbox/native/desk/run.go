@@ -134,7 +134,7 @@ func (r *root) build(p *Plan, orders <-chan Message) error {
 	if err := unix.Sethostname([]byte(p.Host)); err != nil {
 		return failed("naming the desk", err)
 	}
-	if err := r.tmpfs("/dev/shm", 0o1777, 0, 0); err != nil {
+	if err := r.tmpfs("/dev/shm", 0o1777, 0, unix.MOUNT_ATTR_NOEXEC); err != nil {
 		return failed("mounting /dev/shm", err)
 	}
 	if !mentions(p, "/tmp") {
