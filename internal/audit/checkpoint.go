@@ -16,6 +16,19 @@ import (
 // and root, and keeps the result first in the second place and then in the
 // log's directory. It returns the signed checkpoint.
 func (l *Log) Checkpoint(ctx context.Context) ([]byte, error) {
+	return l.signed(ctx, (*store).keepCheckpoint)
+}
+
+// Stand is Checkpoint for one that is kept nowhere: whoever has it must show
+// it to nobody before a later Checkpoint has returned. It waits for the disk
+// once less.
+func (l *Log) Stand(ctx context.Context) ([]byte, error) {
+	return l.signed(ctx, func(*store, []byte) error { return nil })
+}
+
+// signed signs where the log stands once everything before is durable, and
+// returns that after keep.
+func (l *Log) signed(ctx context.Context, keep func(*store, []byte) error) ([]byte, error) {
 	if err := l.Flush(ctx); err != nil {
 		return nil, err
 	}
@@ -23,8 +36,10 @@ func (l *Log) Checkpoint(ctx context.Context) ([]byte, error) {
 	defer l.storeMu.Unlock()
 	var signed []byte
 	err := l.store.with(ctx, func() (err error) {
-		signed, err = l.store.checkpoint(l.keys)
-		return err
+		if signed, err = l.store.checkpoint(l.keys); err != nil {
+			return err
+		}
+		return keep(l.store, signed)
 	})
 	if err != nil {
 		return nil, l.fail(fmt.Errorf("signing a checkpoint: %w", err))
@@ -32,6 +47,7 @@ func (l *Log) Checkpoint(ctx context.Context) ([]byte, error) {
 	return signed, nil
 }
 
+// checkpoint signs where the log stands.
 func (s *store) checkpoint(keys keyring) ([]byte, error) {
 	public, err := keys.public()
 	if err != nil {
@@ -46,14 +62,15 @@ func (s *store) checkpoint(keys keyring) ([]byte, error) {
 			return nil, err
 		}
 	}
-	signed, err := sign(keys, verify.Checkpoint{Size: s.tail.Size, Root: s.root()})
-	if err != nil {
-		return nil, err
-	}
+	return sign(keys, verify.Checkpoint{Size: s.tail.Size, Root: s.root()})
+}
+
+// keepCheckpoint keeps a checkpoint in the second place and publishes it.
+func (s *store) keepCheckpoint(signed []byte) error {
 	if err := swapIn(s.disk, s.second.path, signed, true); err != nil {
-		return nil, err
+		return err
 	}
-	return signed, s.publishCheckpoint(signed)
+	return s.publishCheckpoint(signed)
 }
 
 // publishCheckpoint puts a checkpoint that the second place has into the log's

@@ -91,8 +91,11 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 		return err
 	}
 	rec.Size = s.tail.Size
-	_, err = s.checkpoint(keys)
-	return err
+	fresh, err := s.checkpoint(keys)
+	if err != nil {
+		return err
+	}
+	return s.keepCheckpoint(fresh)
 }
 
 // reread takes in the log from its first record. It returns what keeps the

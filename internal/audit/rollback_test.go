@@ -53,6 +53,36 @@ func (s snapshot) onlyDir(from snapshot, o Options) snapshot {
 	return out
 }
 
+// A checkpoint that is kept nowhere is as right as one that is, and alters
+// nothing.
+func TestStandIsKeptNowhere(t *testing.T) {
+	o := quickOptions(t)
+	appendAll(t, o, "one")
+	kept, err := os.ReadFile(o.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	l := mustOpen(t, o)
+	defer l.Close()
+	if err := l.Append(ctx, observe("two")); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := l.Stand(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := verify.OpenCheckpoint(signed, publicKey(t, o))
+	if size, root := l.Head(); err != nil || c.Size != size || c.Root != root {
+		t.Errorf("%+v, %v; the log has %d records", c, err, size)
+	}
+	for _, path := range []string{o.Second, filepath.Join(o.Dir, verify.CheckpointFile)} {
+		if now, err := os.ReadFile(path); err != nil || string(now) != string(kept) {
+			t.Errorf("%s was altered: %v", path, err)
+		}
+	}
+}
+
 func TestRolledBackLogIsRefused(t *testing.T) {
 	o := quickOptions(t)
 	appendAll(t, o, "one")

@@ -31,21 +31,20 @@ func (e *Records) logged(ctx context.Context, run carrel.RunID, size int64) iter
 	}
 }
 
-// sign signs, and proves meanwhile that the log has the intent to sign exactly
-// this. from is a size of the log before the intent.
+// sign signs, and proves that the log has the intent to sign exactly this.
+// from is a size of the log before the intent.
 func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer attest.Signer, statements []attest.Unsigned, from int64) ([]verify.Attestation, error) {
 	var bundles [][]byte
 	var proof []byte
-	var group errgroup.Group
-	group.Go(func() (err error) {
+	sign := func() (err error) {
 		bundles, err = attest.Sign(ctx, g, a, signer, statements)
 		return err
-	})
-	group.Go(func() (err error) {
+	}
+	prove := func() (err error) {
 		proof, err = e.proveIntent(ctx, a.ID, from)
 		return err
-	})
-	if err := group.Wait(); err != nil {
+	}
+	if err := both(signer, prove, sign); err != nil {
 		return nil, err
 	}
 	var out []verify.Attestation
@@ -53,6 +52,22 @@ func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer
 		out = append(out, verify.Attestation{Bundle: b, Proof: proof})
 	}
 	return out, nil
+}
+
+// both proves and signs at once, where nobody else sees what is signed. A
+// program of the user's sees it after the proof: it may name a checkpoint that
+// is kept nowhere (audit.Log.Stand).
+func both(signer attest.Signer, prove, sign func() error) error {
+	if _, elsewhere := signer.(attest.Command); elsewhere {
+		if err := prove(); err != nil {
+			return err
+		}
+		return sign()
+	}
+	var group errgroup.Group
+	group.Go(prove)
+	group.Go(sign)
+	return group.Wait()
 }
 
 // proveIntent signs where the log stands, and proves the intent of an action.
