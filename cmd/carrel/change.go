@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,10 +87,15 @@ func (a *app) orAction(cmd *cobra.Command, granted bool, opts func() engine.Acti
 	change := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 || !strings.HasPrefix(args[0], "act_") {
+			if cmd.Flags().Changed("remember") {
+				return &engine.UsageError{Err: errors.New("--remember is about an action (act_…), and none is named")}
+			}
 			return change(cmd, args)
 		}
+		answer := opts()
+		answer.Digest, _ = cmd.Flags().GetString("digest")
 		return a.onHost(func(host engine.Host) error {
-			return engine.AnswerAction(cmd.Context(), host, args[0], granted, opts())
+			return engine.AnswerAction(cmd.Context(), host, args[0], granted, answer)
 		})
 	}
 }

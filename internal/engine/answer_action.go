@@ -28,6 +28,7 @@ const (
 // ActionAnswer is an answer to one action.
 type ActionAnswer struct {
 	Reason   string
+	Digest   string        // the whole digest of the action, or its first digits; "": any
 	For      time.Duration // 0: as Remember says
 	Remember string        // RememberAction, RememberRun or RememberRule
 	JSON     bool
@@ -60,6 +61,9 @@ func (r *road) answerAction(ctx context.Context, id carrel.ActionID, granted boo
 	q, err := r.answers.Find(id)
 	if err != nil {
 		return &hintError{err, "carrel pending lists what does; what nobody answered in time was denied"}
+	}
+	if err := checkDigest("action "+string(id), q.Digest, opts.Digest, "look at it again: carrel pending"); err != nil {
+		return err
 	}
 	proposal, err := r.answer(ctx, q, granted, opts)
 	if err != nil {

@@ -25,6 +25,9 @@ import (
 
 // Apply publishes a change to the tree or to a new branch.
 func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) error {
+	if opts.Message != "" && opts.Branch == "" {
+		return misused("--message is of a commit, and without --branch there is none")
+	}
 	if err := e.recoverApplies(ctx); err != nil {
 		return err
 	}

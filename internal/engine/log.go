@@ -38,6 +38,9 @@ func (h Host) logOptions() audit.Options {
 
 // LogShow prints records: of a run, of the last one, or all.
 func (e *Records) LogShow(ctx context.Context, opts LogShowOptions) error {
+	if opts.All && opts.Run != "" {
+		return misused("--all is every record of the log, and %s names one run", opts.Run)
+	}
 	reader := audit.OpenReader(e.state("log"))
 	records, err := e.chooseRecords(ctx, reader, opts)
 	if err != nil {

@@ -12,9 +12,6 @@ import (
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
-// minDigits is how much of a digest must be given: fewer could fit by chance.
-const minDigits = 8
-
 // workspaceAt opens the workspace of dir, or of the current directory.
 func (e *Engine) workspaceAt(ctx context.Context, dir string) (*workspace.Workspace, error) {
 	if dir == "" {
@@ -47,7 +44,7 @@ func (e *Engine) find(ctx context.Context, sel Selection, pick func(*workspace.W
 	if err != nil {
 		return selected{}, explainSelection(ws, sel.ID, err)
 	}
-	if err := checkDigest(entry, sel.Digest); err != nil {
+	if err := checkDigest("change "+string(entry.ID), entry.Digest, sel.Digest, "run `carrel review` and look again"); err != nil {
 		return selected{}, err
 	}
 	change, err := ws.LoadChange(entry)
@@ -80,21 +77,6 @@ func named(ws *workspace.Workspace, id string) (workspace.ChangeEntry, error) {
 		}
 	}
 	return workspace.ChangeEntry{}, fmt.Errorf("run %s: %w", id, workspace.ErrNoChange)
-}
-
-func checkDigest(entry workspace.ChangeEntry, want string) error {
-	if want == "" {
-		return nil
-	}
-	digits := strings.TrimPrefix(want, "sha256:")
-	if len(digits) < minDigits {
-		return misused("--digest %q: give at least %d digits", want, minDigits)
-	}
-	if !strings.HasPrefix(entry.Digest.Hex(), digits) {
-		return &hintError{fmt.Errorf("change %s has digest %s, not %s", entry.ID, entry.Digest.Hex(), digits),
-			"run `carrel review` and look again"}
-	}
-	return nil
 }
 
 // explainSelection adds what to do next.

@@ -87,7 +87,7 @@ func (v *verifying) check(ctx context.Context, target string) error {
 	case err == nil && !info.IsDir() && strings.HasSuffix(path, verify.ProofSuffix):
 		return v.proof(path)
 	case v.opts.Artifact != "":
-		return &hintError{errors.New("--artifact says what one attestation or one proof is about"), "carrel verify FILE" + verify.BundleSuffix + " --artifact FILE"}
+		return &hintError{misused("--artifact says what one attestation or one proof is about"), "carrel verify FILE" + verify.BundleSuffix + " --artifact FILE"}
 	case err == nil:
 		return v.pack(path)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -97,7 +97,7 @@ func (v *verifying) check(ctx context.Context, target string) error {
 		return v.commits(ctx, from, to)
 	}
 	if v.opts.Every {
-		return &hintError{errors.New("--every is about a range of commits"), "carrel verify BASE..HEAD --every"}
+		return &hintError{misused("--every is about a range of commits"), "carrel verify BASE..HEAD --every"}
 	}
 	return v.commit(ctx, target)
 }
