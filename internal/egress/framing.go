@@ -193,8 +193,8 @@ func (f *framing) head() (complete bool, err error) {
 		return false, err
 	}
 	end := bytes.Index(f.held[from:], []byte("\r\n\r\n"))
-	if f.looked = len(f.held); end < 0 {
-		if f.looked > maxHeader {
+	if end < 0 {
+		if f.looked = len(f.held); f.looked > maxHeader {
 			err = fmt.Errorf("the header is larger than %d bytes", maxHeader)
 		}
 		return false, err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,8 +68,14 @@ func copyAll(dst, src net.Conn, sent *allowance) (total int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var out syscall.RawConn // nil: dst is more than a socket
+	if to, ok := dst.(*net.TCPConn); ok {
+		if out, err = to.SyscallConn(); err != nil {
+			return 0, err
+		}
+	}
 	for {
-		n, more, err := copyChunkOf(dst, raw, sent)
+		n, more, err := copyChunkOf(dst, out, raw, sent)
 		total += int64(n)
 		if err != nil || n == 0 {
 			return total, err
@@ -107,17 +114,12 @@ func copyRun(dst net.Conn, src *net.TCPConn, sent *allowance) (int64, error) {
 // copyChunkOf waits until there is something to read and copies one piece.
 // more says that there is probably more where it came from; no bytes and no
 // error are the end.
-func copyChunkOf(dst net.Conn, raw syscall.RawConn, sent *allowance) (n int, more bool, err error) {
+func copyChunkOf(dst net.Conn, out, raw syscall.RawConn, sent *allowance) (n int, more bool, err error) {
 	var chunk *[copyChunk]byte
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
 		chunk = chunks.Get().(*[copyChunk]byte)
-		for {
-			if n, failed = unix.Read(int(fd), chunk[:]); failed != unix.EINTR {
-				break
-			}
-		}
-		if failed == unix.EAGAIN {
+		if n, failed = readNow(fd, chunk[:]); failed == unix.EAGAIN {
 			chunks.Put(chunk)
 			chunk, n = nil, 0
 			return false
@@ -136,8 +138,49 @@ func copyChunkOf(dst net.Conn, raw syscall.RawConn, sent *allowance) (n int, mor
 			return 0, false, over
 		}
 	}
-	n, err = dst.Write(chunk[:n])
-	return n, n == copyChunk, err
+	more = n == copyChunk
+	if out != nil {
+		n, err = writeAll(out, chunk[:n])
+	} else {
+		n, err = dst.Write(chunk[:n])
+	}
+	return n, more, err
+}
+
+// writeAll writes b to a socket, waiting for room where it must.
+func writeAll(raw syscall.RawConn, b []byte) (n int, err error) {
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		for n < len(b) {
+			var m int
+			if m, failed = writeNow(fd, b[n:]); failed != nil {
+				return failed != unix.EAGAIN
+			}
+			n += m
+		}
+		return true
+	})
+	return n, errors.Join(err, failed)
+}
+
+// readNow reads from a socket that never blocks, and so need not tell the
+// scheduler that it may.
+func readNow(fd uintptr, b []byte) (int, error) { return atOnce(unix.SYS_READ, fd, b) }
+
+// writeNow is the same for writing.
+func writeNow(fd uintptr, b []byte) (int, error) { return atOnce(unix.SYS_WRITE, fd, b) }
+
+func atOnce(call, fd uintptr, b []byte) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
 }
 
 // broken tells a connection that failed from one that was merely reset by a

@@ -135,9 +135,12 @@ func (w *web) serve(ctx context.Context, v *visit, conn, under net.Conn) {
 	stop := context.AfterFunc(ctx, func() { reset(under) })
 	defer stop()
 	to, c := &w.http1, newVisitConn(conn, v)
-	if v.http2 {
+	switch {
+	case v.http2:
 		to = &w.http2
 		c.framing.raw.Store(true) // its frames have one reading
+	case v.denial == nil && w.looks(ctx, c):
+		return
 	}
 	select {
 	case to.conns <- c:

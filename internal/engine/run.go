@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -68,23 +66,6 @@ func (e *Engine) reap() error {
 	}
 	return nil
 }
-
-// startHeap is how much a start may allocate before memory is collected, and
-// startTime how long: a start allocates a few megabytes, once.
-const (
-	startHeap = 32 << 20
-	startTime = 200 * time.Millisecond
-)
-
-// collectLater puts the collection of memory off while the process's first run
-// starts: it would take the processor from what the run waits for.
-var collectLater = sync.OnceFunc(func() {
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(startHeap)
-	time.AfterFunc(startTime, func() {
-		debug.SetMemoryLimit(limit)
-		debug.SetGCPercent(percent)
-	})
-})
 
 // prepare reads everything, decides what the desk is given, and sits the agent
 // down. It changes nothing outside Carrel's state.
