@@ -185,6 +185,9 @@ func (b *answerBody) Close() error {
 	return nil
 }
 
+// atHand reports whether reading on will not wait.
+func (b *answerBody) atHand() bool { return b.ended || b.line.r.Buffered() > 0 }
+
 func (b *answerBody) end(whole bool) {
 	if b.ended {
 		return

@@ -70,8 +70,8 @@ func (l *live) judge() {
 
 // Replace puts other rules in force, or the same ones under another policy.
 // The caller sees to it that the gate's decider answers by them first. What is
-// under way and would now be refused is refused, recorded and ended before
-// Replace returns. Ports that the rules did not name when the door was
+// under way and would now be refused is refused and recorded before Replace
+// returns, and ends at once. Ports that the rules did not name when the door was
 // attached stay shut; the model endpoint stays.
 func (d *Door) Replace(rules *Rules) {
 	d.granted.Store(rules)

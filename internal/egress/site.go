@@ -186,7 +186,11 @@ func (s *site) pass(ctx context.Context, a carrel.Action, w http.ResponseWriter,
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &metered{r.Body, p.sent}
 	}
-	s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, passedKey{}, p)))
+	if answer, ok := w.(*reply); ok {
+		s.passLook(ctx, p, answer, r)
+	} else {
+		s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, passedKey{}, p)))
+	}
 	return p.status, p.err
 }
 
