@@ -29,7 +29,8 @@ const (
 
 // web speaks HTTP with the desk, on connections that were captured for an
 // http rule, for the model door, or only to say why they are refused. Requests
-// are read and written by Go's own server and client.
+// are read and written by Go's own server and client, and those that only look
+// by a looker, with the same parser.
 type web struct {
 	door  *Door
 	http1 handedOver
