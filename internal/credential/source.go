@@ -43,6 +43,17 @@ func (s *Source) Get(ctx context.Context, g gate.Grant, a carrel.Action, again b
 	if err := g.Covers(a); err != nil {
 		return Value{}, err
 	}
+	return s.get(ctx, again)
+}
+
+// Announce says the key to the function given to Tell, and to nobody else, so
+// that it can be kept out of what is recorded before anybody uses it.
+func (s *Source) Announce(ctx context.Context) error {
+	_, err := s.get(ctx, false)
+	return err
+}
+
+func (s *Source) get(ctx context.Context, again bool) (Value, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.kept.IsZero() && !again && (s.keep == 0 || time.Since(s.since) < s.keep) {

@@ -51,16 +51,7 @@ func Open(ctx context.Context, host Host) (*Engine, error) {
 	return e, nil
 }
 
-// unlogged keeps what a source gives out of the log. Keys that are too short
-// to be told from other text stay what they are.
-func (e *Engine) unlogged(s *credential.Source) *credential.Source {
-	return s.Tell(func(key string, spellings []string) error {
-		if len(key) < audit.MinSecret {
-			return nil
-		}
-		return e.redact.Add(key, spellings)
-	})
-}
+func (e *Engine) unlogged(s *credential.Source) *credential.Source { return unlogged(s, e.redact.Add) }
 
 // Close closes what was opened. An error means that something handed to the
 // log may not be durable.

@@ -44,7 +44,7 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 		log, err := audit.Open(ctx, options)
 		logs <- opened{log, err}
 	}()
-	engine, err := e.hookPolicy(ctx)
+	engine, err := e.hookPolicy(ctx, redact)
 	l := <-logs
 	if err = errors.Join(err, l.err); err != nil {
 		if l.log != nil {
@@ -75,10 +75,13 @@ func (nobody) Await(context.Context, carrel.Action, carrel.Digest, carrel.Decisi
 }
 
 // hookPolicy is the user's and the organisation's policy with the rules for
-// tools.
-func (e *Records) hookPolicy(ctx context.Context) (*policy.Engine, error) {
+// tools. What the configuration knows as keys is made known to redact.
+func (e *Records) hookPolicy(ctx context.Context, redact *audit.Redactor) (*policy.Engine, error) {
 	s, err := e.userSettings()
 	if err != nil {
+		return nil, err
+	}
+	if err := announceKeys(ctx, e.host, s, redact); err != nil {
 		return nil, err
 	}
 	tools, err := hookLayer(hook.Rules{Tools: values(s.Tools), Hide: values(s.Hide)}, hook.Operations...)
