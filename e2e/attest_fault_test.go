@@ -15,7 +15,7 @@ import (
 
 // faultEvery is how many calls lie between two that are made to fail. With
 // CARREL_CRASHES set it is every one.
-const faultEvery = 29
+const faultEvery = 41
 
 // attempt is one command whose calls to the disk fail in turn.
 type attempt struct {
