@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,6 +64,64 @@ func TestWorkspaceWithMountsInside(t *testing.T) {
 		inner, _ := filepath.Glob(filepath.Join(h.dir, "repo/vol", ".carrel-*"))
 		if err != nil || len(left)+len(inner) > 0 {
 			h.Errorf("left behind: %v %v %v", left, inner, err)
+		}
+	})
+}
+
+// Where most files belong to a group that the desk has not, as in a shared
+// directory, the agent works on a copy; where a few do, it is told.
+func TestWorkspaceOfAnotherGroup(t *testing.T) {
+	needs.Root(t)
+	asEachUser(t, func(h *host) {
+		const group = 4242
+		chown := func(names ...string) {
+			for _, name := range names {
+				if err := os.Chown(filepath.Join(h.repo, name), h.uid, group); err != nil {
+					h.Fatal(err)
+				}
+			}
+		}
+		chown("README.md")
+		r := h.inside("echo more >> main.sh; echo more >> README.md")
+		h.expect(r, 1, "README.md belongs to user", "--staging copy")
+		chown("main.sh", ".git")
+		r = h.inside("echo more >> main.sh; echo more >> README.md", "--fresh")
+		h.expect(r, 0, "working on a copy", "as with 3 of 3 here")
+		if c := h.review(); len(c.Files) != 2 {
+			h.Errorf("%+v", c.Files)
+		}
+		h.approveAndApply()
+		if h.read("repo/README.md") != "sample\nmore\n" {
+			h.Error("it was not applied")
+		}
+	})
+}
+
+// A file system in user space, which as a rule cannot exchange two files: the
+// agent works, the tree is left alone with the reason, and a branch is made.
+func TestWorkspaceInUserSpace(t *testing.T) {
+	needs.Root(t)
+	needs.Tool(t, "bindfs")
+	asEachUser(t, func(h *host) {
+		real := filepath.Join(h.dir, "real")
+		if err := os.Rename(h.repo, real); err != nil {
+			h.Fatal(err)
+		}
+		h.mkdir(h.repo)
+		if err := loudly(h.dir, "bindfs", "-o", "allow_other", real, h.repo); err != nil {
+			h.Fatal(err)
+		}
+		h.Cleanup(func() { _ = unix.Unmount(h.repo, unix.MNT_DETACH) })
+		h.expect(h.inside("echo more >> README.md; echo new > new; git status --porcelain"), 0, " M README.md\n?? new")
+		h.must("review", "--stat", "--no-pager")
+		h.must("approve", "--reason", "test")
+		h.expect(h.carrel("apply"), 1, "cannot exchange two files", "--branch")
+		if h.read("repo/README.md") != "sample\n" || h.exists("repo/new") {
+			h.Error("something was applied")
+		}
+		h.must("apply", "--branch", "work")
+		if got := h.git("show", "work:README.md"); got != "sample\nmore" {
+			h.Errorf("the branch has %q", got)
 		}
 	})
 }

@@ -129,6 +129,9 @@ func (s *Seat) chooseStaging(opts SeatOptions, mounts []mountInside) (kind Stagi
 	if why == "" {
 		around, why, err = s.chooseAround(opts, mounts)
 	}
+	if why == "" && err == nil {
+		why, err = s.foreign(opts)
+	}
 	switch {
 	case err != nil:
 		return "", false, "", err
