@@ -67,10 +67,11 @@ type attack struct {
 
 func setting(pairs ...string) func(h *hostile) {
 	return func(h *hostile) {
+		mine := make([]string, len(pairs)) // the table is used again where tests run twice
 		for i := range pairs {
-			pairs[i] = strings.ReplaceAll(pairs[i], "TOUCH", h.touch)
+			mine[i] = strings.ReplaceAll(pairs[i], "TOUCH", h.touch)
 		}
-		h.config(pairs...)
+		h.config(mine...)
 	}
 }
 
