@@ -31,11 +31,10 @@ type Host struct {
 
 // Paths are where this user's Carrel keeps things.
 type Paths struct {
-	State        string // mode 0700: desks, runs, changes, log, keys
-	Second       string // where the newest checkpoint is kept a second time
-	UserConfig   string
-	OrgConfig    string
-	CheckedInits string // verified copies of carrel-init
+	State      string // mode 0700: desks, runs, changes, log, keys
+	Second     string // where the newest checkpoint is kept a second time
+	UserConfig string
+	OrgConfig  string
 }
 
 // DefaultPaths follows the XDG base directories; lookup reads the environment.

@@ -23,8 +23,6 @@ type Claude struct {
 	Tool    string          `json:"tool_name"`
 	Input   json.RawMessage `json:"tool_input"`
 	ToolUse string          `json:"tool_use_id"`
-	Source  string          `json:"source"`
-	Prompt  string          `json:"prompt"`
 }
 
 // The calls that this package answers with more than a nod.

@@ -53,7 +53,6 @@ func byTarget(f File, out *collector) {
 const (
 	setuid = 0o4000
 	setgid = 0o2000
-	sticky = 0o1000
 	exec   = 0o111
 )
 

@@ -51,7 +51,6 @@ func newText(f File, phrases ...string) bool {
 
 type packageManifest struct {
 	Scripts              map[string]json.RawMessage `json:"scripts"`
-	Bin                  json.RawMessage            `json:"bin"`
 	Dependencies         map[string]json.RawMessage `json:"dependencies"`
 	DevDependencies      map[string]json.RawMessage `json:"devDependencies"`
 	OptionalDependencies map[string]json.RawMessage `json:"optionalDependencies"`
