@@ -2,6 +2,7 @@ package review
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -30,7 +31,10 @@ func (p *page) files(files []carrel.FileChange) {
 }
 
 func (p *page) labels(labels []carrel.Label, indent string) {
-	for _, l := range labels {
+	for i, l := range labels {
+		if slices.Contains(labels[:i], l) {
+			continue // two rules that say the same
+		}
 		p.text("%s%s %s\n", indent, p.severity(l.Severity, terminal.Escape(l.Name)+":"), shown(l.Reason))
 	}
 }
