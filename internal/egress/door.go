@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net/http"
@@ -94,6 +95,8 @@ const (
 	// descriptors: two sockets, and for the few that move bulk a pipe's two ends
 	// each way.
 	connectionFiles = 3
+	// maxSessions bounds the TLS sessions with origins that are remembered.
+	maxSessions = 256
 	// otherFiles are left to everything else.
 	otherFiles = 256
 )
@@ -121,6 +124,8 @@ type Door struct {
 	web     *web
 	slots   chan struct{}
 	sent    budgets
+	// sessions with origins are resumed by later connections of this run.
+	sessions tls.ClientSessionCache
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -143,7 +148,7 @@ func New(g *gate.Gate, cfg Config) (*Door, error) {
 		return nil, err
 	}
 	d := &Door{gate: g, cfg: cfg, names: newNames(), dials: dials, live: make(map[*live]struct{}),
-		slots: make(chan struct{}, slotsOf()), counts: make(map[string]int64)}
+		sessions: tls.NewLRUClientSessionCache(maxSessions), slots: make(chan struct{}, slotsOf()), counts: make(map[string]int64)}
 	d.granted.Store(cfg.Rules)
 	d.sent.run, d.sent.sent = cfg.Upload, make(map[string]int64)
 	d.ctx, d.stop = context.WithCancel(context.Background())

@@ -580,6 +580,29 @@ func TestInspectedThroughTheHostsProxy(t *testing.T) {
 	}
 }
 
+// A later connection to an origin that was verified resumes its session; one
+// whose certificate is for another name never gets that far.
+func TestSessionsWithOriginsAreResumed(t *testing.T) {
+	var resumed atomic.Int64
+	o := newOrigin(t, false, func(_ http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			resumed.Add(1)
+		}
+	})
+	d := inspectedDesk(t, o, setup{grants: Grants{Rules: []Rule{{Host: "example.com", Methods: []string{"GET"}}, {Host: "evil.test", Methods: []string{"GET"}}}}})
+	for range 3 {
+		if _, resp := do(t, d.trusting(false), "GET", "https://example.com/", nil); resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+		if body, resp := do(t, d.trusting(false), "GET", "https://evil.test/", nil); resp.StatusCode != 502 || !strings.Contains(body, "egress/certificate") {
+			t.Errorf("another name: %d %s", resp.StatusCode, body)
+		}
+	}
+	if n := resumed.Load(); n != 2 {
+		t.Errorf("%d of 2 were resumed", n)
+	}
+}
+
 // What a connection holds does not grow with what it carries.
 func TestMemoryStaysFlatOverManyRequests(t *testing.T) {
 	o := newOrigin(t, false, nil)

@@ -207,7 +207,8 @@ func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure := tls.Client(conn, &tls.Config{RootCAs: s.door.cfg.Roots, ServerName: s.action.Host, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	secure := tls.Client(conn, &tls.Config{RootCAs: s.door.cfg.Roots, ServerName: s.action.Host, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		ClientSessionCache: s.door.sessions}) // verified when they began, for the same name and roots
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, err
