@@ -56,8 +56,8 @@ type verifying struct {
 
 // Verify checks an evidence pack, the attestations of a commit or of a range
 // of commits, one attestation, or a proof that the log has a record, and says
-// what that proves. It needs no state; where this
-// machine has keys of its own they count as trusted, unless others are named.
+// what that proves. It needs no state; where this machine has keys of its own
+// they count as trusted, unless others are named.
 func Verify(ctx context.Context, host Host, target string, opts VerifyOptions) error {
 	v := &verifying{host: host, opts: opts, out: Verdict{Target: target, Proved: []string{}, Missing: []string{}}}
 	err := v.check(ctx, target)
