@@ -122,8 +122,11 @@ func TestNothingLeavesByAddress(t *testing.T) {
 		} {
 			r := h.probe("tcp", target, "GET / HTTP/1.0\r\n\r\n")
 			h.expect(r, 1, "refused after")
-			if r.took > 4*time.Second {
-				h.Errorf("%s was refused only after %v", target, r.took)
+			// As the program inside tells it: a busy machine starts a run slowly.
+			var ms int
+			_, after, _ := strings.Cut(r.out, "refused after ")
+			if _, err := fmt.Sscanf(after, "%d ms", &ms); err != nil || ms > 3000 {
+				h.Errorf("%s was not refused at once: %s", target, r)
 			}
 		}
 		// Without netfilter they are refused by the lack of a route, as doctor says.
