@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/carrel-dev/carrel/verify"
 )
 
 // ErrBusy says that another process kept the log locked for too long without
@@ -19,8 +22,8 @@ var ErrBusy = errors.New("the log is locked by another process")
 // a pause cannot starve one that waits.
 type lock struct {
 	held, turn *os.File
-	tail       string        // the file that every commit alters
-	wait       time.Duration // bounds waiting while nobody commits
+	moves      []string      // files of which whoever waited, committed or signed alters one
+	wait       time.Duration // bounds waiting while none of them changes
 }
 
 func openLock(dir string, wait time.Duration) (*lock, error) {
@@ -33,7 +36,7 @@ func openLock(dir string, wait time.Duration) (*lock, error) {
 		held.Close()
 		return nil, err
 	}
-	return &lock{held, turn, filepath.Join(dir, tailFile), wait}, nil
+	return &lock{held, turn, []string{turn.Name(), filepath.Join(dir, tailFile), filepath.Join(dir, verify.CheckpointFile)}, wait}, nil
 }
 
 func openLockFile(path string) (*os.File, error) {
@@ -45,7 +48,7 @@ func openLockFile(path string) (*os.File, error) {
 }
 
 // take waits for the lock. A log that many processes write to is waited for as
-// long as it grows, since nothing may go unrecorded because the disk is slow;
+// long as it moves, since nothing may go unrecorded because the disk is slow;
 // one that somebody holds and does not write to, at most for the lock's bound.
 func (l *lock) take(ctx context.Context) error {
 	p := standstill{lock: l}
@@ -53,6 +56,9 @@ func (l *lock) take(ctx context.Context) error {
 		return err
 	}
 	err := await(ctx, l.held, p.over)
+	if err == nil && !p.deadline.IsZero() { // others may wait, too: the queue moves
+		_, _ = l.turn.WriteAt(strconv.AppendInt(nil, time.Now().UnixNano(), 10), 0)
+	}
 	return errors.Join(err, unlock(l.turn))
 }
 
@@ -69,7 +75,7 @@ func (l *lock) close() { l.held.Close(); l.turn.Close() }
 // standstill is what one wait for the lock has seen of the log.
 type standstill struct {
 	*lock
-	tail     []byte    // as it was when the wait for it began
+	seen     []byte    // of the files that move, when the wait for them began
 	deadline time.Time // zero: nothing was waited for yet
 }
 
@@ -78,11 +84,15 @@ func (p *standstill) over() bool {
 	if !p.deadline.IsZero() && time.Now().Before(p.deadline) {
 		return false
 	}
-	tail, _ := os.ReadFile(p.lock.tail) // unreadable: it stands still
-	if !p.deadline.IsZero() && bytes.Equal(tail, p.tail) {
+	var now []byte
+	for _, path := range p.moves {
+		content, _ := os.ReadFile(path) // unreadable: it stands still
+		now = append(now, content...)
+	}
+	if !p.deadline.IsZero() && bytes.Equal(now, p.seen) {
 		return true
 	}
-	p.tail, p.deadline = tail, time.Now().Add(p.wait)
+	p.seen, p.deadline = now, time.Now().Add(p.wait)
 	return false
 }
 
