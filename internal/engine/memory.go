@@ -17,11 +17,11 @@ const (
 
 // spareHeap is how much garbage a run may always have. A run keeps a few
 // megabytes, and the requests of a busy agent would have them searched dozens
-// of times a second.
-const spareHeap = 32 << 20
+// of times a second. Together with what a run keeps it stays below 48 MiB.
+const spareHeap = 12 << 20
 
 // spare counts as kept, and is never touched: it takes no memory.
-var spare []byte
+var spare [][]byte
 
 // collectLater puts the collection of memory off while the process's first run
 // starts: it would take the processor from what the run waits for. Afterwards
@@ -29,7 +29,7 @@ var spare []byte
 var collectLater = sync.OnceFunc(func() {
 	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(startHeap)
 	time.AfterFunc(startTime, func() {
-		spare = make([]byte, spareHeap)
+		spare = append(spare, make([]byte, spareHeap))
 		debug.SetMemoryLimit(limit)
 		debug.SetGCPercent(percent)
 	})
