@@ -22,11 +22,7 @@ func (h *host) adopt(dir string) {
 	if out, err := exec.Command("chmod", "-R", "u+w", h.repo).CombinedOutput(); err != nil {
 		h.Fatalf("%v: %s", err, out)
 	}
-	if os.Getuid() == 0 {
-		if out, err := exec.Command("chown", "-R", ordinaryOwner(h), h.repo).CombinedOutput(); err != nil {
-			h.Fatalf("%v: %s", err, out)
-		}
-	}
+	h.own()
 	h.git("add", "-A")
 	h.git("commit", "-q", "-m", "project")
 }
@@ -38,11 +34,25 @@ func ordinaryOwner(h *host) string {
 	return ordinary.Uid + ":" + ordinary.Gid
 }
 
+// own gives the repository back to whoever uses it: some package managers, as
+// root, leave files of the owners that an archive names, which in an overlay
+// nobody could remove.
+func (h *host) own() {
+	h.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	if out, err := exec.Command("chown", "-R", ordinaryOwner(h), h.repo).CombinedOutput(); err != nil {
+		h.Fatalf("%v: %s", err, out)
+	}
+}
+
 // sameInsideAsOutside runs a script outside and at a desk and wants both to
 // work and to say this.
 func (h *host) sameInsideAsOutside(script, says string, flags ...string) {
 	h.Helper()
 	h.expect(h.start("", "bash", "-c", script), 0, says)
+	h.own()
 	h.git("clean", "-q", "-d", "-x", "-f", "-e", "node_modules")
 	h.expect(h.inside(script, flags...), 0, says)
 }
