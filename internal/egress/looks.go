@@ -106,17 +106,14 @@ func (f *framing) nextHead() ([]byte, error) {
 	return f.ready, nil
 }
 
-// answer answers r and reports whether another request may follow.
+// answer answers r and reports whether another request may follow. Whatever an
+// answer panics with ends this connection and no other, as in http.Server.
 func (l *looker) answer(r *http.Request) (goOn bool) {
 	w := &reply{to: l.out, r: r, header: make(http.Header)}
 	defer l.watch()()
 	defer func() {
-		switch cause := recover(); cause {
-		case nil:
-		case http.ErrAbortHandler:
+		if recover() != nil {
 			goOn = false
-		default:
-			panic(cause)
 		}
 	}()
 	v := l.conn.visit
