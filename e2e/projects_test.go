@@ -22,7 +22,7 @@ func (h *host) adopt(dir string) {
 	if out, err := exec.Command("chmod", "-R", "u+w", h.repo).CombinedOutput(); err != nil {
 		h.Fatalf("%v: %s", err, out)
 	}
-	h.own()
+	h.giveBack()
 	h.git("add", "-A")
 	h.git("commit", "-q", "-m", "project")
 }
@@ -34,10 +34,10 @@ func ordinaryOwner(h *host) string {
 	return ordinary.Uid + ":" + ordinary.Gid
 }
 
-// own gives the repository back to whoever uses it: some package managers, as
+// giveBack gives the repository back to whoever uses it: some package managers, as
 // root, leave files of the owners that an archive names, which in an overlay
 // nobody could remove.
-func (h *host) own() {
+func (h *host) giveBack() {
 	h.Helper()
 	if os.Getuid() != 0 {
 		return
@@ -52,7 +52,7 @@ func (h *host) own() {
 func (h *host) sameInsideAsOutside(script, says string, flags ...string) {
 	h.Helper()
 	h.expect(h.start("", "bash", "-c", script), 0, says)
-	h.own()
+	h.giveBack()
 	h.git("clean", "-q", "-d", "-x", "-f", "-e", "node_modules")
 	h.expect(h.inside(script, flags...), 0, says)
 }
