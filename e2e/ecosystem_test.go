@@ -377,9 +377,11 @@ func rustToolchain(h *host) string {
 		return root
 	}
 	shown := h.dir + "/rust"
-	copied := exec.Command("sh", "-c", `mkdir "$2" && cd "$1" && { cp -al bin lib "$2" || cp -a bin lib "$2"; }`, "sh", root, shown)
-	if out, err := copied.CombinedOutput(); err != nil {
-		h.Fatalf("%v: %s", err, out)
+	if err := os.Mkdir(shown, 0o755); err != nil {
+		h.Fatal(err)
+	}
+	for _, dir := range []string{"bin", "lib"} {
+		show(h, filepath.Join(root, dir), filepath.Join(shown, dir))
 	}
 	return shown
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,18 @@ func public(t *testing.T, program string) string {
 		}
 	}
 	return to
+}
+
+// show puts a directory where every user may see it, by links where that is on
+// one disk: it may have hundreds of megabytes.
+func show(t testing.TB, dir, to string) {
+	t.Helper()
+	if loudly(dir, "cp", "-al", dir, to) == nil {
+		return
+	}
+	if err := errors.Join(os.RemoveAll(to), loudly(dir, "cp", "-a", dir, to)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // claudeProgram installs the real client and returns its native program, at a

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -39,7 +40,7 @@ func TestAttackGoingOnAfterTheRulesChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stream.Body.Close()
-	unread := tls.Client(d.connect("other.example.com", "443"), &tls.Config{InsecureSkipVerify: true, ServerName: "other.example.com"})
+	unread := tls.Client(d.connect("other.example.com", "443"), passedThrough(o, "other.example.com"))
 	if err := unread.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,10 +104,18 @@ func goesOn(t testing.TB, c net.Conn) bool {
 	return err == nil
 }
 
+// passedThrough takes the origin's own certificate and no other: not one that
+// the door made.
+func passedThrough(o *origin, name string) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(o.Certificate())
+	return &tls.Config{RootCAs: roots, ServerName: name}
+}
+
 // tunnel is a TLS connection that the door passes through unread.
-func (d *ruled) tunnel() net.Conn {
+func (d *ruled) tunnel(o *origin) net.Conn {
 	d.t.Helper()
-	c := tls.Client(d.connect("example.com", "443"), &tls.Config{InsecureSkipVerify: true, ServerName: "example.com"})
+	c := tls.Client(d.connect("example.com", "443"), passedThrough(o, "example.com"))
 	if !goesOn(d.t, c) {
 		d.t.Fatal("the tunnel does not work")
 	}
@@ -131,7 +140,7 @@ func TestAttackTunnelThatTheNewRulesCarryOtherwise(t *testing.T) {
 		"nothing":           {Grants{}, false},
 	} {
 		d := newRuled(t, o, setup{grants: Grants{Rules: []Rule{{Host: "example.com"}}}})
-		c0 := d.tunnel()
+		c0 := d.tunnel(o)
 		d.change(c.after)
 		if c.goesOn {
 			if !goesOn(t, c0) {
@@ -157,7 +166,7 @@ func TestAttackConnectionAcrossTheChange(t *testing.T) {
 		return nil
 	}
 	d := newRuled(t, o, setup{grants: Grants{Rules: []Rule{{Host: "example.com"}}}, record: held})
-	c := tls.Client(d.connect("example.com", "443"), &tls.Config{InsecureSkipVerify: true, ServerName: "example.com"})
+	c := tls.Client(d.connect("example.com", "443"), passedThrough(o, "example.com"))
 	<-begun // decided, and not yet recorded
 	d.change(Grants{})
 	close(goOn)
@@ -216,7 +225,7 @@ func TestAttackModelStreamAfterTheRulesChanged(t *testing.T) {
 func TestUploadBoundThatIsLoweredCounts(t *testing.T) {
 	o := newOrigin(t, false, nil)
 	d := newRuled(t, o, setup{grants: Grants{Rules: []Rule{{Host: "example.com", Upload: 1 << 20}}}})
-	c := d.tunnel()
+	c := d.tunnel(o)
 	d.change(Grants{Rules: []Rule{{Host: "example.com", Upload: 1 << 19}}})
 	if !goesOn(t, c) {
 		t.Error("below the bound it ended")
