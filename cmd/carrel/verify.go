@@ -28,6 +28,9 @@ the check for a CI job. What it sees is in spec/attestation.md. No attestation,
 or one wrong one among several, fails. Exit codes: 0 all is right, 1 something
 is wrong, 3 the policy does not allow it.
 
+A name that is both a file's and a commit's is refused: write ./NAME for the
+file, refs/heads/NAME for the branch.
+
 Of a range every commit is checked that is attested or whose message names a
 run. Others prove nothing and are said to be so; --every refuses them. A range
 in which nothing is attested fails.`

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/git"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/verify"
 )
@@ -82,16 +83,15 @@ func (v *verifying) check(ctx context.Context, target string) error {
 	}
 	info, err := os.Stat(path)
 	switch {
-	case err == nil && !info.IsDir() && strings.HasSuffix(path, verify.BundleSuffix):
-		return v.attestation(path)
-	case err == nil && !info.IsDir() && strings.HasSuffix(path, verify.ProofSuffix):
-		return v.proof(path)
-	case v.opts.Artifact != "":
-		return &hintError{misused("--artifact says what one attestation or one proof is about"), "carrel verify FILE" + verify.BundleSuffix + " --artifact FILE"}
 	case err == nil:
-		return v.pack(path)
+		if err := v.onlyFile(ctx, target); err != nil {
+			return err
+		}
+		return v.file(path, info)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
+	case v.opts.Artifact != "":
+		return noArtifact
 	}
 	if from, to, ok := rangeOf(target); ok {
 		return v.commits(ctx, from, to)
@@ -100,6 +100,52 @@ func (v *verifying) check(ctx context.Context, target string) error {
 		return &hintError{misused("--every is about a range of commits"), "carrel verify BASE..HEAD --every"}
 	}
 	return v.commit(ctx, target)
+}
+
+var noArtifact = &hintError{misused("--artifact says what one attestation or one proof is about"), "carrel verify FILE" + verify.BundleSuffix + " --artifact FILE"}
+
+// file checks what a file or a directory holds.
+func (v *verifying) file(path string, info fs.FileInfo) error {
+	switch {
+	case !info.IsDir() && strings.HasSuffix(path, verify.BundleSuffix):
+		return v.attestation(path)
+	case !info.IsDir() && strings.HasSuffix(path, verify.ProofSuffix):
+		return v.proof(path)
+	case v.opts.Artifact != "":
+		return noArtifact
+	case v.opts.Every:
+		return &hintError{misused("--every is about a range of commits"), "carrel verify BASE..HEAD --every"}
+	}
+	return v.pack(path)
+}
+
+// onlyFile refuses the name of a file that is one of commits, too. Where a
+// merge is decided the tree is the proposal's, and a good pack of another
+// change that lies there as "HEAD" or "origin/main..HEAD" must not be checked
+// in place of the commits.
+func (v *verifying) onlyFile(ctx context.Context, target string) error {
+	if filepath.IsAbs(target) || strings.HasPrefix(target, ".") { // as no commit is called
+		return nil
+	}
+	names := []string{target}
+	from, to, isRange := rangeOf(target)
+	if isRange {
+		names = []string{from, to}
+	}
+	repo, err := git.Open(ctx, v.host.Cwd)
+	if errors.Is(err, git.ErrNotRepository) && target != "HEAD" && !isRange {
+		return nil
+	}
+	if err != nil {
+		return &hintError{fmt.Errorf("whether %q is a commit, too: %w", target, err), "./" + target + " is the file"}
+	}
+	for _, name := range names {
+		if _, err := repo.Resolve(ctx, name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return &hintError{fmt.Errorf("%q is a file here and names commits, too", target),
+		"./" + target + " is the file; commits have other names: refs/heads/BRANCH, refs/remotes/origin/BRANCH, HEAD^0"}
 }
 
 // tell says in words what was proved, by which key, and what was not.

@@ -18,15 +18,6 @@ type Difference struct {
 	Before, Now Entry
 }
 
-// Resolve returns the commit that a name of the user's means.
-func (r *Repo) Resolve(ctx context.Context, name string) (string, error) {
-	out, err := r.output(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
-	if err != nil {
-		return "", fmt.Errorf("%q is no commit here: %w", name, err)
-	}
-	return r.objectName(line(out))
-}
-
 // MergeBase returns the commit that two commits last had in common.
 func (r *Repo) MergeBase(ctx context.Context, a, b string) (string, error) {
 	out, err := r.output(ctx, "merge-base", a, b)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"time"
 )
@@ -35,7 +34,7 @@ func (r *Repo) AddNote(ctx context.Context, ref, commit string, lines []byte, no
 }
 
 func (r *Repo) tryNote(ctx context.Context, ref, commit string, lines []byte, now time.Time) error {
-	before, err := r.noteCommit(ctx, ref)
+	before, err := r.refersTo(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -95,29 +94,13 @@ func noteScript(before, commit string, note []byte, now time.Time) io.Reader {
 	return &b
 }
 
-// noteCommit returns the commit that ref is at, "" if there is none.
-func (r *Repo) noteCommit(ctx context.Context, ref string) (string, error) {
-	if !r.tables {
-		return r.follow(ref, func(string) {})
-	}
-	out, err := r.output(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
-	var exit *exitError
-	if errors.As(err, &exit) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	return r.objectName(strings.TrimSpace(string(out)))
-}
-
 // ErrNoNote says that nothing is noted of a commit. No failure to look is one.
 var ErrNoNote = errors.New("no note")
 
 // Note returns the note that ref has of a commit. The error wraps ErrNoNote if
 // there is none.
 func (r *Repo) Note(ctx context.Context, ref, commit string) ([]byte, error) {
-	at, err := r.noteCommit(ctx, ref)
+	at, err := r.refersTo(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -172,21 +155,11 @@ type CommitInfo struct {
 	Message string // as its author wrote it
 }
 
-// Commit looks a commit up by any name that git knows it by.
+// Commit looks a commit up by any name that Resolve takes.
 func (r *Repo) Commit(ctx context.Context, name string) (CommitInfo, error) {
-	if strings.HasPrefix(name, "-") {
-		return CommitInfo{}, fmt.Errorf("%q is not the name of a commit", name)
-	}
-	out, err := r.output(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
-	var exit *exitError
-	if errors.As(err, &exit) {
-		return CommitInfo{}, fmt.Errorf("there is no commit %q here: %w", name, fs.ErrNotExist)
-	}
-	if err != nil {
-		return CommitInfo{}, err
-	}
 	c := CommitInfo{}
-	if c.Name, err = r.objectName(strings.TrimSpace(string(out))); err != nil {
+	var err error
+	if c.Name, err = r.Resolve(ctx, name); err != nil {
 		return c, err
 	}
 	p, err := r.pristine()
