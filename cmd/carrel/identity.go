@@ -44,7 +44,9 @@ func (a *app) identityExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write the public keys for others", Args: atMost(0),
 		Long: "Write attestation.pub (PEM) and log.vkey (the key of a signed note) to a\ndirectory, or print both.",
-		RunE: a.withEngine(func(_ *cobra.Command, e *engine.Engine, _ []string) error { return e.IdentityExport(dir) }),
+		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, _ []string) error {
+			return e.IdentityExport(cmd.Context(), dir)
+		}),
 	}
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "directory to write to (default: print)")
 	return cmd

@@ -52,7 +52,7 @@ func (a *app) logRecoverCommand() *cobra.Command {
 		Use: "recover", Short: "Go on with a log that was restored from a backup", Args: atMost(0),
 		Long: "A log that is older than its own newest checkpoint refuses to start: somebody\nmay have taken records away. If you restored a backup yourself, this records\nthe gap and goes on.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.onHost(func(host engine.Host) error { return engine.RecoverLog(cmd.Context(), host, accept) })
+			return a.onRecords(func(r *engine.Records) error { return r.LogRecover(cmd.Context(), accept) })
 		},
 	}
 	cmd.Flags().BoolVar(&accept, "accept-rollback", false, "record that records are missing, and go on")

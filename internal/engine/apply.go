@@ -62,9 +62,16 @@ func selectionHint(sel Selection) string {
 	return " " + sel.ID
 }
 
-// recoverApplies finishes or rolls back what a killed apply left.
+// recoverApplies finishes or rolls back what a killed apply left, on the one
+// road.
 func (e *Engine) recoverApplies(ctx context.Context) error {
-	done, err := workspace.RecoverApplies(ctx, e.host.Paths.State)
+	done, err := workspace.RecoverApplies(ctx, e.host.Paths.State, func() (*gate.Gate, error) {
+		op, err := e.operator(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		return op.gate, nil
+	})
 	for _, r := range done {
 		fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.Escape(r.String()))
 	}

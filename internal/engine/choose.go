@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/profile"
 	"github.com/carrel-dev/carrel/internal/terminal"
@@ -99,7 +100,11 @@ func (v *visit) askProfile(ctx context.Context, command string, p profile.Profil
 	if a := strings.ToLower(answer); a != "" && a != "y" && a != "yes" {
 		chosen = profile.Default()
 	}
-	if err := config.RememberProfile(v.e.userSource(), command, chosen.Name); err != nil {
+	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "profile:" + command, Reason: carrel.Text(chosen.Name + " from now on")}
+	err = v.e.operate(ctx, a, func(context.Context) (carrel.Outcome, error) {
+		return carrel.Outcome{}, config.RememberProfile(v.e.userSource(), command, chosen.Name)
+	})
+	if err != nil {
 		return chosen, fmt.Errorf("remembering the profile: %w", err)
 	}
 	return chosen, nil

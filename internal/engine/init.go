@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/audit"
 	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
@@ -65,7 +67,7 @@ func (e *Records) settingsFile(scope, project string) string {
 }
 
 // Init registers Carrel with a client, or takes it out again.
-func Init(_ context.Context, host Host, opts InitOptions) error {
+func Init(ctx context.Context, host Host, opts InitOptions) error {
 	e := &Records{host}
 	if opts.Client != hook.ClaudeCode {
 		return &hintError{misused("there is nothing to set up for %q", opts.Client), "known is " + hook.ClaudeCode}
@@ -77,14 +79,8 @@ func Init(_ context.Context, host Host, opts InitOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if opts.DryRun {
-			break
-		}
-		if err := f.write(); err != nil {
-			if errors.Is(err, fs.ErrPermission) && opts.Scope == ScopeOrganisation {
-				return &hintError{err, "managed settings belong to root: run it with sudo, or copy what --dry-run prints"}
-			}
+	if !opts.DryRun {
+		if err := e.setUp(ctx, files, opts); err != nil {
 			return err
 		}
 	}
@@ -92,6 +88,32 @@ func Init(_ context.Context, host Host, opts InitOptions) error {
 		return e.printJSON(files)
 	}
 	return e.tellInit(files, opts)
+}
+
+// setUp writes the files, as an action that is bound to every byte of them.
+func (e *Records) setUp(ctx context.Context, files []clientFile, opts InitOptions) error {
+	var all bytes.Buffer
+	for _, f := range files {
+		fmt.Fprintf(&all, "%q %v %q\n", f.Path, f.Mode, f.content)
+	}
+	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "client:" + opts.Client + ":" + opts.Scope, SubjectDigest: carrel.DigestBytes(all.Bytes()), Reason: "registered"}
+	if opts.Remove {
+		a.Reason = "taken out again"
+	}
+	err := e.operate(ctx, a, func(context.Context, *audit.Log) (carrel.Outcome, error) {
+		facts := map[string]carrel.Text{}
+		for _, f := range files {
+			if err := f.write(); err != nil {
+				return carrel.Outcome{Facts: facts}, err
+			}
+			facts[f.What] = carrel.Text(f.Path)
+		}
+		return carrel.Outcome{Facts: facts}, nil
+	})
+	if errors.Is(err, fs.ErrPermission) && opts.Scope == ScopeOrganisation {
+		return &hintError{err, "managed settings belong to root: run it with sudo, or copy what --dry-run prints"}
+	}
+	return err
 }
 
 func (e *Records) clientFiles(opts InitOptions) ([]clientFile, error) {

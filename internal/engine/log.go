@@ -118,19 +118,6 @@ func (e *Records) logKey() (string, error) {
 	return key, err
 }
 
-// RecoverLog makes a log usable again that was restored from a backup.
-func RecoverLog(ctx context.Context, host Host, accept bool) error {
-	r, err := audit.Recover(ctx, host.logOptions(), accept)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(host.Stdout, "the log has %s; the second place knew %d; %d bytes were no records\n", plural(int(r.Size), "record"), r.Known, r.Cut)
-	if r.Accepted != "" {
-		fmt.Fprintf(host.Stdout, "  accepted and recorded: %s\n", terminal.Escape(r.Accepted))
-	}
-	return nil
-}
-
 // LogShowOptions are the flags of log show.
 type LogShowOptions struct {
 	Run    string

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
 )
 
@@ -69,7 +70,14 @@ func (e *Records) LogServe(ctx context.Context, opts LogServeOptions) error {
 	} else if c.Size == 0 {
 		return errors.New("the log is empty")
 	}
-	listener, err := net.Listen("tcp", opts.Listen)
+	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "log:serve:" + opts.Listen, Reason: "monitors read the log"}
+	return e.operate(ctx, a, func(ctx context.Context, _ *audit.Log) (carrel.Outcome, error) {
+		return carrel.Outcome{}, e.serveTiles(ctx, opts.Listen, key)
+	})
+}
+
+func (e *Records) serveTiles(ctx context.Context, address, key string) error {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("serving the log: %w", err)
 	}
@@ -104,9 +112,10 @@ func (e *Records) LogRotateKey(ctx context.Context, asJSON bool) error {
 		return err
 	}
 	var fresh string
-	err = e.withLog(ctx, func(log *audit.Log) (err error) {
+	a := carrel.Action{Operation: carrel.OpRevoke, Subject: "log key", SubjectDigest: carrel.DigestBytes([]byte(old)), Reason: "rotated"}
+	err = e.operate(ctx, a, func(ctx context.Context, log *audit.Log) (out carrel.Outcome, err error) {
 		fresh, err = log.RotateKey(ctx)
-		return err
+		return carrel.Outcome{Facts: map[string]carrel.Text{"key": carrel.Text(fresh)}}, err
 	})
 	if err != nil {
 		return err
@@ -126,9 +135,13 @@ func (e *Records) LogRetain(ctx context.Context, from int64) error {
 	if _, err := e.logKey(); err != nil {
 		return err
 	}
-	if err := e.withLog(ctx, func(log *audit.Log) error { return log.Retain(ctx, from) }); err != nil {
+	a := carrel.Action{Operation: carrel.OpPolicy, Subject: fmt.Sprintf("log:retain:%d", from), Reason: "records before it are no longer shown"}
+	err := e.operate(ctx, a, func(ctx context.Context, log *audit.Log) (carrel.Outcome, error) {
+		return carrel.Outcome{}, log.Retain(ctx, from)
+	})
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(e.host.Stdout, "records before %d are no longer shown; the log can still be checked whole\n", from)
+	_, err = fmt.Fprintf(e.host.Stdout, "records before %d are no longer shown; the log can still be checked whole\n", from)
 	return err
 }

@@ -61,3 +61,12 @@ func (e *Engine) operator(ctx context.Context, run carrel.RunID) (*operator, err
 	op.gate.OnRefusal, op.gate.Redact = op.refusals.refused, e.redact.Action
 	return op, nil
 }
+
+// operate takes an act of the user that is about no run to the gate.
+func (e *Engine) operate(ctx context.Context, a carrel.Action, effect func(context.Context) (carrel.Outcome, error)) error {
+	op, err := e.operator(ctx, "")
+	if err != nil {
+		return err
+	}
+	return operate(ctx, op.gate, a, effect)
+}

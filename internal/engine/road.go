@@ -66,6 +66,27 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 	return r, nil
 }
 
+// operate takes an act of the user to the gate, for a verb that needs no desk.
+// The effect runs if policy allows it, once its intent is durable.
+func (e *Records) operate(ctx context.Context, a carrel.Action, effect func(context.Context, *audit.Log) (carrel.Outcome, error)) error {
+	r, err := e.openRoad(ctx)
+	if err != nil {
+		return err
+	}
+	err = operate(ctx, r.gate, a, func(ctx context.Context) (carrel.Outcome, error) { return effect(ctx, r.log) })
+	return errors.Join(err, r.close(ctx))
+}
+
+func operate(ctx context.Context, g *gate.Gate, a carrel.Action, effect func(context.Context) (carrel.Outcome, error)) error {
+	_, err := g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		if err := grant.Covers(a); err != nil {
+			return carrel.Outcome{}, err
+		}
+		return effect(ctx)
+	})
+	return err
+}
+
 // nobody answers where answers cannot be kept safely.
 type nobody struct{}
 

@@ -94,7 +94,7 @@ func (e *Engine) publicKey() (verify.PublicKey, error) {
 
 // IdentityExport writes both public keys, for others to trust, into dir, or
 // prints them. It makes the attestation key if there is none.
-func (e *Engine) IdentityExport(dir string) error {
+func (e *Engine) IdentityExport(ctx context.Context, dir string) error {
 	if _, err := e.openLog(); err != nil { // makes the log's key
 		return err
 	}
@@ -106,7 +106,13 @@ func (e *Engine) IdentityExport(dir string) error {
 	if err != nil {
 		return err
 	}
-	pem, vkey := signer.Public().PEM(), []byte(logKey+"\n")
+	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "identity:export", SubjectDigest: signer.Public().ID, Reason: carrel.Text("with the log's key " + logKey)}
+	return e.operate(ctx, a, func(context.Context) (carrel.Outcome, error) {
+		return carrel.Outcome{Facts: map[string]carrel.Text{"directory": carrel.Text(dir)}}, e.writeKeys(dir, signer.Public().PEM(), []byte(logKey+"\n"))
+	})
+}
+
+func (e *Engine) writeKeys(dir string, pem, vkey []byte) error {
 	if dir == "" {
 		_, err := fmt.Fprintf(e.host.Stdout, "%s%s", pem, vkey)
 		return err
@@ -119,7 +125,7 @@ func (e *Engine) IdentityExport(dir string) error {
 			return fmt.Errorf("exporting the keys: %w", err)
 		}
 	}
-	_, err = fmt.Fprintf(e.host.Stdout, "wrote %s and %s to %s; give them to those who check, by a way they trust\n", verify.KeyFile, verify.LogKeyFile, terminal.Escape(dir))
+	_, err := fmt.Fprintf(e.host.Stdout, "wrote %s and %s to %s; give them to those who check, by a way they trust\n", verify.KeyFile, verify.LogKeyFile, terminal.Escape(dir))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,10 +72,10 @@ func Apply(ctx context.Context, g gate.Grant, a carrel.Action, o ApplyOptions) (
 		return Applied{}, err
 	}
 	defer lock.Close()
-	// What an earlier apply left behind comes first: the tree is not what it
-	// seems before.
-	if _, err := recoverWorkspace(ctx, o.State, string(o.Change.Workspace)); err != nil {
-		return Applied{}, fmt.Errorf("finishing an interrupted apply first: %w", err)
+	// Where an earlier apply left something behind the tree is not what it
+	// seems. Recovering it is an action of its own.
+	if left, err := journalsOf(o.State, o.Change.Workspace); err != nil || len(left) > 0 {
+		return Applied{}, cmp.Or(err, ErrInterrupted)
 	}
 	p, err := planApply(ctx, o)
 	if err != nil {

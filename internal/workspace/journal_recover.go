@@ -9,12 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/private"
 )
 
@@ -37,12 +39,17 @@ func (r Recovered) String() string {
 	return fmt.Sprintf("an interrupted apply of %s to %s was taken back; nothing of it is in your tree", r.Change, r.Workspace)
 }
 
+// ErrInterrupted is returned by Apply where an earlier apply to the same
+// workspace was interrupted and not recovered yet.
+var ErrInterrupted = errors.New("an earlier apply to this workspace was interrupted; any carrel command there recovers it, such as carrel review")
+
 // RecoverApplies finishes or rolls back what killed or crashed applies left
-// half-made. Every command calls it first; with nothing to do it costs one
-// directory listing. Applies that are under way are left alone.
-func RecoverApplies(ctx context.Context, state string) ([]Recovered, error) {
+// half-made, each as an action at the gate that road returns. Every command
+// calls it first; with nothing to do it costs one directory listing, and road
+// is not called. Applies that are under way are left alone.
+func RecoverApplies(ctx context.Context, state string, road func() (*gate.Gate, error)) ([]Recovered, error) {
 	journals, err := readJournals(state)
-	if err != nil {
+	if err != nil || len(journals) == 0 {
 		return nil, err
 	}
 	var done []Recovered
@@ -59,7 +66,7 @@ func RecoverApplies(ctx context.Context, state string) ([]Recovered, error) {
 		}
 		if err == nil {
 			var part []Recovered
-			part, err = recoverWorkspace(ctx, state, string(j.Workspace))
+			part, err = recoverWorkspace(ctx, state, j.Workspace, road)
 			done = append(done, part...)
 			lock.Close()
 		}
@@ -71,20 +78,26 @@ func RecoverApplies(ctx context.Context, state string) ([]Recovered, error) {
 }
 
 // recoverWorkspace recovers the applies of one workspace, whose lock is held.
-func recoverWorkspace(ctx context.Context, state, workspace string) ([]Recovered, error) {
-	journals, err := readJournals(state)
+func recoverWorkspace(ctx context.Context, state string, workspace carrel.Text, road func() (*gate.Gate, error)) ([]Recovered, error) {
+	journals, err := journalsOf(state, workspace)
+	if err != nil || len(journals) == 0 { // whoever made them has ended well meanwhile
+		return nil, err
+	}
+	g, err := road()
 	if err != nil {
 		return nil, err
 	}
 	var done []Recovered
 	for _, j := range journals {
-		if string(j.Workspace) != workspace {
-			continue
-		}
 		if err := ctx.Err(); err != nil {
 			return done, err
 		}
-		r, err := j.recover()
+		var r Recovered
+		a := j.action()
+		_, err := g.Do(ctx, a, func(_ context.Context, grant gate.Grant) (carrel.Outcome, error) {
+			r, err = j.recover(grant, a)
+			return carrel.Outcome{Facts: map[string]carrel.Text{"recovered": carrel.Text(r.String())}}, err
+		})
 		if err != nil {
 			return done, err
 		}
@@ -93,8 +106,27 @@ func recoverWorkspace(ctx context.Context, state, workspace string) ([]Recovered
 	return done, nil
 }
 
-func (j *applyJournal) recover() (Recovered, error) {
+// journalsOf returns the journals of applies to one workspace.
+func journalsOf(state string, workspace carrel.Text) ([]*applyJournal, error) {
+	journals, err := readJournals(state)
+	return slices.DeleteFunc(journals, func(j *applyJournal) bool { return j.Workspace != workspace }), err
+}
+
+// action is what recovering needs a grant for: an apply that was not finished
+// is taken back, of one that was its leftovers.
+func (j *applyJournal) action() carrel.Action {
+	return carrel.Action{Operation: carrel.OpRevoke, Subject: string(j.Change), Reason: carrel.Text(fmt.Sprintf("its apply to %s was interrupted when %s", j.Workspace, j.Phase))}
+}
+
+// recover ends the apply. The grant must cover a, this journal's action.
+func (j *applyJournal) recover(g gate.Grant, a carrel.Action) (Recovered, error) {
 	r := Recovered{Change: j.Change, Workspace: string(j.Workspace), Finished: j.Phase == phaseDone}
+	if err := g.Covers(a); err != nil {
+		return r, err
+	}
+	if a.Subject != string(j.Change) {
+		return r, fmt.Errorf("recovering the apply of %s: %w", j.Change, gate.ErrNoGrant)
+	}
 	t, err := openApplyTree(string(j.Workspace))
 	if err != nil {
 		return r, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel/internal/blob"
+	"github.com/carrel-dev/carrel/internal/gate"
+	"github.com/carrel-dev/carrel/internal/gate/gatetest"
 	"github.com/carrel-dev/carrel/internal/needs"
 
 	"github.com/carrel-dev/carrel"
@@ -27,6 +30,14 @@ func init() {
 	if job := os.Getenv("CARREL_TEST_APPLY"); job != "" {
 		applyAndDie(job)
 	}
+}
+
+// recoverAll recovers every apply, as somebody whom policy lets do so.
+func recoverAll(state string) ([]Recovered, error) {
+	return RecoverApplies(context.Background(), state, func() (*gate.Gate, error) {
+		g, _ := gatetest.AllowAll()
+		return g, nil
+	})
 }
 
 type crashJob struct {
@@ -102,7 +113,7 @@ func TestKilledApplyIsAllOrNothing(t *testing.T) {
 			b.expect(everyKindDone)
 			return
 		}
-		done, err := RecoverApplies(context.Background(), b.state)
+		done, err := recoverAll(b.state)
 		if err != nil || len(done) != 1 || done[0].Kept != nil || done[0].Change != c.ID {
 			t.Fatalf("point %d: %+v, %v", n, done, err)
 		}
@@ -150,7 +161,7 @@ func TestRecoveryCanBeInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+	if done, err := recoverAll(b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
 		t.Fatal(done, err)
 	}
 	b.expect(everyKind)
@@ -170,7 +181,7 @@ func TestRecoveryKeepsWhatTheUserAltered(t *testing.T) {
 	b.lay("a", "edited after the crash")
 	b.lay("n/mine", "mine")
 	b.lay("m", "edited")
-	done, err := RecoverApplies(context.Background(), b.state)
+	done, err := recoverAll(b.state)
 	var kept *KeptError
 	if err != nil || len(done) != 1 || !errors.As(done[0].Kept, &kept) {
 		t.Fatal(done, err)
@@ -223,7 +234,7 @@ func TestRecoveryKeepsWhatItHadMovedAside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	done, err := RecoverApplies(context.Background(), b.state)
+	done, err := recoverAll(b.state)
 	var kept *KeptError
 	if err != nil || len(done) != 1 || !errors.As(done[0].Kept, &kept) || len(kept.Paths) != 2 {
 		t.Fatal(done, err)
@@ -250,13 +261,13 @@ func TestAttackPlantedWorkDirectory(t *testing.T) {
 	if err := os.Chown(work, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RecoverApplies(context.Background(), b.state); err == nil || !strings.Contains(err.Error(), "not the directory that was made") {
+	if done, err := recoverAll(b.state); err == nil || !strings.Contains(err.Error(), "not the directory that was made") {
 		t.Fatal(done, err)
 	}
 	if err := os.Chown(work, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+	if done, err := recoverAll(b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
 		t.Fatal(done, err)
 	}
 	b.expect(everyKind)
@@ -273,13 +284,13 @@ func TestRecoveryWaitsForItsOwnDirectory(t *testing.T) {
 	if err := errors.Join(os.Rename(b.root, away), os.Mkdir(b.root, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RecoverApplies(context.Background(), b.state); err == nil || !strings.Contains(err.Error(), "another directory") {
+	if done, err := recoverAll(b.state); err == nil || !strings.Contains(err.Error(), "another directory") {
 		t.Fatal(done, err)
 	}
 	if err := errors.Join(os.Remove(b.root), os.Rename(away, b.root)); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+	if done, err := recoverAll(b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
 		t.Fatal(done, err)
 	}
 	b.expect(everyKind)
@@ -437,7 +448,7 @@ func TestKilledApplyAcrossMounts(t *testing.T) {
 			}
 			return
 		}
-		done, err := RecoverApplies(context.Background(), b.state)
+		done, err := recoverAll(b.state)
 		if err != nil || len(done) != 1 || done[0].Kept != nil {
 			t.Fatalf("point %d: %+v, %v", n, done, err)
 		}
@@ -457,7 +468,7 @@ func TestRecoveryWaitsForTheMount(t *testing.T) {
 	before, c := b.tree(), b.change()
 	n := 0
 	for b.crash(c, n); b.tree()["m/n/f"] != "new"; n++ {
-		if _, err := RecoverApplies(context.Background(), b.state); err != nil {
+		if _, err := recoverAll(b.state); err != nil {
 			t.Fatal(err)
 		}
 		for name := range before { // what was put back counts as moved since
@@ -476,13 +487,13 @@ func TestRecoveryWaitsForTheMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount(aside, unix.MNT_DETACH)
-	if done, err := RecoverApplies(context.Background(), b.state); err == nil || !strings.Contains(err.Error(), "mount it again") {
+	if done, err := recoverAll(b.state); err == nil || !strings.Contains(err.Error(), "mount it again") {
 		t.Fatal(done, err)
 	}
 	if err := unix.Mount(aside, at, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+	if done, err := recoverAll(b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
 		t.Fatal(done, err)
 	}
 	b.expect(before)
@@ -583,7 +594,7 @@ func TestApplyOnAnOverlay(t *testing.T) {
 			if !b.crash(c, 34) {
 				t.Fatal("the apply ended")
 			}
-			if done, err := RecoverApplies(context.Background(), b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
+			if done, err := recoverAll(b.state); err != nil || len(done) != 1 || done[0].Kept != nil {
 				t.Fatal(done, err)
 			}
 			b.expect(everyKind)
@@ -596,8 +607,61 @@ func TestApplyOnAnOverlay(t *testing.T) {
 	}
 }
 
+// Recovering is an action like any other: what policy denies it leaves alone,
+// and nothing is applied over it.
+func TestRecoveringIsDecidedAndRecorded(t *testing.T) {
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	c := b.change()
+	if !b.crash(c, 34) {
+		t.Fatal("the apply ended")
+	}
+	left := b.tree()
+	closed, refusals := gatetest.DenyAll()
+	if _, err := RecoverApplies(context.Background(), b.state, func() (*gate.Gate, error) { return closed, nil }); !errors.Is(err, gate.ErrDenied) {
+		t.Errorf("denied by policy: %v", err)
+	}
+	if now := b.tree(); !maps.Equal(now, left) {
+		t.Errorf("the tree was altered without a grant: %v, before %v", now, left)
+	}
+	if got := refusals.Records(); len(got) != 1 || got[0].Action.Operation != carrel.OpRevoke || got[0].Action.Subject != string(c.ID) {
+		t.Errorf("recorded: %+v", got)
+	}
+	if _, err := b.apply(b.options(c)); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("applying over it: %v", err)
+	}
+	open, log := gatetest.AllowAll()
+	if _, err := RecoverApplies(context.Background(), b.state, func() (*gate.Gate, error) { return open, nil }); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(everyKind)
+	got := log.Records()
+	if len(got) != 2 || got[0].Kind != carrel.KindIntent || !strings.Contains(string(got[1].Outcome.Facts["recovered"]), "taken back") {
+		t.Errorf("recorded: %+v", got)
+	}
+}
+
+func TestRecoveryKeepsTheContract(t *testing.T) {
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	if !b.crash(b.change(), 34) {
+		t.Fatal("the apply ended")
+	}
+	journals, err := readJournals(b.state)
+	if err != nil || len(journals) != 1 {
+		t.Fatal(journals, err)
+	}
+	j, a := journals[0], journals[0].action()
+	gatetest.Contract(t, gatetest.Effect{
+		Name: "recovering an apply", Action: a,
+		Call: func(_ context.Context, g gate.Grant) error { _, err := j.recover(g, a); return err },
+		Happened: func() bool {
+			_, err := os.Stat(j.file)
+			return errors.Is(err, os.ErrNotExist)
+		},
+	})
+}
+
 func TestRecoverWithNothingToDo(t *testing.T) {
-	if done, err := RecoverApplies(context.Background(), t.TempDir()); err != nil || done != nil {
+	if done, err := recoverAll(t.TempDir()); err != nil || done != nil {
 		t.Error(done, err)
 	}
 }
@@ -606,7 +670,7 @@ func TestRecoverLeavesALiveApplyAlone(t *testing.T) {
 	b := newApplyBench(t, map[string]string{"f": "old"}).want("f", "new")
 	o := b.options(b.change())
 	o.at = func(string) error {
-		done, err := RecoverApplies(context.Background(), b.state)
+		done, err := recoverAll(b.state)
 		if len(done) != 0 {
 			return fmt.Errorf("recovered %+v", done)
 		}

@@ -119,7 +119,7 @@ func TestStateOfAnotherVersion(t *testing.T) {
 	if err := os.WriteFile(journal, []byte(`{"v":7,"workspace":"`+s.root+`","work":"`+workPrefix+`x"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := RecoverApplies(context.Background(), s.state); !errors.Is(err, ErrOtherVersion) || !strings.Contains(err.Error(), journal) {
+	if _, err := recoverAll(s.state); !errors.Is(err, ErrOtherVersion) || !strings.Contains(err.Error(), journal) {
 		t.Errorf("an interrupted apply: %v", err)
 	}
 }
