@@ -28,7 +28,7 @@ func (a *app) logExportCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "export RUN", Short: "Write the records of a run, with proofs if a directory is given", Args: exactly(1, "RUN"),
-		Long: `Without --output the records go to stdout, one JSON object per line, byte for
+		Long: `RUN may be "latest". Without --output the records go to stdout, one JSON object per line, byte for
 byte as they were hashed. With it a new directory gets records.jsonl,
 records.proofs.jsonl, the signed checkpoint and log.vkey: enough to check,
 without the log, that the records are in it and that none of the run is
@@ -61,7 +61,8 @@ func (a *app) logServeCommand() *cobra.Command {
 		Use: "serve", Short: "Let monitors read the log over HTTP", Args: atMost(0),
 		Long: `Serves checkpoint, tiles and entries as C2SP tlog-tiles, for reading only,
 until it is interrupted. Whoever reaches the address reads every record: the
-default is this machine alone.`,
+default is this machine alone, and then only what is asked of it by address, or
+as localhost, is answered.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.onRecords(func(r *engine.Records) error { return r.LogServe(cmd.Context(), opts) })
 		},

@@ -46,11 +46,12 @@ attested:
 
 What is signed is DSSE's encoding of the payload. For the manifest, and likewise for the others:
 
-    jq -r .dsseEnvelope.payload manifest.sigstore.json | base64 -d > payload
-    { printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < payload)"; cat payload; } > signed
-    jq -r '.dsseEnvelope.signatures[0].sig' manifest.sigstore.json | base64 -d > signature
-    openssl dgst -sha256 -verify attestation.pub -signature signature signed
-    jq -r '.subject[0].digest.sha256' payload; sha256sum manifest.json
+    d=$(mktemp -d)
+    jq -r .dsseEnvelope.payload manifest.sigstore.json | base64 -d > $d/payload
+    { printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < $d/payload)"; cat $d/payload; } > $d/signed
+    jq -r '.dsseEnvelope.signatures[0].sig' manifest.sigstore.json | base64 -d > $d/signature
+    openssl dgst -sha256 -verify attestation.pub -signature $d/signature $d/signed
+    jq -r '.subject[0].digest.sha256' $d/payload; sha256sum manifest.json
 
 Then compare each file with the manifest:
 

@@ -72,9 +72,10 @@ func serveFile(w http.ResponseWriter, req *http.Request, name string) {
 	http.ServeContent(w, req, "", info.ModTime(), f.(realFile).File)
 }
 
-// tileEnd returns the index behind the last record that a full tile covers,
-// and for a partial one the largest there is: those are never refused. ok is
-// false for what names no tile in its one spelling.
+// tileEnd returns the index behind the last record that a tile covers. For a
+// partial tile of hashes, which shows no record and may be needed for the
+// newest root, it is the largest there is: those are never refused. ok is false
+// for what names no tile in its one spelling.
 func tileEnd(name string) (end int64, ok bool) {
 	rest, ok := strings.CutPrefix(name, "tile/")
 	kind, index, ok2 := strings.Cut(rest, "/")
@@ -103,8 +104,11 @@ func tileEnd(name string) (end int64, ok bool) {
 	if err != nil || n < 0 || n > 1<<45 || verify.TilePath(level, n, width) != name || path.Clean(name) != name {
 		return 0, false
 	}
-	if isPartial {
+	switch {
+	case isPartial && level >= 0:
 		return 1 << 62, true
+	case isPartial:
+		return n<<verify.TileHeight + int64(width), true
 	}
 	return (n + 1) << (verify.TileHeight * (max(level, 0) + 1)), true
 }

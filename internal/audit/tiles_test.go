@@ -290,6 +290,11 @@ func TestServerServesNothingElse(t *testing.T) {
 func TestRetentionRefusesReads(t *testing.T) {
 	o := quickOptions(t)
 	ctx := context.Background()
+	// Published in two steps, so that a partial bundle of the first records stays.
+	grow(t, o, 100)
+	if _, err := PublishTiles(ctx, o.Dir, publicKey(t, o)); err != nil {
+		t.Fatal(err)
+	}
 	grow(t, o, 600)
 	if _, err := PublishTiles(ctx, o.Dir, publicKey(t, o)); err != nil {
 		t.Fatal(err)
@@ -317,7 +322,9 @@ func TestRetentionRefusesReads(t *testing.T) {
 	}
 	server := httptest.NewServer(Handler(o.Dir, publicKey(t, o)))
 	defer server.Close()
-	for path, want := range map[string]int{"tile/entries/000": http.StatusGone, "tile/0/000": http.StatusGone, "tile/entries/001": http.StatusOK, "tile/1/000.p/2": http.StatusOK} {
+	for path, want := range map[string]int{"tile/entries/000": http.StatusGone, "tile/0/000": http.StatusGone, "tile/entries/001": http.StatusOK, "tile/1/000.p/2": http.StatusOK,
+		"tile/entries/000.p/100": http.StatusGone, "tile/entries/002.p/88": http.StatusOK, "tile/0/000.p/100": http.StatusOK,
+	} {
 		if _, status := get(t, server.URL, path); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
 		}

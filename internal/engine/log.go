@@ -38,6 +38,13 @@ func (h Host) logOptions() audit.Options {
 
 // LogShow prints records: of a run, of the last one, or all.
 func (e *Records) LogShow(ctx context.Context, opts LogShowOptions) error {
+	if opts.Run != "" {
+		run, err := e.runNamed(opts.Run)
+		if err != nil {
+			return err
+		}
+		opts.Run = string(run)
+	}
 	if opts.All && opts.Run != "" {
 		return misused("--all is every record of the log, and %s names one run", opts.Run)
 	}
@@ -83,21 +90,24 @@ func (e *Records) chooseRecords(ctx context.Context, reader *audit.Reader, opts 
 	case opts.All:
 		return reader.From(ctx, 0), nil
 	}
-	run := carrel.RunID(opts.Run)
-	if run == "" {
-		ids, err := e.listRuns()
-		if err != nil {
-			return nil, err
-		}
-		if len(ids) == 0 {
-			return reader.From(ctx, 0), nil
-		}
-		run = ids[0]
-	}
-	if err := checkID(string(run), "run_"); err != nil {
-		return nil, err
+	run, err := e.runNamed(opts.Run)
+	if err != nil || run == "" {
+		return reader.From(ctx, 0), err
 	}
 	return reader.Run(ctx, run), nil
+}
+
+// runNamed is the run of an identifier, or the newest: for "latest", and where
+// none is named. "" if there is none yet.
+func (e *Records) runNamed(name string) (carrel.RunID, error) {
+	if name != "" && name != "latest" {
+		return carrel.RunID(name), checkID(name, "run_")
+	}
+	ids, err := e.listRuns()
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return ids[0], nil
 }
 
 func (e *Records) showRecord(entry audit.Entry, asJSON bool) error {

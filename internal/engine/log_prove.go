@@ -78,24 +78,25 @@ func (e *Records) covering(ctx context.Context, reader *audit.Reader, key string
 
 // LogExport writes the records of a run: as lines to stdout, or with proofs,
 // checkpoint and key into a new directory that can be checked without the log.
-func (e *Records) LogExport(ctx context.Context, run, out string) error {
+func (e *Records) LogExport(ctx context.Context, name, out string) error {
 	key, err := e.logKey()
 	if err != nil {
 		return err
 	}
-	if err := checkID(run, "run_"); err != nil {
+	run, err := e.runNamed(name)
+	if err != nil {
 		return err
 	}
 	reader := audit.OpenReader(e.state("log"))
 	var entries []audit.Entry
-	for entry, err := range reader.Run(ctx, carrel.RunID(run)) {
+	for entry, err := range reader.Run(ctx, run) {
 		if err != nil {
 			return err
 		}
 		entries = append(entries, entry)
 	}
 	if len(entries) == 0 {
-		return noRecords(run)
+		return noRecords(name)
 	}
 	if out != "" {
 		if err := e.exportTo(ctx, reader, key, entries, out); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -82,7 +83,7 @@ func (e *Records) serveTiles(ctx context.Context, address, key string) error {
 		return fmt.Errorf("serving the log: %w", err)
 	}
 	server := &http.Server{
-		Handler:           http.HandlerFunc(e.serveLog),
+		Handler:           forThisMachine(listener.Addr(), http.HandlerFunc(e.serveLog)),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -93,6 +94,27 @@ func (e *Records) serveTiles(ctx context.Context, address, key string) error {
 		return fmt.Errorf("serving the log: %w", err)
 	}
 	return nil
+}
+
+// forThisMachine answers, on a loopback address, only what is asked of this
+// machine: else a page of the web, whose name its owner lets lead to loopback,
+// would read the log through the user's browser.
+func forThisMachine(addr net.Addr, next http.Handler) http.Handler {
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		host := req.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		ip := net.ParseIP(strings.Trim(host, "[]"))
+		if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "this log is served to its own machine: ask for 127.0.0.1, or have it served on another address (--listen)", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
 }
 
 // serveLog answers one request with the key that is in force then.

@@ -169,7 +169,7 @@ func (f *Finder) claim(ctx context.Context, a *Answer) error {
 		return err
 	}
 	if a.Claim = ClaimOf(info.Message); a.Claim != nil {
-		a.Sure = "the commit's message names a run, but this log has no record of it: the message is its author's word"
+		a.Sure = "the commit's message names a run, but this log has no record that the line came of it: the message is its author's word"
 	}
 	return nil
 }
