@@ -40,9 +40,8 @@ anybody can check.
 
 const rootExit = `
 Exit codes: 0 ok, 1 error, 2 usage, 3 denied, 4 pending approval, 5 expired or
-timed out, 6 frozen, 7 gateway unreachable. "carrel run" passes the agent's
-own exit code on; 125 is Carrel's failure, 126 a command that cannot be
-executed, 127 one that was not found.
+timed out. "carrel run" passes the agent's own exit code on; 125 is Carrel's
+failure, 126 a command that cannot be executed, 127 one that was not found.
 `
 
 func (a *app) root() *cobra.Command {

@@ -163,11 +163,17 @@ func (s *Store) attend(h *held, hold time.Duration) {
 	switch {
 	case errors.Is(err, gate.ErrExpired):
 		l.resting[like] = s.now().Add(coolDown)
-	case err == nil && !answer.Granted: // a no is for the run: nobody is asked again
+	case err == nil && (!answer.Granted || outlives(answer, h.question)): // a no is for the run: nobody is asked again
 		l.answered[like] = answer
 	}
 	s.forget(h.question.Digest)
 	close(h.done)
+}
+
+// outlives reports whether an answer from elsewhere is meant for more than one
+// action. At the terminal Reply.Keep says so.
+func outlives(p carrel.Approval, q OpenQuestion) bool {
+	return !p.Terminal && p.Expires.After(q.Until.Add(Grace))
 }
 
 // watch looks for a stored answer until one comes from anywhere.

@@ -22,14 +22,19 @@ func holding(t *testing.T, d time.Duration) (*Store, chan OpenQuestion) {
 	return s, opened
 }
 
-// elsewhere is another process that answers what it finds.
+// elsewhere is another process that answers what it finds, for the run.
 func elsewhere(t *testing.T, s *Store, op carrel.Operation, q OpenQuestion) {
+	t.Helper()
+	elsewhereFor(t, s, op, q, 0)
+}
+
+func elsewhereFor(t *testing.T, s *Store, op carrel.Operation, q OpenQuestion, lifetime time.Duration) {
 	t.Helper()
 	other, err := Open(s.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other.By = "1000:alice"
+	other.By, other.Lifetime = "1000:alice", lifetime
 	found, err := other.Questions()
 	if err != nil || len(found) == 0 || found[0].Digest != q.Digest {
 		t.Errorf("questions %v, %v", found, err)
@@ -245,5 +250,42 @@ func TestSameCommandOfAnotherProcessIsTheSameQuestion(t *testing.T) {
 	}
 	if len(opened) != 0 {
 		t.Error("what was denied elsewhere was asked again")
+	}
+}
+
+// What another process answers for the run counts for the same command of
+// every process; what it answers for one action does not.
+func TestAnswerFromElsewhereForTheRun(t *testing.T) {
+	command := func(pid int) carrel.Action {
+		return carrel.Action{Run: "run_1", Operation: carrel.OpExec, Path: "/usr/bin/date", Argv: []carrel.Text{"date"}, Process: &carrel.Process{PID: pid, Parent: pid - 1}}
+	}
+	const wait = 2 * time.Second
+	for lifetime, asked := range map[time.Duration]int{DefaultLifetime: 1, wait + Grace: 3} {
+		s, opened := holding(t, wait)
+		times := 0
+		done := make(chan struct{})
+		go func() {
+			for q := range opened {
+				times++
+				elsewhereFor(t, s, carrel.OpApprove, q, lifetime-wait)
+			}
+			close(done)
+		}()
+		for pid := range 3 {
+			if ran, err := through(s, command(pid+10), policyA); !ran || err != nil {
+				t.Errorf("for %v: ran %v, %v", lifetime, ran, err)
+			}
+		}
+		close(opened)
+		<-done
+		if times != asked {
+			t.Errorf("for %v: asked %d times, want %d", lifetime, times, asked)
+		}
+		if lifetime == DefaultLifetime {
+			other := command(20)
+			other.Argv = append(other.Argv, "-u")
+			s.Live.Opened = nil
+			wantRefused(t, s, other, policyA, gate.ErrExpired)
+		}
 	}
 }

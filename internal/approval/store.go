@@ -16,6 +16,10 @@ import (
 // DefaultLifetime is how long an answer counts.
 const DefaultLifetime = 24 * time.Hour
 
+// Grace is how long an answer to one action counts beyond its question. What
+// counts longer is meant for identical actions of the same run, too.
+const Grace = 5 * time.Second
+
 // Question is what a person is asked: one action, by its digest.
 type Question struct {
 	Action   carrel.Action

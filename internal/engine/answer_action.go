@@ -109,7 +109,7 @@ func (o ActionAnswer) lifetime(q approval.OpenQuestion) time.Duration {
 	case o.Remember == RememberRun || o.Remember == RememberRule:
 		return approval.DefaultLifetime
 	case q.Held:
-		return max(time.Until(q.Until), 0) + 5*time.Second
+		return max(time.Until(q.Until), 0) + approval.Grace
 	}
 	return triedAgain
 }

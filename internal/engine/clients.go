@@ -106,6 +106,7 @@ func (e *Records) lookAtClient(ctx context.Context, s *ClientState, project stri
 		took, err := hook.Probe(ctx, program, c.Args, project)
 		if err != nil {
 			s.How = "the registered hook was asked: " + err.Error()
+			s.Fix = "the hooks are registered as they should be: mend what the answer says, then carrel doctor again"
 			return true
 		}
 		slowest = max(slowest, took)

@@ -22,7 +22,7 @@ import (
 func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit sandbox.Exit, cause error) (int, error) {
 	// Everything below must happen however the run ended, Ctrl-C included.
 	ctx = context.WithoutCancel(ctx)
-	v.result.Ended, v.result.ExitCode = time.Now().UTC(), exit.Code
+	v.result.Ended, v.result.State, v.result.ExitCode = time.Now().UTC(), RunEnded, &exit.Code
 	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
 	v.result.Traffic, v.result.Commands = door.Counts(), v.commands.counts()
 	if v.policyKept != nil {
@@ -30,7 +30,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	}
 	var start *sandbox.StartError
 	if errors.As(cause, &start) {
-		v.result.ExitCode = start.Code
+		v.result.ExitCode = &start.Code
 	}
 	change, err := v.takeChange(ctx, g, cause)
 	cause = errors.Join(cause, err)
@@ -43,10 +43,10 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	if change != nil && cause == nil {
 		cause = v.after(ctx, g, *change)
 	}
-	if cause != nil && v.result.ExitCode == 0 {
+	if cause != nil && *v.result.ExitCode == 0 {
 		return 125, cause
 	}
-	return v.result.ExitCode, cause
+	return *v.result.ExitCode, cause
 }
 
 // takeChange freezes what the desk would alter. A run that never started has
@@ -94,7 +94,7 @@ func (v *visit) info() carrel.RunInfo {
 // counted.
 func (v *visit) closeRecord(ctx context.Context) error {
 	info := v.info()
-	info.ExitCode, info.Enforcement = v.result.ExitCode, v.result.Enforcement
+	info.ExitCode, info.Enforcement = *v.result.ExitCode, v.result.Enforcement
 	info.Lost = v.result.Traffic["refused_untold"] + v.result.Commands["executions_unread"]
 	counts := map[string]int64{}
 	maps.Copy(counts, v.result.Traffic)

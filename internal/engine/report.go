@@ -69,6 +69,9 @@ type FindingReport struct {
 // Report adds the log up. It reads the log only, so that it survives restarts
 // and says the same everywhere.
 func (e *Records) Report(ctx context.Context, opts ReportOptions) error {
+	if opts.Prometheus && (opts.Denials || opts.JSON) {
+		return misused("--prometheus prints every count in a format of its own; leave --denials and --json out")
+	}
 	s := &summing{actions: map[string]*ActionCount{}, denials: map[string]*DenialCount{}, finds: map[string]*FindingReport{}, open: map[carrel.ActionID]opened{}}
 	if opts.Since > 0 {
 		s.since = time.Now().Add(-opts.Since)

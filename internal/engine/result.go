@@ -30,8 +30,9 @@ type RunResult struct {
 	Base        carrel.Base          `json:"base"`
 	Started     time.Time            `json:"started"`
 	Ended       time.Time            `json:"ended,omitzero"`
-	ExitCode    int                  `json:"exit_code"`
-	EndedBy     string               `json:"ended_by,omitempty"` // the wall that ended it: wall, memory, disk, supervisor
+	State       string               `json:"state"`               // RunRuns, RunEnded or RunKilled
+	ExitCode    *int                 `json:"exit_code,omitempty"` // of a run that has ended
+	EndedBy     string               `json:"ended_by,omitempty"`  // the wall that ended it: wall, memory, disk, supervisor
 	Tier        string               `json:"tier"`
 	Staging     workspace.Staging    `json:"staging"`
 	Enforcement []carrel.Enforcement `json:"enforcement"`
@@ -50,6 +51,14 @@ type RunResult struct {
 	// the content store: they decide about its change as well.
 	PolicyFiles []policyFile `json:"policy_files,omitempty"`
 }
+
+// The states of a run. A killed one has no exit code: its supervisor is gone,
+// and nobody saw how the agent ended.
+const (
+	RunRuns   = "running"
+	RunEnded  = "ended"
+	RunKilled = "killed"
+)
 
 // ChangeSummary is a change as the result of its run shows it.
 type ChangeSummary struct {
@@ -113,6 +122,9 @@ func (e *Engine) loadRun(id carrel.RunID) (*RunResult, error) {
 	}
 	if r.Version != runVersion {
 		return nil, fmt.Errorf("run %s was %w (format %d, this one knows %d)", id, workspace.ErrOtherVersion, r.Version, runVersion)
+	}
+	if !r.Ended.IsZero() {
+		r.State = RunEnded
 	}
 	return &r, nil
 }

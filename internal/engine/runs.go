@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/internal/terminal"
+	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
 // Runs lists runs of this workspace, or of all, newest first.
@@ -49,19 +50,36 @@ func (e *Engine) Runs(ctx context.Context, opts RunsOptions) error {
 	return table.Flush()
 }
 
-// refresh brings the change's state up to date: it may have been applied
-// since.
+// refresh brings up to date what may have happened since: the change was
+// applied, the run was killed.
 func (e *Engine) refresh(ctx context.Context, r *RunResult) {
-	if r.Change == nil {
+	if r.Change == nil && !r.Ended.IsZero() {
 		return
 	}
 	ws, err := e.workspaceAt(ctx, string(r.Workspace))
 	if err != nil {
 		return // the workspace is gone; what was known stays
 	}
-	if entry, err := ws.Change(r.Change.ID); err == nil {
-		r.Change.State = entry.State
+	if r.Change != nil {
+		if entry, err := ws.Change(r.Change.ID); err == nil {
+			r.Change.State = entry.State
+		}
 	}
+	if r.Ended.IsZero() && !e.sits(ws, r) {
+		r.State = RunKilled
+	}
+}
+
+// sits reports whether the supervisor of a run holds its desk. It does until
+// the run has ended, and the lock goes with it however it dies.
+func (e *Engine) sits(ws *workspace.Workspace, r *RunResult) bool {
+	seat, err := ws.Desk(r.Desk)
+	if err != nil {
+		return false
+	}
+	defer seat.Close()
+	last, err := e.runAt(r.Desk)
+	return seat.Busy() && err == nil && last != nil && last.Run == r.Run
 }
 
 func (r *RunResult) row() string {
@@ -69,9 +87,9 @@ func (r *RunResult) row() string {
 	if c := r.Change; c != nil {
 		change = fmt.Sprintf("%s, %s, %s", countFiles(c.Files), c.Risk.Level, c.State)
 	}
-	ended := fmt.Sprintf("exit %d", r.ExitCode)
-	if r.Ended.IsZero() {
-		ended = "not ended"
+	ended := r.State
+	if r.ExitCode != nil && r.State == RunEnded {
+		ended = fmt.Sprintf("exit %d", *r.ExitCode)
 	}
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", r.Run, r.Started.Local().Format(time.DateTime), r.Agent, ended, change, terminal.Escape(r.commandLine(60)))
 }

@@ -33,7 +33,7 @@ type selected struct {
 // says: the change shown last for verbs that act, the newest for those that
 // show.
 func (e *Engine) find(ctx context.Context, sel Selection, pick func(*workspace.Workspace) (workspace.ChangeEntry, error)) (selected, error) {
-	ws, err := e.workspaceAt(ctx, sel.Workspace)
+	ws, err := e.workspaceOf(ctx, sel)
 	if err != nil {
 		return selected{}, err
 	}
@@ -51,12 +51,52 @@ func (e *Engine) find(ctx context.Context, sel Selection, pick func(*workspace.W
 	if err != nil {
 		return selected{}, err
 	}
-	if string(entry.Workspace) != ws.Root() {
-		if ws, err = e.workspaceAt(ctx, string(entry.Workspace)); err != nil {
-			return selected{}, fmt.Errorf("the workspace of %s: %w", entry.ID, err)
+	return selected{ws, entry, change}, nil
+}
+
+// workspaceOf opens the workspace that sel is about: an identifier names its
+// own, wherever one stands.
+func (e *Engine) workspaceOf(ctx context.Context, sel Selection) (*workspace.Workspace, error) {
+	if sel.ID == "" {
+		return e.workspaceAt(ctx, sel.Workspace)
+	}
+	made, err := e.madeIn(sel.ID)
+	if err != nil {
+		return nil, err
+	}
+	ws, err := e.workspaceAt(ctx, made)
+	if err != nil {
+		return nil, fmt.Errorf("the workspace of %s: %w", sel.ID, err)
+	}
+	if sel.Workspace != "" {
+		said, err := e.workspaceAt(ctx, sel.Workspace)
+		if err != nil {
+			return nil, err
+		}
+		if said.Root() != ws.Root() {
+			return nil, &hintError{fmt.Errorf("%s is of %s, not of %s", sel.ID, ws.Root(), said.Root()), "leave --workspace out, or name a change of that workspace"}
 		}
 	}
-	return selected{ws, entry, change}, nil
+	return ws, nil
+}
+
+// madeIn is the workspace of a change or a run.
+func (e *Engine) madeIn(id string) (string, error) {
+	if strings.HasPrefix(id, "run_") {
+		r, err := e.loadRun(carrel.RunID(id))
+		if err != nil {
+			return "", err
+		}
+		return string(r.Workspace), nil
+	}
+	if err := checkID(id, "chg_"); err != nil {
+		return "", err
+	}
+	entry, err := workspace.ReadChange(e.host.Paths.State, carrel.ChangeID(id))
+	if errors.Is(err, workspace.ErrNoChange) {
+		return "", &hintError{err, whereNamed["chg_"]}
+	}
+	return string(entry.Workspace), err
 }
 
 // named finds a change by its id, or by the id of its run.

@@ -71,10 +71,13 @@ func (e *Engine) showRun(r *RunResult) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("%s  %s", r.Run, terminal.Escape(r.commandLine(200)))
 	line("  agent %s at desk %s in %s", r.Agent, r.Desk, terminal.Escape(string(r.Workspace)))
-	if r.Ended.IsZero() {
-		line("  started %s; it goes on, or was killed", r.Started.Local().Format(time.DateTime))
-	} else {
-		line("  started %s, took %s, exit %d", r.Started.Local().Format(time.DateTime), r.Ended.Sub(r.Started).Round(time.Millisecond), r.ExitCode)
+	switch started := r.Started.Local().Format(time.DateTime); {
+	case r.State == RunEnded && r.ExitCode != nil:
+		line("  started %s, took %s, exit %d", started, r.Ended.Sub(r.Started).Round(time.Millisecond), *r.ExitCode)
+	case r.State == RunKilled:
+		line("  started %s; killed, with its supervisor", started)
+	default:
+		line("  started %s; it goes on", started)
 	}
 	line("  base %s, policy %s, log %d records", orNone(r.Base.Commit), r.Policy.Short(), r.Log.Size)
 	if c := r.Change; c != nil {

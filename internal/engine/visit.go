@@ -88,7 +88,7 @@ func (v *visit) begin() {
 	v.result = RunResult{
 		Version: runVersion, Run: v.id, Agent: v.profile.Name, Command: v.exec().Argv,
 		Workspace: carrel.Text(v.ws.Root()), Desk: v.seat.ID(), Base: v.seat.Base(),
-		Started: time.Now().UTC(), Tier: v.tier.Name(), Staging: v.seat.Staging(),
+		Started: time.Now().UTC(), State: RunRuns, Tier: v.tier.Name(), Staging: v.seat.Staging(),
 		Policy: v.policy.Digest(), Grants: v.handedOver(), Warnings: v.warnings(),
 	}
 }

@@ -91,6 +91,11 @@ func refuseInput(err error) carrel.Decision {
 	if errors.As(err, &bad) {
 		d.Rules = []string{"input/" + bad.field}
 	}
+	var packet *notCarried
+	if errors.As(err, &packet) {
+		d.Reason = packet.why
+		d.NextSteps = []string{"use TCP, which a rule can allow by host and port: HTTP/3 clients fall back to it, and names are looked up at the desk's own resolver"}
+	}
 	return d
 }
 

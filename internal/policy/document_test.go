@@ -232,3 +232,20 @@ func TestSchemaNamesEveryOperation(t *testing.T) {
 		t.Errorf("the schema has %v, and there are %v", schema.Properties.Operation.Enum, want)
 	}
 }
+
+// What the desk's network refuses by itself says what that was and what to do:
+// nothing is wrong with how it was asked.
+func TestPacketThatIsNotCarriedIsNamed(t *testing.T) {
+	p, err := New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, protocol := range []carrel.Protocol{"udp", "ip-1"} {
+		d := p.Decide(t.Context(), carrel.Action{Operation: carrel.OpConnect, Host: "192.0.2.1", Port: 443, Protocol: protocol})
+		if d.Verdict != carrel.Deny || !slices.Contains(d.Rules, "input/protocol") || strings.Contains(d.Reason, "malformed") ||
+			!strings.Contains(d.Reason, string(protocol)) || len(d.NextSteps) == 0 || !strings.Contains(d.NextSteps[0], "TCP") {
+			t.Errorf("%s: %+v", protocol, d)
+		}
+	}
+}

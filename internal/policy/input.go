@@ -196,3 +196,9 @@ func (o *object) attestation(t carrel.Attestation) {
 type badInput struct{ field, why string }
 
 func (e *badInput) Error() string { return fmt.Sprintf("%s %s", e.field, e.why) }
+
+// notCarried is the error of a packet that the desk's network refused by
+// itself: nothing is wrong with how it was asked.
+type notCarried struct{ badInput }
+
+func (e *notCarried) Unwrap() error { return &e.badInput }

@@ -112,7 +112,7 @@ func checkDestination(a carrel.Action) error {
 	}
 	switch {
 	case !slices.Contains(protocols, a.Protocol): // of a packet that the desk's network refused by itself, say
-		return &badInput{"protocol", fmt.Sprintf("%.40q is not carried: only tls, http and tcp leave a desk", a.Protocol)}
+		return &notCarried{badInput{"protocol", fmt.Sprintf("%.40q is not carried: only TCP leaves a desk (as tls, http or tcp), and no rule can allow more", a.Protocol)}}
 	case a.Port < 1 || a.Port > 65535:
 		return &badInput{"port", "is not between 1 and 65535"}
 	case a.Operation == carrel.OpConnect || a.Operation == carrel.OpExpose:

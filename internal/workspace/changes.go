@@ -54,22 +54,30 @@ const entryVersion = 1
 // maxManifest bounds a manifest when it is read back.
 const maxManifest = 256 << 20
 
-func (w *Workspace) changeFile(id carrel.ChangeID) string {
-	return filepath.Join(w.opts.State, "changes", string(id)+".json")
+func (w *Workspace) changeFile(id carrel.ChangeID) string { return changeFile(w.opts.State, id) }
+
+func changeFile(state string, id carrel.ChangeID) string {
+	return filepath.Join(state, "changes", string(id)+".json")
 }
 
 // Change returns the entry of a change by id, of any workspace.
 func (w *Workspace) Change(id carrel.ChangeID) (ChangeEntry, error) {
+	return ReadChange(w.opts.State, id)
+}
+
+// ReadChange returns the change with this id, of whatever workspace, or
+// ErrNoChange.
+func ReadChange(state string, id carrel.ChangeID) (ChangeEntry, error) {
 	var e ChangeEntry
 	if err := carrel.CheckID(string(id), "chg_"); err != nil {
 		return e, err
 	}
-	err := readJSON(w.changeFile(id), &e)
+	err := readJSON(changeFile(state, id), &e)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, fmt.Errorf("%s: %w", id, ErrNoChange)
 	}
 	if err == nil && e.ID != id {
-		err = fmt.Errorf("%s names %s", w.changeFile(id), e.ID)
+		err = fmt.Errorf("%s names %s", changeFile(state, id), e.ID)
 	}
 	if err == nil {
 		err = checkVersion("change "+string(id), e.Version, entryVersion)
