@@ -27,8 +27,8 @@ import (
 type lending struct {
 	chosen []config.Value[config.Credential]
 	rules  *credential.Rules
-	digest carrel.Digest // of chosen
-	notes  []string      // what was asked for and is not lent, or leads nowhere
+	text   []byte   // canonical, of chosen
+	notes  []string // what was asked for and is not lent, or leads nowhere
 }
 
 // chooseCredentials picks what the configuration always lends, and what the
@@ -52,6 +52,7 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 			return l, fmt.Errorf("%s: %w", c.Origin, err)
 		}
 		l.chosen, defs, plain = append(l.chosen, c), append(defs, d), append(plain, c.Value)
+		plain[len(plain)-1].From = config.Key{} // nothing is decided by it, and evidence shows the text to others
 	}
 	for _, name := range v.opts.Credentials {
 		if _, ok := origins[name]; !ok {
@@ -66,8 +67,7 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 	if l.rules, err = credential.NewRules(defs, egress.Paths); err != nil {
 		return l, err
 	}
-	text, err := carrel.Canonical(plain)
-	l.digest = carrel.DigestBytes(text)
+	l.text, err = carrel.Canonical(plain)
 	return l, err
 }
 
@@ -156,9 +156,8 @@ func helperEnvironment(environ []string) []string {
 // rules for the model door's key, the entries of the configuration for the
 // rest.
 func credentialLayer(rules *egress.Rules, lent lending, grants []byte) policy.Layer {
-	both := carrel.DigestBytes(grants) + lent.digest
 	return policy.Layer{
-		Name: "credential", Kind: policy.User, Governs: []carrel.Operation{carrel.OpCredential}, Text: []byte(both),
+		Name: "credential", Kind: policy.User, Governs: []carrel.Operation{carrel.OpCredential}, Text: slices.Concat(grants, []byte("\n"), lent.text),
 		Func: func(a carrel.Action) policy.Answer {
 			decide := lent.rules.Decide
 			if a.Service != "" {
