@@ -35,12 +35,17 @@ func TestAttackAgentOperatesCarrel(t *testing.T) {
 			{"carrel", carrel.Text(verb.Name())},
 			{"/usr/local/bin/carrel", "--no-color", carrel.Text(verb.Name()), "x"},
 			{"carrel", "--reason", "mine", carrel.Text(verb.Name())},
+			{"carrel", "--reason", "1", "--reason", "2", "--reason", "3", "--reason", "4", "--reason", "5", carrel.Text(verb.Name())},
 		} {
 			d := p.Decide(t.Context(), carrel.Action{Operation: carrel.OpExec, Argv: argv})
 			if d.Verdict != want || want == carrel.Deny && !slices.Contains(d.Rules, "builtin/operates-carrel") {
 				t.Errorf("%q: %s by %v, want %s", argv, d.Verdict, d.Rules, want)
 			}
 		}
+	}
+	inside := carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{"carrel", "run", "--", "patch", "apply"}}
+	if d := p.Decide(t.Context(), inside); d.Verdict != carrel.Allow {
+		t.Errorf("the words of another command: %s by %v", d.Verdict, d.Rules)
 	}
 	if stopped < 12 {
 		t.Errorf("%d verbs are the person's", stopped)

@@ -139,12 +139,16 @@ func deviceName(stem string) bool {
 // wordsLooked is how many arguments that are no flags say what a command does.
 const wordsLooked = 4
 
+// classOperates is for Carrel's own verbs, before which any number of flags
+// with values can stand: of these commands all words are looked at.
+const classOperates = "operates-carrel"
+
 // ofCommand returns the classes of a command, sorted. It reads what the
 // program is called, as the shell would: whoever means to evade it can.
 func (t *classTable) ofCommand(program string, argv []carrel.Text) []string {
 	var out []string
 	for _, c := range t.commands[program] {
-		words := plainWords(argv)
+		words := plainWords(argv, c.class == classOperates)
 		has := func(word string) bool { return slices.Contains(words, word) }
 		if !slices.Contains(out, c.class) && !slices.ContainsFunc(c.words, func(w string) bool { return !has(w) }) {
 			out = append(out, c.class)
@@ -154,10 +158,15 @@ func (t *classTable) ofCommand(program string, argv []carrel.Text) []string {
 	return out
 }
 
-func plainWords(argv []carrel.Text) []string {
+// plainWords returns the first arguments that are no flags, or all of them up
+// to the end of flags.
+func plainWords(argv []carrel.Text, all bool) []string {
 	var out []string
 	for _, arg := range argv[1:] {
-		if !strings.HasPrefix(string(arg), "-") && len(out) < wordsLooked {
+		if all && arg == "--" {
+			break
+		}
+		if !strings.HasPrefix(string(arg), "-") && (all || len(out) < wordsLooked) {
 			out = append(out, string(arg))
 		}
 	}
