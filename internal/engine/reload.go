@@ -140,6 +140,9 @@ func (w *ruleWatch) reload(ctx context.Context) error {
 		}
 		w.inForce.Replace(next)
 		w.door.Replace(rules)
+		for _, p := range w.front.Judge(ctx) {
+			w.say(fmt.Sprintf("127.0.0.1:%d does not lead to port %d inside any more: the rules do not allow it", p.Host, p.Inside))
+		}
 		return carrel.Outcome{Status: carrel.OutcomeDone}, nil
 	})
 	if err != nil {

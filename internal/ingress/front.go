@@ -35,11 +35,17 @@ type Front struct {
 	running  sync.WaitGroup
 	ctx      context.Context
 	stop     context.CancelFunc
+
+	mu    sync.Mutex // guards shown
+	shown map[Port]context.CancelCauseFunc
 }
+
+// errWithdrawn ends a port that the rules in force no longer allow.
+var errWithdrawn = errors.New("the rules do not allow it any more")
 
 // New returns a front that asks g about every port. It opens nothing yet.
 func New(g *gate.Gate, cfg Config) *Front {
-	f := &Front{gate: g, cfg: cfg, attached: make(chan struct{})}
+	f := &Front{gate: g, cfg: cfg, attached: make(chan struct{}), shown: map[Port]context.CancelCauseFunc{}}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }
@@ -91,6 +97,25 @@ func (f *Front) action(p Port) carrel.Action {
 		Host: "127.0.0.1", Port: p.Host, Protocol: carrel.ProtoTCP, Subject: "desk:" + strconv.Itoa(p.Inside)}
 }
 
+// Judge asks about every port that is shown again, and closes those that are
+// not allowed any more, with their connections. A port that was closed stays
+// so. It returns what it closed.
+func (f *Front) Judge(ctx context.Context) (closed []Port) {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, withdraw := range f.shown {
+		if d := f.gate.Judge(ctx, f.action(p)); !d.Allows() {
+			withdraw(fmt.Errorf("%w: %s", errWithdrawn, d.Reason))
+			delete(f.shown, p)
+			closed = append(closed, p)
+		}
+	}
+	return closed
+}
+
 // Close ends everything that is shown.
 func (f *Front) Close() {
 	if f == nil {
@@ -112,15 +137,24 @@ func (f *Front) show(g gate.Grant, a carrel.Action, p Port, opened chan<- error)
 	if err != nil {
 		return carrel.Outcome{}, err
 	}
-	s := &server{front: f, port: p.Inside}
+	ctx, withdraw := context.WithCancelCause(f.ctx)
+	defer withdraw(nil)
+	f.mu.Lock()
+	f.shown[p] = withdraw
+	f.mu.Unlock()
+	s := &server{front: f, ctx: ctx, port: p.Inside}
 	for _, l := range listeners {
-		stop := context.AfterFunc(f.ctx, func() { l.Close() })
+		stop := context.AfterFunc(ctx, func() { l.Close() })
 		defer stop()
 		s.running.Go(func() { s.serve(l) })
 	}
 	opened <- nil
 	s.running.Wait()
-	return carrel.Outcome{Counts: map[string]int64{"connections": s.count.Load(), "bytes_in": s.in.Load(), "bytes_out": s.out.Load()}}, nil
+	out := carrel.Outcome{Counts: map[string]int64{"connections": s.count.Load(), "bytes_in": s.in.Load(), "bytes_out": s.out.Load()}}
+	if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
+		return out, cause
+	}
+	return out, nil
 }
 
 // listen opens a port of the host's loopback, and of IPv6's where there is one.
@@ -138,6 +172,7 @@ func listen(port int) ([]net.Listener, error) {
 // server carries the connections of one port.
 type server struct {
 	front          *Front
+	ctx            context.Context // ends with what is shown
 	port           int
 	running        sync.WaitGroup
 	count, in, out atomic.Int64
@@ -146,7 +181,7 @@ type server struct {
 func (s *server) serve(l net.Listener) {
 	select {
 	case <-s.front.attached:
-	case <-s.front.ctx.Done():
+	case <-s.ctx.Done():
 		return
 	}
 	slots := make(chan struct{}, perFamily)
@@ -158,7 +193,7 @@ func (s *server) serve(l net.Listener) {
 		s.count.Add(1)
 		select {
 		case slots <- struct{}{}:
-		case <-s.front.ctx.Done():
+		case <-s.ctx.Done():
 			c.Close()
 			return
 		}
@@ -172,13 +207,13 @@ func (s *server) serve(l net.Listener) {
 // carry copies both ways until both have ended, or the front is closed.
 func (s *server) carry(outside *net.TCPConn) {
 	defer outside.Close()
-	inside, done, err := s.front.pool.connect(s.front.ctx, s.port)
+	inside, done, err := s.front.pool.connect(s.ctx, s.port)
 	if err != nil {
 		_ = outside.SetLinger(0) // a refusal inside is one outside
 		return
 	}
 	defer done()
-	stop := context.AfterFunc(s.front.ctx, func() { outside.Close(); inside.Close() })
+	stop := context.AfterFunc(s.ctx, func() { outside.Close(); inside.Close() })
 	defer stop()
 	var back sync.WaitGroup
 	back.Go(func() { s.out.Add(pass(outside, inside)) })

@@ -11,7 +11,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,6 +80,71 @@ func show(t *testing.T, inside int) (f *Front, at string, log *gatetest.Log) {
 	}
 	t.Cleanup(f.Close)
 	return f, fmt.Sprintf("127.0.0.1:%d", p.Host), log
+}
+
+// What a change of the rules no longer allows is closed at once, with what is
+// under way; the rest goes on.
+func TestAttackPortStaysShownWhenRulesForbidIt(t *testing.T) {
+	inside := echo(t, "127.0.0.1:0")
+	gone, stays := Port{freePort(t), inside}, Port{freePort(t), inside}
+	var forbidden atomic.Bool
+	log := &gatetest.Log{}
+	g := gate.New(gatetest.Decide(func(a carrel.Action) carrel.Decision {
+		if forbidden.Load() && a.Port == gone.Host {
+			return carrel.Decision{Verdict: carrel.Deny, Reason: "not any more"}
+		}
+		return carrel.Decision{Verdict: carrel.Allow}
+	}), gatetest.Nobody{}, log)
+	f := New(g, Config{Ports: []Port{gone, stays}})
+	if err := errors.Join(f.Open(context.Background()), f.Attach(here)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	under, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", gone.Host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer under.Close()
+	_ = under.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := under.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := under.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if closed := f.Judge(context.Background()); len(closed) != 0 {
+		t.Errorf("closed %v, which is allowed", closed)
+	}
+	forbidden.Store(true)
+	if closed := f.Judge(context.Background()); len(closed) != 1 || closed[0] != gone {
+		t.Errorf("closed %v, want %v", closed, gone)
+	}
+	if _, err := under.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection under way: %v", err)
+	}
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", gone.Host))
+		if err != nil {
+			break
+		}
+		c.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the port is still open after a second")
+		}
+	}
+	if got, err := ask(fmt.Sprintf("127.0.0.1:%d", stays.Host), []byte("still")); err != nil || string(got) != "still" {
+		t.Errorf("the other port: %q, %v", got, err)
+	}
+	f.Close()
+	withdrawn := 0
+	for _, r := range log.Records() {
+		if r.Outcome != nil && strings.Contains(string(r.Outcome.Error), "not any more") && r.Outcome.Status == carrel.OutcomeFailed {
+			withdrawn++
+		}
+	}
+	if withdrawn != 1 {
+		t.Errorf("%d results say that a port was withdrawn", withdrawn)
+	}
 }
 
 // ask sends a text, ends its side, and returns the answer.
