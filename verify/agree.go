@@ -1,14 +1,16 @@
 package verify
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/carrel-dev/carrel"
 )
 
-// agree checks what the provenance says against the records it comes from.
-func (p Pack) agree(s *Set, records []PackedRecord, info carrel.RunInfo, change *carrel.ChangeRef) error {
-	in := s.Provenance.Build.Internal
+// agree checks what the provenance says against the records it comes from:
+// those below the checkpoint that it names.
+func (p Pack) agree(s *Set, records []PackedRecord) error {
 	patch, err := p.need(PatchFile)
 	if err != nil {
 		return err
@@ -16,26 +18,98 @@ func (p Pack) agree(s *Set, records []PackedRecord, info carrel.RunInfo, change 
 	if err := s.Attested[0].Statement.Covers(map[string]string{DigestSHA256: carrel.DigestBytes(patch).Hex()}); err != nil {
 		return err
 	}
-	controls, err := carrel.Canonical(append([]carrel.Enforcement{}, info.Enforcement...))
+	if err := p.agreeChange(s); err != nil {
+		return err
+	}
+	before := slices.Clone(records)
+	before = slices.DeleteFunc(before, func(r PackedRecord) bool { return r.Index >= s.Provenance.logSize() })
+	if err := s.agreeRun(before); err != nil {
+		return err
+	}
+	return s.agreePublication(before)
+}
+
+// agreeChange checks the provenance against the frozen change.
+func (p Pack) agreeChange(s *Set) error {
+	raw, err := p.need(ChangeFile)
 	if err != nil {
 		return err
 	}
-	said, err := carrel.Canonical(in.Sandbox.Controls)
-	switch {
-	case err != nil:
+	var c carrel.Change
+	if err := json.Unmarshal(raw, &c); err != nil {
 		return err
-	case change != nil && (in.Change.ID != change.ID || in.Change.Digest != change.Digest || in.Change.Manifest != change.Manifest):
+	}
+	digest, err := c.Digest()
+	if err != nil {
+		return err
+	}
+	in, target := s.Provenance.Build.Internal.Change, s.Provenance.Build.External.Target
+	switch {
+	case in.ID != c.ID || !in.Digest.Equal(digest) || !in.Manifest.Equal(carrel.DigestBytes(raw)) || s.Provenance.Run.Metadata.Invocation != string(c.Run):
 		return errors.New("the change")
-	case in.Sandbox.Policy != info.Policy || in.Sandbox.Tier != info.Tier || in.Agent.Program != info.Program || in.Agent.Name != info.Agent:
-		return errors.New("the policy, the tier or the agent")
+	case in.Files != len(c.Files) || in.Withheld != len(c.Withheld) || in.Risk != c.Risk.Level:
+		return errors.New("how much the change alters, or its risk")
+	case target.BaseCommit != c.Base.Commit || target.BaseRef != c.Base.Branch:
+		return errors.New("the base commit")
+	}
+	return nil
+}
+
+// agreeRun checks the provenance against what the records say of the run.
+func (s *Set) agreeRun(records []PackedRecord) error {
+	in, info := s.Provenance.Build.Internal, lastInfo(records)
+	grants := make([]carrel.Text, 0, len(info.Grants))
+	for _, g := range info.Grants {
+		grants = append(grants, carrel.Text(g))
+	}
+	sandbox := SandboxParameters{
+		Tier: info.Tier, Policy: info.Policy, Controls: append([]carrel.Enforcement{}, info.Enforcement...), Grants: grants, Lost: info.Lost,
+		Complete: in.Sandbox.Complete, Reason: in.Sandbox.Reason,
+	}
+	want, err := carrel.Canonical(sandbox)
+	if err != nil {
+		return err
+	}
+	said, err := carrel.Canonical(in.Sandbox)
+	if err != nil {
+		return err
+	}
+	incomplete := complete(records)
+	switch {
+	case string(said) != string(want):
+		return errors.New("the policy, the tier, what was enforced or what was handed over")
+	case in.Agent.Program != info.Program || in.Agent.Name != info.Agent || in.Agent.User != info.User:
+		return errors.New("the agent, or who started it")
 	case s.Provenance.Build.External.Target.BaseCommit != info.BaseCommit:
 		return errors.New("the base commit")
-	case string(said) != string(controls):
-		return errors.New("what was enforced")
-	case in.Sandbox.Complete && complete(records) != "":
-		return errors.New("whether the trace is complete: " + complete(records))
+	case in.Sandbox.Complete && incomplete != "":
+		return errors.New("whether the trace is complete: " + incomplete)
+	case incomplete != "":
+		return nil // what is missing here may have been there
 	}
-	return s.agreePublication(records)
+	return s.agreeReached(records)
+}
+
+// agreeReached counts again what the run reached and started.
+func (s *Set) agreeReached(records []PackedRecord) error {
+	var reached Reached
+	for i := range records {
+		reached.Add(&records[i].Record)
+	}
+	network, err := carrel.Canonical(reached.Destinations())
+	if err != nil {
+		return err
+	}
+	process, err := carrel.Canonical(append([]TracedProcess{}, reached.Processes...))
+	if err != nil {
+		return err
+	}
+	saidNetwork, _ := s.Provenance.byproduct(ByproductNetwork)
+	saidProcess, _ := s.Provenance.byproduct(ByproductProcess)
+	if string(saidNetwork.Content) != string(network) || string(saidProcess.Content) != string(process) {
+		return errors.New("what the run reached, or what was started")
+	}
+	return nil
 }
 
 // agreePublication finds the result of the publication and the approval it
@@ -66,8 +140,12 @@ func (s *Set) agreePublication(records []PackedRecord) error {
 		}
 	}
 	record, _ := s.Provenance.byproduct(ByproductRecord)
-	if record.Digest[DigestSHA256] != carrel.DigestBytes(result.raw).Hex() {
+	index, _ := record.Annotations["index"].(float64)
+	if record.Digest[DigestSHA256] != carrel.DigestBytes(result.raw).Hex() || int64(index) != result.Index {
 		return errors.New("the record of the publication")
+	}
+	if a := intent.Record.Approval; a != nil && (!a.Granted || a.Action != intent.Record.ActionDigest || a.Run != intent.Record.Run) {
+		return errors.New("the approval: it is no yes to this publication")
 	}
 	return s.agreeApproval(intent.Record.Approval)
 }

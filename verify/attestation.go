@@ -190,7 +190,7 @@ func (s *Set) consistent() error {
 			return fmt.Errorf("the attestations disagree on whether %s was enforced", c)
 		}
 	}
-	return nil
+	return s.bound()
 }
 
 // EnforcedControls lists, sorted, the controls that are enforced wherever they
@@ -210,6 +210,13 @@ func (p *Provenance) LogKey() string {
 	r, _ := p.byproduct(ByproductCheckpoint)
 	key, _ := r.Annotations["key"].(string)
 	return key
+}
+
+// logSize is how many records the log had that the provenance rests on.
+func (p *Provenance) logSize() int64 {
+	r, _ := p.byproduct(ByproductCheckpoint)
+	size, _ := r.Annotations["size"].(float64)
+	return int64(size)
 }
 
 func (p *Provenance) byproduct(name string) (Resource, bool) {

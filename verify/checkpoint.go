@@ -28,8 +28,10 @@ const maxCheckpoint = 64 << 10
 
 // Text returns the three lines that are signed.
 func (c Checkpoint) Text() string {
-	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]))
+	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, c.root())
 }
+
+func (c Checkpoint) root() string { return base64.StdEncoding.EncodeToString(c.Root[:]) }
 
 // ParseCheckpoint reads the text of a checkpoint: origin, size and root, one
 // line each, and nothing else. Lines of extension, other line ends and other

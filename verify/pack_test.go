@@ -197,6 +197,13 @@ func newStory(t testing.TB) *story {
 	first.Enforcement, first.Program = nil, ""
 	s.add(carrel.Record{Kind: carrel.KindRunStart, Run: fixtureRun, RunInfo: &first}, true)
 	s.do(carrel.Action{Run: fixtureRun, Operation: carrel.OpExec, Path: "/bin/sh", Argv: []carrel.Text{"sh"}}, nil, carrel.Outcome{}, true)
+	connect := carrel.Action{Run: fixtureRun, Operation: carrel.OpConnect, Host: "api.example.test", Port: 443, Protocol: carrel.ProtoTLS}
+	s.do(connect, nil, carrel.Outcome{}, true)
+	digest, err := connect.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.add(carrel.Record{Kind: carrel.KindRefused, Run: fixtureRun, Action: &connect, ActionDigest: digest, Decision: &carrel.Decision{Verdict: carrel.Deny, Rules: []string{"user/egress"}}, Repeats: 3}, true)
 	s.freeze()
 	last := s.info
 	s.add(carrel.Record{Kind: carrel.KindRunEnd, Run: fixtureRun, RunInfo: &last}, true)
@@ -254,22 +261,38 @@ func (s *story) attest() {
 		Approvals: []ApprovalParameter{{By: "1000:u", Time: s.approval.Time, Action: s.approval.Action}},
 		Level:     LevelClaim{PropertyLevel1, "because"},
 	}
-	p.Build.Dependencies = []Resource{{Name: "base", Digest: map[string]string{DigestCommit: fixtureBase}}}
+	policy := Resource{Name: "policy", Digest: map[string]string{DigestSHA256: s.info.Policy.Hex()}}
+	p.Build.Dependencies = []Resource{
+		{Name: "base", Digest: map[string]string{DigestCommit: fixtureBase}}, policy,
+		{Name: "agent", Digest: map[string]string{DigestSHA256: s.info.Program.Hex()}},
+	}
 	p.Run.Builder.ID, p.Run.Builder.Version = "https://github.com/carrel-dev/carrel/builder/native/v1", map[string]string{"carrel": "test"}
 	p.Run.Metadata.Invocation, p.Run.Metadata.Started, p.Run.Metadata.Finished = string(fixtureRun), at, at
 	root, _ := ParseCheckpoint(strings.SplitAfterN(string(checkpoint), "\n\n", 2)[0][:strings.Index(string(checkpoint), "\n\n")+1])
+	s.trace.Log.Network = []Destination{{Operation: carrel.OpConnect, Host: "api.example.test", Port: 443, Protocol: carrel.ProtoTLS, Allowed: 1, Refused: 4}}
+	s.trace.Log.Process = []TracedProcess{{Path: "/bin/sh", Argv: []carrel.Text{"sh"}, Verdict: carrel.Allow}}
 	p.Run.Byproducts = []Resource{
-		{Name: ByproductNetwork, Content: []byte("[]"), Digest: map[string]string{DigestSHA256: carrel.DigestBytes([]byte("[]")).Hex()}},
+		s.listing(ByproductNetwork, s.trace.Log.Network), s.listing(ByproductProcess, s.trace.Log.Process),
+		{Name: ByproductFilesystem, Digest: map[string]string{DigestSHA256: s.ref.Manifest.Hex()}},
 		{Name: ByproductCheckpoint, Content: checkpoint, Digest: map[string]string{DigestSHA256: carrel.DigestBytes(checkpoint).Hex()},
 			Annotations: map[string]any{"key": key, "size": size, "root": base64.StdEncoding.EncodeToString(root.Root[:])}},
 		{Name: ByproductRecord, Digest: map[string]string{DigestSHA256: carrel.DigestBytes(s.lines[s.published]).Hex()}, Annotations: map[string]any{"index": s.published}},
 	}
 	s.trace.Monitor.Type, s.trace.Monitor.Policy = "m", map[string]any{}
 	s.trace.Process.Host, s.trace.Process.Type, s.trace.Process.Job = "h", BuildType, string(fixtureRun)
-	s.trace.Log.Process, s.trace.Log.Network, s.trace.Log.Files = []TracedProcess{}, []Destination{}, []Resource{}
+	s.trace.Monitor.Config, s.trace.Log.Files = policy, []Resource{}
 	s.trace.Metadata.Started, s.trace.Metadata.Finished = at, at
-	s.result.Verifier.ID, s.result.Verifier.Policies, s.result.Time = "g", []Resource{}, at
+	s.result.Verifier.ID, s.result.Verifier.Policies, s.result.Time = "g", []Resource{policy}, at
 	s.result.Properties = []string{PropertyLevel1, PropertyTraceComplete, PropertyApproved, PropertyNothingDenied, PropertyTier + "NATIVE", PropertyEnforced + "FILES"}
+}
+
+// listing is a by-product that carries what it lists.
+func (s *story) listing(name string, list any) Resource {
+	content, err := carrel.Canonical(list)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Resource{Name: name, Content: content, Digest: map[string]string{DigestSHA256: carrel.DigestBytes(content).Hex()}}
 }
 
 // set signs the three statements as they are now.
@@ -437,11 +460,53 @@ func TestPackWithContradictionsIsRefused(t *testing.T) {
 		"no completeness":              func(s *story) { s.provenance.Build.Internal.Sandbox.Complete = false },
 		"a control that was partly so": func(s *story) { s.result.Properties = append(s.result.Properties, PropertyEnforced+"DISK") },
 		"a control that is not told":   func(s *story) { s.result.Properties = s.result.Properties[:5] },
-		"another record":               func(s *story) { s.provenance.Run.Byproducts[2].Digest[DigestSHA256] = strings.Repeat("0", 64) },
+		"another record":               func(s *story) { s.provenance.Run.Byproducts[4].Digest[DigestSHA256] = strings.Repeat("0", 64) },
 		"a trace of another run":       func(s *story) { s.trace.Process.Job = string(otherRun) },
 		"another commit":               func(s *story) { s.subjects[1].Digest[DigestCommit] = fixtureBase },
 		"two commits": func(s *story) {
 			s.subjects = append(s.subjects, Resource{Name: "commit", Digest: map[string]string{DigestCommit: fixtureBase}})
+		},
+		"another tier of the gate": func(s *story) { s.result.Properties[4] = PropertyTier + "VM" },
+		"two tiers":                func(s *story) { s.result.Properties = append(s.result.Properties, PropertyTier+"VM") },
+		"a higher level":           func(s *story) { s.provenance.Build.Internal.Level.Level = "SLSA_BUILD_LEVEL_3" },
+		"a higher level everywhere": func(s *story) {
+			s.provenance.Build.Internal.Level.Level, s.result.Properties[0] = "SLSA_BUILD_LEVEL_3", "SLSA_BUILD_LEVEL_3"
+		},
+		"another builder":             func(s *story) { s.provenance.Run.Builder.ID = "https://github.com/carrel-dev/carrel/builder/vm/v1" },
+		"another task":                func(s *story) { s.provenance.Build.External.Task.URI = "urn:carrel:run:" + string(otherRun) },
+		"another user":                func(s *story) { s.provenance.Build.Internal.Agent.User = "0:root" },
+		"another grant":               func(s *story) { s.provenance.Build.Internal.Sandbox.Grants = []carrel.Text{"host x"} },
+		"another branch of the base":  func(s *story) { s.provenance.Build.External.Target.BaseRef = "release" },
+		"a lower risk":                func(s *story) { s.provenance.Build.Internal.Change.Risk = carrel.SeverityHigh },
+		"fewer files":                 func(s *story) { s.provenance.Build.Internal.Change.Files = 0 },
+		"another base to build from":  func(s *story) { s.provenance.Build.Dependencies[0].Digest[DigestCommit] = fixtureCommit },
+		"another policy to build by":  func(s *story) { s.provenance.Build.Dependencies = s.provenance.Build.Dependencies[:1] },
+		"another agent to build with": func(s *story) { s.provenance.Build.Dependencies[2].Digest[DigestSHA256] = strings.Repeat("0", 64) },
+		"another policy of the gate":  func(s *story) { s.result.Verifier.Policies = []Resource{} },
+		"another policy of the trace": func(s *story) { s.trace.Monitor.Config = Resource{Name: "policy"} },
+		"a trace without network":     func(s *story) { s.trace.Log.Network = []Destination{} },
+		"a trace without processes":   func(s *story) { s.trace.Log.Process = []TracedProcess{} },
+		"nothing was refused": func(s *story) {
+			s.trace.Log.Network[0].Refused = 0
+			s.provenance.Run.Byproducts[0] = s.listing(ByproductNetwork, s.trace.Log.Network)
+		},
+		"nothing was reached": func(s *story) {
+			s.trace.Log.Network = []Destination{}
+			s.provenance.Run.Byproducts[0] = s.listing(ByproductNetwork, s.trace.Log.Network)
+		},
+		"another program was started": func(s *story) {
+			s.trace.Log.Process[0].Path = "/bin/true"
+			s.provenance.Run.Byproducts[1] = s.listing(ByproductProcess, s.trace.Log.Process)
+		},
+		"another digest of a list": func(s *story) { s.provenance.Run.Byproducts[0].Digest[DigestSHA256] = strings.Repeat("0", 64) },
+		"another list of files":    func(s *story) { s.provenance.Run.Byproducts[2].Digest[DigestSHA256] = strings.Repeat("0", 64) },
+		"another size of the log":  func(s *story) { s.provenance.Run.Byproducts[3].Annotations["size"] = 1 },
+		"another root of the log":  func(s *story) { s.provenance.Run.Byproducts[3].Annotations["root"] = "AAAA" },
+		"a checkpoint by nobody":   func(s *story) { s.provenance.Run.Byproducts[3].Annotations["key"] = "x" },
+		"another index of the log": func(s *story) { s.provenance.Run.Byproducts[4].Annotations["index"] = 0 },
+		"no by-products":           func(s *story) { s.provenance.Run.Byproducts = s.provenance.Run.Byproducts[:1] },
+		"a by-product twice": func(s *story) {
+			s.provenance.Run.Byproducts = append(s.provenance.Run.Byproducts, s.provenance.Run.Byproducts[0])
 		},
 		"another patch":     func(s *story) { s.patch = []byte("other\n") },
 		"no commit":         func(s *story) { s.subjects = s.subjects[:1] },

@@ -66,11 +66,10 @@ func (p Pack) Check(t Trust) (PackReport, error) {
 	if err := p.checkPolicy(&r, info.Policy); err != nil {
 		return r, err
 	}
-	change, err := p.change(&r, records)
-	if err != nil {
+	if err := p.change(&r, records); err != nil {
 		return r, err
 	}
-	if err := p.checkSet(&r, trust, records, info, change); err != nil {
+	if err := p.checkSet(&r, trust, records); err != nil {
 		return r, err
 	}
 	r.tellLimits()

@@ -8,25 +8,25 @@ import (
 
 // change checks the frozen change against the record that froze it. A pack of
 // a run that changed nothing has none.
-func (p Pack) change(r *PackReport, records []PackedRecord) (*carrel.ChangeRef, error) {
+func (p Pack) change(r *PackReport, records []PackedRecord) error {
 	raw, ok := p[ChangeFile]
 	if !ok {
 		if r.Change != "" || p[PatchFile] != nil {
-			return nil, &PackFault{ChangeFile, "it is missing"}
+			return &PackFault{ChangeFile, "it is missing"}
 		}
 		r.missing("anything about a change: the pack has none")
-		return nil, nil
+		return nil
 	}
 	var c carrel.Change
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, &PackFault{ChangeFile, err.Error()}
+		return &PackFault{ChangeFile, err.Error()}
 	}
 	digest, err := c.Digest()
 	if err != nil {
-		return nil, &PackFault{ChangeFile, err.Error()}
+		return &PackFault{ChangeFile, err.Error()}
 	}
 	if c.ID != r.Change || c.Run != r.Run {
-		return nil, &PackFault{ChangeFile, "it is another change than the pack is about, or of another run"}
+		return &PackFault{ChangeFile, "it is another change than the pack is about, or of another run"}
 	}
 	for _, rec := range records {
 		ref := rec.Record.Change
@@ -34,12 +34,12 @@ func (p Pack) change(r *PackReport, records []PackedRecord) (*carrel.ChangeRef, 
 			continue
 		}
 		if !ref.Digest.Equal(digest) || !ref.Manifest.Equal(carrel.DigestBytes(raw)) {
-			return nil, &PackFault{ChangeFile, "it is not what was frozen: the record of the change names other digests"}
+			return &PackFault{ChangeFile, "it is not what was frozen: the record of the change names other digests"}
 		}
 		r.proved("the change %s (%d files, %d withheld, risk %s, digest %s) is the one that was frozen at the end of the run", c.ID, len(c.Files), len(c.Withheld), c.Risk.Level, digest.Short())
-		return ref, nil
+		return nil
 	}
-	return nil, r.unrecorded(&c, records, digest)
+	return r.unrecorded(&c, records, digest)
 }
 
 // unrecorded accepts a change that was frozen while the run went on, if it was
@@ -56,7 +56,7 @@ func (r *PackReport) unrecorded(c *carrel.Change, records []PackedRecord, digest
 
 // checkSet checks the attestations of the change, if there are any, against
 // the records and the change.
-func (p Pack) checkSet(r *PackReport, t Trust, records []PackedRecord, info carrel.RunInfo, change *carrel.ChangeRef) error {
+func (p Pack) checkSet(r *PackReport, t Trust, records []PackedRecord) error {
 	present := 0
 	for _, name := range ChangeAttestations {
 		for _, suffix := range []string{BundleSuffix, ProofSuffix} {
@@ -85,7 +85,7 @@ func (p Pack) checkSet(r *PackReport, t Trust, records []PackedRecord, info carr
 	if err != nil {
 		return &PackFault{ProvenanceName + BundleSuffix, err.Error()}
 	}
-	if err := p.agree(&set, records, info, change); err != nil {
+	if err := p.agree(&set, records); err != nil {
 		return &PackFault{ProvenanceName + BundleSuffix, "it and the records disagree: " + err.Error()}
 	}
 	r.Set = &set

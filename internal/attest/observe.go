@@ -1,10 +1,8 @@
 package attest
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -18,13 +16,9 @@ type Logged struct {
 	Raw    []byte // as stored and hashed
 }
 
-// Bounds of what a statement lists one by one. What is left out is counted,
-// and the trace then does not call itself complete.
-const (
-	maxDestinations = 2000
-	maxProcesses    = 500
-	maxListed       = 2000 // files of a change
-)
+// maxListed bounds the files of a change that a statement lists one by one;
+// those left out are counted.
+const maxListed = 2000
 
 // Observed is what the log says of one run, and of one change of it.
 type Observed struct {
@@ -43,7 +37,7 @@ type Observed struct {
 
 	count   int64 // records of the process that carried the run out
 	gap     bool
-	reached map[verify.Destination]*verify.Destination
+	reached verify.Reached
 	publish *carrel.Record // the newest intent to publish the change
 	seen    int64
 }
@@ -51,7 +45,7 @@ type Observed struct {
 // Observe reads the records of one run, in order, for what they say of it and
 // of one of its changes.
 func Observe(run carrel.RunID, change carrel.ChangeID, records iter.Seq2[Logged, error]) (*Observed, error) {
-	o := &Observed{Run: run, reached: map[verify.Destination]*verify.Destination{}}
+	o := &Observed{Run: run}
 	for r, err := range records {
 		if err != nil {
 			return nil, fmt.Errorf("reading the records of %s: %w", run, err)
@@ -67,12 +61,7 @@ func Observe(run carrel.RunID, change carrel.ChangeID, records iter.Seq2[Logged,
 	if o.seen == 0 || o.Started.IsZero() {
 		return nil, fmt.Errorf("the log has no beginning of run %s", run)
 	}
-	for _, d := range o.reached {
-		o.Destinations = append(o.Destinations, *d)
-	}
-	slices.SortFunc(o.Destinations, func(a, b verify.Destination) int {
-		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Protocol, b.Protocol))
-	})
+	o.Processes, o.Destinations, o.Omitted = o.reached.Processes, o.reached.Destinations(), o.reached.Omitted
 	return o, nil
 }
 
@@ -87,22 +76,16 @@ func (o *Observed) sequence(r *carrel.Record) {
 }
 
 func (o *Observed) add(l Logged, change carrel.ChangeID) {
+	o.reached.Add(&l.Record)
 	switch r := &l.Record; r.Kind {
 	case carrel.KindRunStart:
 		o.Started, o.Info = r.Time, *r.RunInfo
 	case carrel.KindRunEnd:
 		o.Ended, o.Info = r.Time, *r.RunInfo
 	case carrel.KindIntent:
-		o.action(r, true, 1)
 		if p := r.Action.Publication; p != nil && p.Change == change {
 			o.publish = r
 		}
-	case carrel.KindObservation:
-		if r.Action != nil && r.Repeats == 0 {
-			o.action(r, true, 1)
-		}
-	case carrel.KindRefused:
-		o.action(r, false, 1+r.Repeats)
 	case carrel.KindResult:
 		if o.publish != nil && r.Action.ID == o.publish.Action.ID && r.Outcome.Status == carrel.OutcomeDone {
 			o.Publication, o.Approval, o.Target = &l, o.publish.Approval, o.publish.Action.Publication.Target
@@ -110,39 +93,6 @@ func (o *Observed) add(l Logged, change carrel.ChangeID) {
 	case carrel.KindChange:
 		if r.Change.ID == change {
 			o.Change = r.Change
-		}
-	}
-}
-
-// action counts what an agent wanted of the world outside.
-func (o *Observed) action(r *carrel.Record, allowed bool, times int64) {
-	a := r.Action
-	switch a.Operation {
-	case carrel.OpExec:
-		if len(o.Processes) == maxProcesses {
-			o.Omitted++
-			return
-		}
-		verdict := carrel.Deny
-		if allowed {
-			verdict = carrel.Allow
-		}
-		o.Processes = append(o.Processes, verify.TracedProcess{Path: a.Path, Argv: a.Argv, Verdict: verdict})
-	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest:
-		key := verify.Destination{Operation: a.Operation, Host: a.Host, Port: a.Port, Protocol: a.Protocol}
-		d := o.reached[key]
-		if d == nil && len(o.reached) == maxDestinations {
-			o.Omitted += times
-			return
-		}
-		if d == nil {
-			d = &verify.Destination{Operation: a.Operation, Host: a.Host, Port: a.Port, Protocol: a.Protocol}
-			o.reached[key] = d
-		}
-		if allowed {
-			d.Allowed += times
-		} else {
-			d.Refused += times
 		}
 	}
 }
