@@ -133,7 +133,7 @@ func exampleJSON(in input) json.RawMessage {
 	if json.Unmarshal(in.json, &doc) != nil {
 		return in.json
 	}
-	for _, name := range []string{"parts", "classes", "program", "host_is_address", "scheme", "raw_path", "agent", "run", "service"} {
+	for _, name := range []string{"parts", "classes", "program", "programs", "host_is_address", "scheme", "raw_path", "agent", "run", "service"} {
 		delete(doc, name)
 	}
 	if _, ok := doc["url"]; ok {

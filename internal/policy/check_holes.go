@@ -169,7 +169,7 @@ func (c *checker) commands(r *ast.Rule) {
 		named := carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{carrel.Text(t.text), "x"}}
 		full := carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{carrel.Text("/usr/bin/" + t.text), "x"}}
 		if stopped(c.own(named)) && c.own(full).Verdict == carrel.Allow {
-			c.show("program-by-word", t.at, full, "the program by its full path is let by; compare input.program instead of input.argv[0] with %q", t.text)
+			c.show("program-by-word", t.at, full, "the program by its full path is let by; look for %q in input.programs instead of input.argv[0]", t.text)
 		}
 	}
 }

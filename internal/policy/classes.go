@@ -145,13 +145,15 @@ const classOperates = "operates-carrel"
 
 // ofCommand returns the classes of a command, sorted. It reads what the
 // program is called, as the shell would: whoever means to evade it can.
-func (t *classTable) ofCommand(program string, argv []carrel.Text) []string {
+func (t *classTable) ofCommand(programs []string, argv []carrel.Text) []string {
 	var out []string
-	for _, c := range t.commands[program] {
-		words := plainWords(argv, c.class == classOperates)
-		has := func(word string) bool { return slices.Contains(words, word) }
-		if !slices.Contains(out, c.class) && !slices.ContainsFunc(c.words, func(w string) bool { return !has(w) }) {
-			out = append(out, c.class)
+	for _, program := range programs {
+		for _, c := range t.commands[program] {
+			words := plainWords(argv, c.class == classOperates)
+			missing := func(word string) bool { return !slices.Contains(words, word) }
+			if !slices.Contains(out, c.class) && !slices.ContainsFunc(c.words, missing) {
+				out = append(out, c.class)
+			}
 		}
 	}
 	slices.Sort(out)
@@ -176,10 +178,22 @@ func plainWords(argv []carrel.Text, all bool) []string {
 // programName is the last component of the program, folded, without the
 // extension that Windows adds.
 func programName(a carrel.Action) string {
-	name := a.Path
-	if name == "" {
-		name = string(a.Argv[0])
+	if a.Path != "" {
+		return foldedProgram(a.Path)
 	}
+	return foldedProgram(string(a.Argv[0]))
+}
+
+// programNames are what the program goes by, sorted: the name of its file, and
+// the one it is started under, for many are links (npm to npm-cli.js, cargo to
+// rustup) and either name can be somebody's disguise.
+func programNames(a carrel.Action) []string {
+	out := []string{programName(a), foldedProgram(string(a.Argv[0]))}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func foldedProgram(name string) string {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	return strings.TrimSuffix(foldName(strings.ToValidUTF8(name, "\ufffd")), ".exe")
 }

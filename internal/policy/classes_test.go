@@ -52,13 +52,42 @@ func TestClassesOfCommands(t *testing.T) {
 			argv = append(argv, carrel.Text(w))
 		}
 		a := carrel.Action{Operation: carrel.OpExec, Argv: argv}
-		if got := strings.Join(known.ofCommand(programName(a), argv), " "); got != want {
+		if got := strings.Join(known.ofCommand(programNames(a), argv), " "); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
 	}
 	named := carrel.Action{Operation: carrel.OpExec, Path: "/usr/bin/git", Argv: []carrel.Text{"harmless", "push"}}
 	if got := programName(named); got != "git" {
 		t.Errorf("the program is what runs, not what it is called: %q", got)
+	}
+}
+
+// What is started through a link goes by both names: a rule about npm or cargo
+// would else never hold where they are links, as they usually are.
+func TestLinkedProgramsGoByBothNames(t *testing.T) {
+	e := engine(t, user(`package cowork.access
+
+import rego.v1
+
+governs := {"exec"}
+
+allow if count(input.argv) > 0
+
+deny contains {"rule": "no-npm"} if "npm" in input.programs
+`))
+	for _, c := range []struct {
+		path, argv0, argv1 string
+		verdict            carrel.Verdict
+		rule               string
+	}{
+		{"/usr/lib/node_modules/npm/bin/npm-cli.js", "npm", "test", carrel.Deny, "user/no-npm"},
+		{"/usr/bin/npm", "harmless", "test", carrel.Deny, "user/no-npm"},
+		{"/home/x/.cargo/bin/rustup", "cargo", "publish", carrel.Ask, "builtin/publishes"},
+		{"/usr/bin/git", "ls", "push", carrel.Ask, "builtin/publishes"},
+		{"/home/x/.cargo/bin/rustup", "cargo", "test", carrel.Allow, ""},
+	} {
+		a := carrel.Action{Operation: carrel.OpExec, Path: c.path, Argv: []carrel.Text{carrel.Text(c.argv0), carrel.Text(c.argv1)}, Cwd: "/workspace"}
+		wantVerdict(t, e, a, c.verdict, c.rule)
 	}
 }
 

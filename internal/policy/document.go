@@ -112,7 +112,7 @@ func (d *documentReader) read() Document {
 	d.take("reason", &a.Reason, aText)
 	doc.Time = d.time()
 	d.derived = map[string]json.RawMessage{}
-	for _, name := range []string{"parts", "classes", "program", "host_is_address", "scheme", "path", "query"} {
+	for _, name := range []string{"parts", "classes", "program", "programs", "host_is_address", "scheme", "path", "query"} {
 		if raw, ok := d.fields[name]; ok {
 			d.derived[name] = raw
 			delete(d.fields, name)

@@ -39,13 +39,13 @@ func newInput(a carrel.Action) (input, error) {
 	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
 		doc.file(a, known)
 	case carrel.OpExec:
-		program := programName(a)
 		doc.text("path", a.Path)
-		doc.text("program", program)
+		doc.text("program", programName(a))
+		doc.strings("programs", programNames(a))
 		doc.texts("argv", a.Argv)
 		doc.outside("cwd", a.Cwd)
 		doc.text("digest", string(a.Executable))
-		doc.strings("classes", known.ofCommand(program, a.Argv))
+		doc.strings("classes", known.ofCommand(programNames(a), a.Argv))
 	case carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose:
 		doc.destination(a)
 	case carrel.OpCredential:

@@ -62,7 +62,7 @@ var usualTerms = func() map[string]*ast.Term {
 	for _, s := range []string{
 		"", "operation", "agent", "run", "path", "raw_path", "parts", "classes", "owners", "workspace", "/workspace",
 		"file", "change", "kind", "mode", "size", "digest", "target", "before", "nlink", "labels", "name", "severity",
-		"program", "argv", "cwd", "subject", "subject_digest", "reason", "base64",
+		"program", "programs", "argv", "cwd", "subject", "subject_digest", "reason", "base64",
 		"host", "host_is_address", "service", "port", "protocol", "method", "scheme", "url", "query", "headers", "body_size", "upgrade",
 		"read", "write", "delete", "exec", "resolve", "connect", "request", "credential", "tls", "http", "https", "tcp", "GET", "POST",
 		string(carrel.Created), string(carrel.Modified), string(carrel.Deleted), string(carrel.FileRegular),

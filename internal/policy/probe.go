@@ -120,7 +120,7 @@ var commonCommands = []string{"go test ./...", "git status", "git push", "curl h
 
 func probeCommands(w words) [][]carrel.Text {
 	lines := slices.Clone(commonCommands)
-	for _, word := range slices.Concat(w["argv"], w["program"], w["path"]) {
+	for _, word := range slices.Concat(w["argv"], w["program"], w["programs"], w["path"]) {
 		if !strings.ContainsAny(word, " \n") {
 			lines = append(lines, word, word+" x", "/usr/bin/"+path.Base(word)+" x", "git "+word, "env "+word, strings.ToUpper(word)+" x")
 		}
