@@ -131,6 +131,32 @@ func TestAnswerIsRememberedAsAsked(t *testing.T) {
 	}
 }
 
+// Each execution is of another process; an answer for the run is for the
+// command, and one for the action for that execution alone.
+func TestCommandIsRememberedForTheRun(t *testing.T) {
+	h := asUser(t)
+	policy := h.write("exec.rego", `package cowork.access
+
+import rego.v1
+
+governs := {"exec"}
+
+allow := true
+
+ask contains {"rule": "look", "msg": "a person looks"} if input.argv[0] == "uname"
+`)
+	flags := []string{"--policy", policy, "--commands", "decide", "--ask-timeout", "5s"}
+	const script = "uname -s; uname -s; uname -s; uname -n && echo another went through"
+	r, _ := h.answered(flags, script, "approve", "--remember", "run")
+	if strings.Count(r.out, "Linux") != 3 || strings.Contains(r.out, "another went through") {
+		h.Errorf("remembered for the run: %s", r)
+	}
+	r, _ = h.answered(flags, "uname -s; uname -s", "approve")
+	if strings.Count(r.out, "Linux") != 1 {
+		h.Errorf("approved once: %s", r)
+	}
+}
+
 func TestIdenticalAsksAreOneQuestion(t *testing.T) {
 	h := asUser(t)
 	flags, fetch := asking(h)
