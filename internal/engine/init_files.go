@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/carrel-dev/carrel/internal/hook"
+)
+
+// clientFile is one file that init writes or takes away.
+type clientFile struct {
+	Path    string      `json:"path"`
+	What    string      `json:"what"`
+	Mode    fs.FileMode `json:"-"`
+	content []byte      // nil: taken away
+}
+
+// managedDir is where an organisation's settings of Claude Code lie.
+func managedDir() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "/Library/Application Support/ClaudeCode"
+	case "windows":
+		return `C:\Program Files\ClaudeCode`
+	}
+	return "/etc/claude-code"
+}
+
+func (e *Records) mergedSettings(path, program string, remove bool) ([]clientFile, error) {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the client's settings: %w", err)
+	}
+	if remove {
+		program = ""
+	}
+	merged, err := hook.Merge(old, program)
+	if err != nil {
+		return nil, &hintError{fmt.Errorf("%s: %w", path, err), "mend the file first; it was left as it is"}
+	}
+	f := clientFile{Path: path, What: "settings with Carrel's hooks", Mode: 0o644, content: merged}
+	if remove {
+		f.What = "settings without Carrel's hooks"
+		if bytes.Equal(bytes.TrimSpace(merged), []byte("{}")) {
+			f.content = nil
+		}
+	}
+	return []clientFile{f}, nil
+}
+
+func (e *Records) managedFiles(program string, opts InitOptions) ([]clientFile, error) {
+	settings := clientFile{Path: e.settingsFile(ScopeOrganisation, ""), What: "managed settings", Mode: 0o644}
+	helper := clientFile{Path: filepath.Join(managedDir(), "carrel-policy-helper"), What: "policy helper: without its answer the client does not start", Mode: 0o755}
+	script := "#!/bin/sh\nexec " + shellWord(program) + " agent-policy " + hook.ClaudeCode + "\n"
+	if runtime.GOOS == "windows" {
+		helper.Path += ".cmd"
+		script = "@\"" + program + "\" agent-policy " + hook.ClaudeCode + "\r\n"
+	}
+	if opts.Remove {
+		return []clientFile{settings, helper}, nil
+	}
+	named := ""
+	if opts.Helper {
+		named = helper.Path
+	}
+	var err error
+	if settings.content, err = hook.ManagedFile(program, named); err != nil || !opts.Helper {
+		return []clientFile{settings}, err
+	}
+	helper.content = []byte(script)
+	return []clientFile{helper, settings}, nil // never a settings file that names no helper
+}
+
+// shellWord is s as one word of a POSIX shell.
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// serversFile is the list of MCP servers of a scope.
+func serversFile(opts InitOptions) (clientFile, error) {
+	f := clientFile{Path: filepath.Join(opts.Project, ".mcp.json"), What: "MCP servers of the project", Mode: 0o644}
+	switch opts.Scope {
+	case ScopeOrganisation:
+		f.Path, f.What = filepath.Join(managedDir(), "managed-mcp.json"), "the only MCP servers there are"
+	case ScopeUser:
+		return f, &hintError{errors.New("the client keeps a user's MCP servers in a file of its own making"), "use --scope project or --scope organisation with --mcp"}
+	}
+	if opts.Remove {
+		return f, nil
+	}
+	text, err := os.ReadFile(opts.Servers)
+	if err == nil {
+		err = hook.CheckServers(text)
+	}
+	if err != nil {
+		return f, fmt.Errorf("--mcp %s: %w", opts.Servers, err)
+	}
+	f.content = text
+	return f, nil
+}
+
+// write replaces the file, or takes it away.
+func (f clientFile) write() error {
+	if f.content == nil {
+		if err := os.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("taking %s away: %w", f.What, err)
+		}
+		return nil
+	}
+	err := os.MkdirAll(filepath.Dir(f.Path), 0o755)
+	if err == nil {
+		err = putFile(f.Path, f.content, f.Mode)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", f.What, err)
+	}
+	return nil
+}
