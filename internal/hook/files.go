@@ -1,6 +1,9 @@
 package hook
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // filesOf are the files that a well-known program would read, write or delete
 // by its own words. A program that is not here is judged by its name alone.
@@ -8,11 +11,24 @@ func filesOf(name string, words []word) []fileUse {
 	switch name {
 	case "cat", "tac", "head", "tail", "less", "more", "nl", "od", "xxd", "hexdump", "strings", "base64", "source", ".", "bat":
 		return each(reads, operands(words))
+	case "wc", "sort", "uniq", "cut", "paste", "diff", "cmp", "md5sum", "sha1sum", "sha256sum", "zcat":
+		return each(reads, operands(withoutValues(words, valued[name])))
+	case "grep", "egrep", "fgrep", "rg":
+		if all := operands(withoutValues(words, valued[name])); len(all) > 1 { // the first says what to look for
+			return each(reads, all[1:])
+		}
+		return nil
 	case "rm", "rmdir", "unlink", "shred":
 		return each(deletes, operands(words))
 	case "touch", "tee", "truncate", "mkdir":
 		return each(writes, operands(words))
-	case "cp", "install", "ln", "rsync":
+	case "cp", "install", "rsync", "scp":
+		all := slices.DeleteFunc(slices.Clone(operands(words)), func(w word) bool { return strings.Contains(w.text, ":") }) // of another machine
+		if len(all) == 0 || all[len(all)-1].text != words[len(words)-1].text {
+			return each(reads, all)
+		}
+		return append(each(reads, all[:len(all)-1]), last(writes, all)...)
+	case "ln":
 		return last(writes, operands(words))
 	case "mv":
 		all := operands(words)
@@ -36,14 +52,45 @@ func filesOf(name string, words []word) []fileUse {
 	return nil
 }
 
-func each(how use, words []word) []fileUse {
-	var out []fileUse
-	for _, w := range words {
-		if w.known && !device(w.text) {
-			out = append(out, fileUse{how: how, path: w.text})
+// valued are the short options of programs that take the next word.
+var valued = map[string]string{
+	"sort": "ktoST", "uniq": "fsw", "cut": "dfbc", "paste": "d", "diff": "UIxWF",
+	"grep": "ABCmdDef", "egrep": "ABCmdDef", "fgrep": "ABCmdDef", "rg": "ABCmefgtTEjMdr",
+}
+
+// withoutValues drops the words that belong to the options with these letters.
+func withoutValues(words []word, letters string) []word {
+	var out []word
+	for i := 0; i < len(words); i++ {
+		out = append(out, words[i])
+		text := words[i].text
+		if len(text) == 2 && text[0] == '-' && strings.IndexByte(letters, text[1]) >= 0 {
+			i++
 		}
 	}
 	return out
+}
+
+func each(how use, words []word) []fileUse {
+	var out []fileUse
+	for _, w := range words {
+		if path := w.text; !device(path) && (w.known || within(&path)) {
+			out = append(out, fileUse{how: how, path: path})
+		}
+	}
+	return out
+}
+
+// within turns a pattern into the directory that all it stands for lies below,
+// if it says so. A pattern for a whole directory counts as that.
+func within(path *string) bool {
+	pattern := strings.IndexAny(*path, "*?[{")
+	if pattern < 0 || strings.ContainsAny(*path, "$`<>()\\\"'") {
+		return false
+	}
+	slash := strings.LastIndexByte((*path)[:pattern], '/')
+	*path = (*path)[:slash+1]
+	return slash >= 0
 }
 
 func last(how use, words []word) []fileUse {

@@ -44,8 +44,13 @@ func wordOf(w *syntax.Word) word {
 }
 
 func literal(b *strings.Builder, parts []syntax.WordPart, quoted bool) bool {
-	for _, p := range parts {
+	for i, p := range parts {
 		switch p := p.(type) {
+		case *syntax.ParamExp:
+			if b.Len() > 0 || !isHome(p) || i+1 < len(parts) && !beginsWithSlash(parts[i+1]) {
+				return false
+			}
+			b.WriteByte('~')
 		case *syntax.Lit:
 			if !quoted && strings.ContainsAny(bare(p.Value), "*?[{") {
 				return false // a pattern: what it becomes depends on what is there
@@ -65,6 +70,17 @@ func literal(b *strings.Builder, parts []syntax.WordPart, quoted bool) bool {
 		}
 	}
 	return true
+}
+
+// isHome reports $HOME and ${HOME}, which say what ~ does.
+func isHome(p *syntax.ParamExp) bool {
+	return p.Param != nil && p.Param.Value == "HOME" && !p.Excl && !p.Length && !p.Width && p.Index == nil &&
+		p.Slice == nil && p.Repl == nil && p.Exp == nil && p.Names == 0
+}
+
+func beginsWithSlash(p syntax.WordPart) bool {
+	lit, ok := p.(*syntax.Lit)
+	return ok && strings.HasPrefix(lit.Value, "/")
 }
 
 // bare is a literal without what a backslash protects.

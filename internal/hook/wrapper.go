@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -46,7 +47,24 @@ var wrappers = map[string]wrapper{
 	"unshare":    {valued: "SGRw", longs: " --root --wd --setuid --setgid "},
 	"busybox":    {},
 	"caffeinate": {valued: "tw"},
+
+	"flock":            {valued: "wE", longs: " --timeout --wait --conflict-exit-code ", skip: 1},
+	"setpriv":          {longs: " --reuid --regid --groups --inh-caps --ambient-caps --bounding-set --securebits --selinux-label --apparmor-profile "},
+	"nsenter":          {valued: "tSG", longs: " --target --setuid --setgid "},
+	"systemd-run":      {valued: "pEut", longs: " --property --setenv --unit --slice --uid --gid "},
+	"dbus-run-session": {longs: " --config-file "},
+	"fakeroot":         {valued: "lisb"},
+	"proot":            {valued: "rbqwiv"},
+	"ltrace":           {valued: "eopnsuaxlD"},
+	"valgrind":         {},
+	"entr":             {},
 }
+
+// loader reports the program that loads others, which can be called by name.
+func loader(name string) bool { return strings.HasPrefix(name, "ld-linux") || name == "ld.so" }
+
+// takesCommand are programs of which -c is followed by a line for a shell.
+var takesCommand = map[string]bool{"su": true, "runuser": true, "script": true, "flock": true}
 
 // shells read commands from -c, from a file, or from their input.
 var shells = map[string]bool{"sh": true, "bash": true, "dash": true, "zsh": true, "ksh": true, "mksh": true, "ash": true, "fish": true, "rbash": true}
@@ -61,13 +79,28 @@ func startedBy(name string, words []word, stdin input) (inner []started, unclear
 		return startedByShell(words, stdin)
 	case name == "eval":
 		return sourceOf(words)
+	case (name == "trap" || name == "alias") && len(words) > 0:
+		return keptForLater(name, words)
+	case name == "source" || name == ".":
+		return readBy(words, stdin)
+	case interpreters[name] && stdin.piped && (len(operands(words)) == 0 || operands(words)[0].text == "-"):
+		return nil, fromAnother
+	case takesCommand[name]:
+		if c := slices.IndexFunc(words, func(w word) bool { return w.text == "-c" || w.text == "--command" }); c >= 0 && c+1 < len(words) {
+			return sourceOf(words[c+1 : c+2])
+		}
+		if name != "flock" {
+			return nil, ""
+		}
 	case name == "find" || name == "fd":
 		return startedByFind(words)
 	case name == "git":
 		return startedByGit(words)
+	case runOptions[name] != nil:
+		return startedByOption(words, runOptions[name])
 	}
 	w, ok := wrappers[name]
-	if !ok {
+	if !ok && !loader(name) {
 		return nil, ""
 	}
 	if name == "env" {
@@ -146,34 +179,6 @@ func sourceOf(words []word) ([]started, string) {
 	return []started{{source: strings.Join(parts, " ")}}, ""
 }
 
-func startedByShell(words []word, stdin input) ([]started, string) {
-	for i, w := range words {
-		switch {
-		case !w.known:
-			return nil, onlyThen
-		case !strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "+"), w.text == "-":
-			return nil, "" // a script: a program like any other
-		case w.text == "--version" || w.text == "--help":
-			return nil, ""
-		case !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c"):
-			rest := operands(words[i+1:])
-			if len(rest) == 0 {
-				return nil, ""
-			}
-			return sourceOf(rest[:1])
-		case w.text == "-o" || w.text == "-O" || w.text == "--rcfile" || w.text == "--init-file":
-			return nil, onlyThen
-		}
-	}
-	switch {
-	case stdin.text != "":
-		return []started{{source: stdin.text}}, ""
-	case stdin.piped:
-		return nil, "it reads its commands from another program"
-	}
-	return nil, ""
-}
-
 // startedByFind collects what follows -exec and its like.
 func startedByFind(words []word) (out []started, unclear string) {
 	for i := 0; i < len(words); i++ {
@@ -193,34 +198,6 @@ func startedByFind(words []word) (out []started, unclear string) {
 			out = append(out, started{words: words[i+1 : end]})
 		}
 		i = end
-	}
-	return out, ""
-}
-
-// startedByGit finds the commands that settings on git's own command line
-// have it run.
-func startedByGit(words []word) (out []started, unclear string) {
-	for i, w := range words {
-		setting := strings.TrimPrefix(w.text, "-c")
-		if w.text == "-c" && i+1 < len(words) {
-			w = words[i+1]
-			setting = w.text
-		} else if !strings.HasPrefix(w.text, "-c") {
-			continue
-		}
-		name, value, ok := strings.Cut(setting, "=")
-		name = strings.ToLower(name)
-		runs := strings.HasPrefix(value, "!") || strings.HasSuffix(name, "command") || strings.HasSuffix(name, "pager") ||
-			strings.HasSuffix(name, "editor") || strings.HasSuffix(name, "program") || name == "core.fsmonitor" || name == "core.hookspath"
-		switch {
-		case !ok || !runs:
-		case !w.known:
-			return nil, onlyThen
-		case name == "core.hookspath":
-			return nil, "a setting has it run what lies in " + value
-		default:
-			out = append(out, started{source: strings.TrimPrefix(value, "!")})
-		}
 	}
 	return out, ""
 }

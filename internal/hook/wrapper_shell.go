@@ -1,0 +1,75 @@
+package hook
+
+import "strings"
+
+// interpreters run what they read, where no file is named.
+var interpreters = map[string]bool{"python": true, "python2": true, "python3": true, "perl": true, "ruby": true, "node": true, "php": true, "lua": true}
+
+// keptForLater is what a shell is told to run at another time.
+func keptForLater(name string, words []word) ([]started, string) {
+	var lines []started
+	for _, w := range words {
+		text := w.text
+		if name == "alias" {
+			_, text, _ = strings.Cut(text, "=")
+		}
+		switch {
+		case !w.known:
+			return nil, onlyThen
+		case text != "" && text != "-" && text != "--":
+			lines = append(lines, started{source: text})
+		}
+		if name == "trap" { // then come signals
+			break
+		}
+	}
+	return lines, ""
+}
+
+const fromAnother = "it reads its commands from another program"
+
+// readBy is what a shell, or source, reads where it is told to.
+func readBy(words []word, stdin input) ([]started, string) {
+	switch {
+	case len(words) > 0 && !words[0].known:
+		return nil, onlyThen
+	case len(words) > 0 && !ownInput(words[0].text):
+		return nil, "" // a script: a program like any other
+	case stdin.text != "":
+		return []started{{source: stdin.text}}, ""
+	case stdin.piped:
+		return nil, fromAnother
+	}
+	return nil, ""
+}
+
+// ownInput reports the names of a program's standard input.
+func ownInput(path string) bool {
+	switch path {
+	case "-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
+		return true
+	}
+	return false
+}
+
+func startedByShell(words []word, stdin input) ([]started, string) {
+	for i, w := range words {
+		switch {
+		case !w.known:
+			return nil, onlyThen
+		case !strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "+"), w.text == "-":
+			return readBy(words[i:], stdin)
+		case w.text == "--version" || w.text == "--help":
+			return nil, ""
+		case !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c"):
+			rest := operands(words[i+1:])
+			if len(rest) == 0 {
+				return nil, ""
+			}
+			return sourceOf(rest[:1])
+		case w.text == "-o" || w.text == "-O" || w.text == "--rcfile" || w.text == "--init-file":
+			return nil, onlyThen
+		}
+	}
+	return readBy(nil, stdin)
+}
