@@ -30,6 +30,7 @@ const (
 type applyJournal struct {
 	Version   int             `json:"v"`
 	Change    carrel.ChangeID `json:"change"`
+	Run       carrel.RunID    `json:"run,omitempty"` // that made the change
 	Workspace carrel.Text     `json:"workspace"`
 	RootIno   uint64          `json:"root_ino"`
 	Work      string          `json:"work"`             // directory at the workspace's top
@@ -69,7 +70,7 @@ func (p *applyPlan) begin() (*applyJournal, error) {
 	_, _ = rand.Read(r[:]) // never fails
 	c := p.opts.Change
 	j := &applyJournal{
-		Version: journalVersion, Change: c.ID, Workspace: c.Workspace, RootIno: p.tree.st.Ino,
+		Version: journalVersion, Change: c.ID, Run: c.Run, Workspace: c.Workspace, RootIno: p.tree.st.Ino,
 		Work: workPrefix + hex.EncodeToString(r[:]), Mounts: p.mountsOfSteps(), work: map[carrel.Text]int{},
 		file: filepath.Join(appliesDir(p.opts.State), string(c.ID)+".json"),
 	}

@@ -115,7 +115,7 @@ func journalsOf(state string, workspace carrel.Text) ([]*applyJournal, error) {
 // action is what recovering needs a grant for: an apply that was not finished
 // is taken back, of one that was its leftovers.
 func (j *applyJournal) action() carrel.Action {
-	return carrel.Action{Operation: carrel.OpRevoke, Subject: string(j.Change), Reason: carrel.Text(fmt.Sprintf("its apply to %s was interrupted when %s", j.Workspace, j.Phase))}
+	return carrel.Action{Run: j.Run, Operation: carrel.OpRevoke, Subject: string(j.Change), Reason: carrel.Text(fmt.Sprintf("its apply to %s was interrupted when %s", j.Workspace, j.Phase))}
 }
 
 // recover ends the apply. The grant must cover a, this journal's action.

@@ -623,7 +623,7 @@ func TestRecoveringIsDecidedAndRecorded(t *testing.T) {
 	if now := b.tree(); !maps.Equal(now, left) {
 		t.Errorf("the tree was altered without a grant: %v, before %v", now, left)
 	}
-	if got := refusals.Records(); len(got) != 1 || got[0].Action.Operation != carrel.OpRevoke || got[0].Action.Subject != string(c.ID) {
+	if got := refusals.Records(); len(got) != 1 || got[0].Action.Operation != carrel.OpRevoke || got[0].Action.Subject != string(c.ID) || got[0].Run != c.Run {
 		t.Errorf("recorded: %+v", got)
 	}
 	if _, err := b.apply(b.options(c)); !errors.Is(err, ErrInterrupted) {
