@@ -18,6 +18,7 @@ func (c *checker) holes() {
 			c.prefixes(r)
 			c.paths(r)
 			c.commands(r)
+			c.below(r)
 			return false
 		})
 	}
@@ -107,13 +108,8 @@ func (c *checker) paths(r *ast.Rule) {
 	if r.Head.Name == "allow" {
 		return
 	}
-	var texts []string
-	for _, t := range testsOf(r) {
-		if t.field == "path" {
-			texts = append(texts, t.text)
-		}
-	}
-	for _, witness := range c.files(witnesses(texts)...) {
+	texts := pathTexts(r)
+	for _, witness := range c.files(witnesses(texts, c.allowedPlaces())...) {
 		if !stopped(c.own(witness)) {
 			continue
 		}
@@ -131,11 +127,56 @@ func (c *checker) paths(r *ast.Rule) {
 	}
 }
 
-// witnesses are paths for which tests of all these texts may hold.
-func witnesses(texts []string) []string {
+// pathTexts are the texts that a rule about paths speaks of: in tests, sets and
+// patterns, of which it is something they match.
+func pathTexts(r *ast.Rule) []string {
+	var out []string
+	if !slices.Contains(fieldsRead(r), "path") {
+		return nil
+	}
+	ast.WalkTerms(r.Body, func(t *ast.Term) bool {
+		if s, ok := t.Value.(ast.String); ok && strings.ContainsAny(string(s), "/.") && len(out) < maxTried {
+			out = append(out, matched(string(s)))
+		}
+		return false
+	})
+	return out
+}
+
+// maxTried bounds what one rule is tried with, and maxPlaces where.
+const maxTried, maxPlaces = 8, 8
+
+// matched is something that a pattern holds for, or the text itself.
+func matched(pattern string) string { return patternWords.Replace(pattern) }
+
+var patternWords = strings.NewReplacer("**", "deep/er", ".*", "any", "*", "any", "?", "x", "^", "", "$", "", `\`, "")
+
+// allowedPlaces are where the layer allows something, by the beginnings of
+// paths that it names: a rule that denies matters there.
+func (c *checker) allowedPlaces() []string {
+	var out []string
+	for _, m := range c.program.modules {
+		ast.WalkRules(m.ast, func(r *ast.Rule) bool {
+			for _, t := range testsOf(r) {
+				if r.Head.Name == "allow" && t.field == "path" && t.function == "startswith" && len(out) < maxPlaces {
+					out = append(out, t.text)
+				}
+			}
+			return false
+		})
+	}
+	return out
+}
+
+// witnesses are paths for which tests of all these texts may hold, at these
+// places too.
+func witnesses(texts, places []string) []string {
 	var out []string
 	for _, a := range texts {
 		a = strings.TrimSuffix(a, "/")
+		for _, place := range places {
+			out = append(out, path.Clean("/"+place+"/"+a), path.Clean("/"+place+"/x"+a))
+		}
 		out = append(out, path.Clean("/"+a), path.Clean("/workspace/"+a), path.Clean("/workspace/x"+a), path.Clean("/"+a+"/file"))
 		for _, b := range texts {
 			b = strings.Trim(b, "/")
@@ -155,6 +196,24 @@ func moved(p string, texts []string) string {
 		}
 	}
 	return ""
+}
+
+// below finds a denial of a host that its subdomains get past.
+func (c *checker) below(r *ast.Rule) {
+	for _, x := range r.Body {
+		ref, value, ok := equality(x)
+		if !ok || r.Head.Name == "allow" || ref.String() != "input.host" {
+			continue
+		}
+		host, _ := value.Value.(ast.String)
+		for _, named := range c.hosts(string(host)) {
+			sub := named
+			sub.Host = "sub." + named.Host
+			if checkHost(sub.Host) == nil && stopped(c.own(named)) && c.own(sub).Verdict == carrel.Allow {
+				c.show("not-below", x.Location, sub, "names below %s are let by; compare with endswith(input.host, %q) too", host, "."+string(host))
+			}
+		}
+	}
 }
 
 // commands finds a denial of a program that its full path gets past.

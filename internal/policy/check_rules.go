@@ -22,6 +22,7 @@ func (c *checker) unreachable() {
 	for _, m := range c.program.modules {
 		ast.WalkRules(m.ast, func(r *ast.Rule) bool {
 			c.contradiction(r)
+			c.misread(r)
 			return false
 		})
 	}
@@ -50,6 +51,32 @@ func (c *checker) contradiction(r *ast.Rule) {
 			c.add(Fault, "unreachable", x.Location, "the rule can never hold: %s is %s and %s at once", ref, before, value)
 		}
 		values[ref.String()] = value
+	}
+}
+
+// misread finds tests of what a path or a host never looks like.
+func (c *checker) misread(r *ast.Rule) {
+	const never = "the test never holds: "
+	check := func(function, field, text string, at *ast.Location) {
+		whole := function == "startswith" || function == "equal"
+		switch {
+		case field == "path" && whole && text != "" && !strings.HasPrefix(text, "/"):
+			c.add(Fault, "unreachable", at, never+"input.path is absolute, and begins with /workspace/ in the workspace; %q does not", text)
+		case field == "path" && (function == "equal" || function == "endswith") && len(text) > 1 && strings.HasSuffix(text, "/") && !slices.Contains(c.report.Governs, carrel.OpRequest):
+			c.add(Fault, "unreachable", at, never+"input.path does not end in a slash, as %q does", text)
+		case field == "host" && text != strings.ToLower(text):
+			c.add(Fault, "unreachable", at, never+"input.host is in lower case; %q is not", text)
+		}
+	}
+	for _, t := range testsOf(r) {
+		check(t.function, t.field, t.text, t.at)
+	}
+	for _, x := range r.Body {
+		if ref, value, ok := equality(x); ok && len(ref) == 2 {
+			if text, ok := value.Value.(ast.String); ok {
+				check("equal", strings.Trim(ref[1].Value.String(), `"`), string(text), x.Location)
+			}
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func probePaths(w words) []string {
 
 // pathsAbout are paths that a text in a rule may mean, and their neighbours.
 func pathsAbout(text string) []string {
-	plain := strings.NewReplacer("**", "deep/er", "*", "any", "?", "x", "^", "", "$", "", `\`, "").Replace(text)
+	plain := matched(text)
 	var out []string
 	for _, p := range []string{plain, "/workspace/" + plain, "/workspace/sub/" + plain, "/workspace/file" + plain} {
 		p = path.Clean("/" + strings.TrimPrefix(p, "/"))
