@@ -10,7 +10,7 @@ import (
 const (
 	state   = "Carrel's own state, which no other program reads"
 	granted = "under a grant of gate.Do, which it checks or its caller does"
-	asked   = "a new file or directory that the user named for the output, as a shell would redirect it"
+	asked   = "what the user named for an output, as a shell would redirect it"
 	looks   = "opens what is there, to read it or to hold its lock"
 	passing = "gone before the verb ends"
 	stage   = "a stage of its own, for tests and demonstrations"
@@ -32,9 +32,11 @@ var mayAct = map[string]string{
 	"internal/engine/choose":     granted,
 	"internal/engine/init_files": granted, "internal/engine/signing": granted, "internal/engine/evidence_seal": granted, "internal/engine/log_publish": granted,
 	"internal/engine/log_prove": asked, "internal/engine/policy_check": asked, "internal/engine/policy_learn": asked, "internal/engine/putfile": "for those that are listed here",
-	"internal/engine/gather": state, "internal/engine/prune": state, "internal/engine/prune_policies": state, "internal/engine/policy_load": state,
+	"internal/engine/gather": state, "internal/engine/prune": state, "internal/engine/prune_policies": state, "internal/engine/policy_load": state + "; of a bundle " + asked,
 	"internal/engine/private_unix": state, "internal/engine/remember": state, "internal/engine/result": state, "internal/engine/rundir": state, "internal/engine/visit": state,
-	"internal/engine/end": "the user's terminal", "internal/engine/posed_linux": "the user's terminal", "internal/engine/question_linux": "the user's terminal",
+	"internal/engine/end": asked, "internal/engine/posed_linux": "the user's terminal", "internal/engine/question_linux": "the user's terminal",
+	"internal/attest": state, "internal/config": state + ", and what accepting a profile writes " + granted,
+	"internal/engine/attest": state, "internal/engine/log_verify": state, "internal/engine/proposal": state,
 	"internal/engine/lock_linux": looks,
 }
 
@@ -42,11 +44,12 @@ var mayAct = map[string]string{
 var acting = map[string][]string{
 	"os": {"WriteFile", "Rename", "Remove", "RemoveAll", "Mkdir", "MkdirAll", "MkdirTemp", "Create", "CreateTemp", "OpenFile",
 		"Symlink", "Link", "Chmod", "Chown", "Chtimes", "Truncate"},
-	"net":                       {"Listen", "ListenPacket", "ListenConfig", "Dial", "DialTimeout", "Dialer"},
-	"net/http":                  {"Get", "Post", "Client", "ListenAndServe"},
-	"syscall":                   {"Kill"},
-	"golang.org/x/sys/unix":     {"Renameat", "Renameat2", "Unlinkat", "Mkdirat", "Symlinkat", "Linkat"},
-	module + "/internal/config": {"RememberProfile"},
+	"net":                        {"Listen", "ListenPacket", "ListenConfig", "Dial", "DialTimeout", "Dialer"},
+	"net/http":                   {"Get", "Post", "Client", "ListenAndServe"},
+	"syscall":                    {"Kill"},
+	"golang.org/x/sys/unix":      {"Renameat", "Renameat2", "Unlinkat", "Mkdirat", "Symlinkat", "Linkat"},
+	module + "/internal/config":  {"RememberProfile"},
+	module + "/internal/private": {"Replace", "ReplaceSoon"},
 }
 
 func TestEffectsOnTheHostAreListed(t *testing.T) {
