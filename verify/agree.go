@@ -78,7 +78,7 @@ func (s *Set) agreeRun(records []PackedRecord) error {
 	switch {
 	case string(said) != string(want):
 		return errors.New("the policy, the tier, what was enforced or what was handed over")
-	case in.Agent.Program != info.Program || in.Agent.Name != info.Agent || in.Agent.User != info.User:
+	case in.Agent.Program != info.Program || in.Agent.Name != info.Agent || in.Agent.User != info.User || in.Agent.Runtime != info.Version:
 		return errors.New("the agent, or who started it")
 	case s.Provenance.Build.External.Target.BaseCommit != info.BaseCommit:
 		return errors.New("the base commit")

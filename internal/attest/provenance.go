@@ -43,7 +43,7 @@ func (f *Facts) internal() verify.InternalParameters {
 		target, left = o.Target, o.Publication.Record.Outcome.Counts["left_out"]
 	}
 	in := verify.InternalParameters{
-		Agent: verify.AgentParameters{Name: o.Info.Agent, Runtime: f.Version, Program: o.Info.Program, User: o.Info.User},
+		Agent: verify.AgentParameters{Name: o.Info.Agent, Runtime: o.Info.Version, Program: o.Info.Program, User: o.Info.User},
 		Sandbox: verify.SandboxParameters{
 			Tier: o.Info.Tier, Policy: o.Info.Policy, Controls: append([]carrel.Enforcement{}, o.Info.Enforcement...),
 			Grants: []carrel.Text{}, Complete: incomplete == "", Lost: o.Info.Lost, Reason: incomplete,
