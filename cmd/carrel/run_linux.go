@@ -100,6 +100,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.BoolVar(&opts.LimitBestEffort, "limit-best-effort", false, "go on where a limit cannot be enforced on this machine")
 	f.StringVar(&opts.Home, "home", "", "keep or discard the desk's home (default: keep for known agents)")
 	f.StringSliceVar(&opts.Cache, "cache", nil, "host caches to offer read-only below a private layer: go,npm,pip,cargo or none (default: what the workspace uses)")
+	f.BoolVar(&opts.Learn, "learn", false, "propose, at the end, the narrowest rules for what was refused (as carrel policy learn does)")
 	f.BoolVar(&opts.Fresh, "fresh", false, "start at a new desk instead of going on with unapplied work")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "print what the agent would see and reach, and run nothing")
 	f.StringVar(&opts.Result, "result", "", "write a JSON summary of the run to this file")

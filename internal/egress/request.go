@@ -123,6 +123,9 @@ func decideRequest(a carrel.Action, matched []compiled) carrel.Decision {
 		d = deny("egress/upgrade", fmt.Sprintf("nothing lets a request to %s switch to %s", a.Host, shorten(a.Upgrade)))
 	}
 	d.NextSteps = []string{"a person may add to the configuration: " + narrowest(a, path)}
+	if strings.Contains(path, "*") { // which in a rule stands for more than itself
+		d.NextSteps = []string{"no rule grants a path with * by itself: a person has to decide what it may stand for"}
+	}
 	return d
 }
 

@@ -40,6 +40,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	cause = errors.Join(cause, v.keep(), signed(), v.seat.Saved())
 	v.attestApplied(ctx, g)
 	v.summarise(change)
+	v.learn(ctx)
 	if change != nil && cause == nil {
 		cause = v.after(ctx, g, *change)
 	}
@@ -47,6 +48,20 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 		return 125, cause
 	}
 	return *v.result.ExitCode, cause
+}
+
+// learn proposes, where the user asked for it, what would have allowed what the
+// run was refused. That it cannot is said and changes nothing.
+func (v *visit) learn(ctx context.Context) {
+	if !v.opts.Learn {
+		return
+	}
+	host := v.e.host
+	host.Stdout = host.Stderr // the other is the agent's
+	records := Records{host}
+	if err := records.PolicyLearn(ctx, PolicyLearnOptions{Runs: []string{string(v.id)}}); err != nil {
+		fmt.Fprintf(host.Stderr, "carrel: --learn: %v\n", err)
+	}
 }
 
 // takeChange freezes what the desk would alter. A run that never started has

@@ -34,6 +34,7 @@ type RunOptions struct {
 	Cache           []string
 	CacheSet        bool
 	Fresh           bool
+	Learn           bool // propose, at the end, what would have allowed what was refused
 	DryRun          bool
 	Result          string
 	Policy          []string

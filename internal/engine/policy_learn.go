@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,21 +31,23 @@ func isWork(op carrel.Operation) bool {
 // PolicyLearn proposes narrow rules, with their tests, for what the runs were
 // refused, or asked about and a person allowed. It puts nothing in force: a person reads it and places it.
 func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) error {
-	for _, run := range opts.Runs {
-		if err := checkID(run, "run_"); err != nil {
+	runs := make([]carrel.RunID, 0, len(opts.Runs))
+	for _, name := range opts.Runs {
+		run, err := e.runNamed(name)
+		if err != nil {
 			return err
 		}
+		runs = append(runs, run)
 	}
 	var refused []policy.Refused
 	var ratified []policy.Ratified
-	for entry, err := range audit.OpenReader(e.state("log")).From(ctx, 0) {
+	for entry, err := range e.recordsOf(ctx, runs) {
 		if err != nil {
 			return err
 		}
 		switch r := entry.Record; {
-		case !slices.Contains(opts.Runs, string(r.Run)):
 		case r.Kind == carrel.KindRefused:
-			refused = append(refused, policy.Refused{Action: *r.Action, Decision: *r.Decision})
+			refused = append(refused, policy.Refused{Action: *r.Action, Decision: *r.Decision, Record: entry.Index, Times: 1 + r.Repeats})
 		case r.Kind == carrel.KindIntent && r.Approval != nil && r.Approval.Granted && isWork(r.Action.Operation):
 			ratified = append(ratified, policy.Ratified{Action: *r.Action, Decision: *r.Decision, By: r.Approval.By, At: r.Approval.Time, Record: entry.Index})
 		}
@@ -60,6 +63,20 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 		return e.printLearned(learned)
 	}
 	return e.writeLearned(opts.Output, learned)
+}
+
+// recordsOf yields the records of several runs, run by run.
+func (e *Records) recordsOf(ctx context.Context, runs []carrel.RunID) iter.Seq2[audit.Entry, error] {
+	reader := audit.OpenReader(e.state("log"))
+	return func(yield func(audit.Entry, error) bool) {
+		for _, run := range runs {
+			for entry, err := range reader.Run(ctx, run) {
+				if !yield(entry, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (e *Records) printLearned(l policy.Learned) error {

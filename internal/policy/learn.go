@@ -25,6 +25,8 @@ type Learned struct {
 type Refused struct {
 	Action   carrel.Action
 	Decision carrel.Decision
+	Record   int64 // of the log
+	Times    int64 // how often; 0 is once
 }
 
 // Learn proposes rules for what was refused for want of one. Nothing is
@@ -38,17 +40,22 @@ func Learn(refused []Refused, ratified []Ratified) (Learned, error) {
 		a := r.Action
 		switch name := line(a); {
 		case hasRule(r.Decision, "builtin/") || hasRule(r.Decision, "input/"):
-			l.Left = append(l.Left, name+": "+r.Decision.Reason+" (the built-in floor)")
+			l.leave(name + ": " + r.Decision.Reason + " (the built-in floor)")
 		case hasRule(r.Decision, "egress/") || hasRule(r.Decision, "policy/not-granted"):
-			if g := (grant{Host: a.Host, Ports: []int{a.Port}, Protocol: string(a.Protocol)}); a.Port != 0 && !slices.ContainsFunc(grants, g.same) {
+			if g, why := grantFor(r); why != "" {
+				l.leave(name + ": " + r.Decision.Reason + " (" + why + ")")
+			} else {
 				grants = append(grants, g)
 			}
+		case hasRule(r.Decision, "credential/"):
+			l.leave(name + ": " + r.Decision.Reason + " (a key goes where its entry says, and nowhere else)")
 		case !slices.ContainsFunc(r.Decision.Rules, func(rule string) bool { return strings.HasSuffix(rule, "/not-allowed") }):
-			l.Left = append(l.Left, name+": "+r.Decision.Reason+" (a rule says so: except it there)")
+			l.leave(name + ": " + r.Decision.Reason + " (a rule says so: except it there)")
 		case !slices.ContainsFunc(actions, func(b carrel.Action) bool { return RuleFor("", b) == RuleFor("", a) }):
 			actions = append(actions, a)
 		}
 	}
+	grants = learnGrants(grants)
 	exceptions, tools := l.learnRatified(ratified)
 	l.Rules = len(actions) + len(grants) + len(exceptions) + len(tools)
 	l.Rego = learnedRego(actions, exceptions)
@@ -64,7 +71,15 @@ func Learn(refused []Refused, ratified []Ratified) (Learned, error) {
 func learnedConfig(grants []grant, tools []string) ([]byte, error) {
 	doc := map[string]any{}
 	if len(grants) > 0 {
-		doc["egress"] = grants
+		var entries []*yaml.Node
+		for _, g := range grants {
+			n, err := g.node()
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, n)
+		}
+		doc["egress"] = entries
 	}
 	if len(tools) > 0 {
 		doc["tools"] = tools
@@ -79,23 +94,12 @@ func hasRule(d carrel.Decision, prefix string) bool {
 	return slices.ContainsFunc(d.Rules, func(r string) bool { return strings.HasPrefix(r, prefix) })
 }
 
-// grant is one entry of the configuration's egress.
-type grant struct {
-	Host     string `yaml:"host"`
-	Ports    []int  `yaml:"ports,flow"`
-	Protocol string `yaml:"protocol"`
-}
-
-func (g grant) same(o grant) bool {
-	return g.Host == o.Host && g.Protocol == o.Protocol && slices.Equal(g.Ports, o.Ports)
-}
-
 func line(a carrel.Action) string {
 	switch {
 	case len(a.Argv) > 0:
 		return fmt.Sprintf("%s %q", a.Operation, a.Argv)
 	case a.Host != "":
-		return fmt.Sprintf("%s %s %s", a.Operation, a.Host, a.URL)
+		return strings.TrimSpace(fmt.Sprintf("%s %s %s", a.Operation, a.Host, a.URL))
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s %s%s", a.Operation, a.Path, a.Subject))
 }

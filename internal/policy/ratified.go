@@ -44,6 +44,7 @@ func (l *Learned) learnRatified(ratified []Ratified) (exceptions []Ratified, too
 	return exceptions, tools
 }
 
+// leave says, once, that nothing is proposed for something.
 func (l *Learned) leave(why string) {
 	if !slices.Contains(l.Left, why) {
 		l.Left = append(l.Left, why)
