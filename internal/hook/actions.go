@@ -35,35 +35,41 @@ type toolInput struct {
 	} `json:"edits"`
 }
 
+// tools say what a call of the tools known here would do. Of others only the
+// name is looked at.
+var tools = map[string]func(Place, Call, toolInput) ([]carrel.Action, error){
+	"Bash": Place.commandLine, "Monitor": Place.commandLine, "PowerShell": Place.powerShell,
+	"Write": Place.change, "Edit": Place.change, "MultiEdit": Place.change, "NotebookEdit": Place.change,
+	"Read": Place.look, "NotebookRead": Place.look, "Glob": Place.look, "Grep": Place.look, "LS": Place.look,
+	"WebFetch": Place.fetch,
+}
+
 // Actions says what a call would do. A call that cannot be read is an error,
 // and so a denial.
 func (p Place) Actions(c Call) ([]carrel.Action, error) {
-	var in toolInput
-	if len(c.Input) > 0 {
-		if err := json.Unmarshal(c.Input, &in); err != nil {
-			return nil, fmt.Errorf("the input of %s cannot be read: %w", c.Tool, err)
-		}
-	}
-	switch c.Tool {
-	case "Bash", "Monitor":
-		return p.commandLine(c, in)
-	case "PowerShell":
-		if in.Command == nil {
-			return nil, missing(c.Tool, "command")
-		}
-		return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpExec, Argv: Recordable([]string{"powershell", "-Command", *in.Command}),
-			Cwd: carrel.Text(c.Cwd), Reason: "its commands are not read"})}, nil
-	case "Write", "Edit", "MultiEdit", "NotebookEdit":
-		return p.change(c, in)
-	case "Read", "NotebookRead", "Glob", "Grep", "LS":
-		return p.look(c, in)
-	case "WebFetch":
-		return p.fetch(c, in)
-	}
 	if c.Tool == "" {
 		return nil, missing("the call", "tool_name")
 	}
-	return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpTool, Subject: c.Tool})}, nil
+	actions, ok := tools[c.Tool]
+	if !ok {
+		return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpTool, Subject: c.Tool})}, nil
+	}
+	var in toolInput
+	if len(c.Input) > 0 {
+		if err := decode(c.Input, &in); err != nil {
+			return nil, fmt.Errorf("the input of %s cannot be read: %w", c.Tool, err)
+		}
+	}
+	return actions(p, c, in)
+}
+
+// powerShell has one action for the whole line: its commands are not read.
+func (p Place) powerShell(c Call, in toolInput) ([]carrel.Action, error) {
+	if in.Command == nil {
+		return nil, missing(c.Tool, "command")
+	}
+	return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpExec, Argv: Recordable([]string{"powershell", "-Command", *in.Command}),
+		Cwd: carrel.Text(c.Cwd), Reason: "its commands are not read"})}, nil
 }
 
 func missing(what, member string) error { return fmt.Errorf("%s has no %s", what, member) }
@@ -193,7 +199,7 @@ func (p Place) look(c Call, in toolInput) ([]carrel.Action, error) {
 		if path == nil {
 			path = new(string)
 		}
-		if c.Tool == "Glob" && in.Pattern != nil && (filepath.IsAbs(*in.Pattern) || strings.Contains(*in.Pattern, "..")) {
+		if c.Tool == "Glob" && in.Pattern != nil && (filepath.IsAbs(*in.Pattern) || strings.HasPrefix(*in.Pattern, "~") || strings.Contains(*in.Pattern, "..")) {
 			path = new(string)
 			*path, _, _ = strings.Cut(*in.Pattern, "*")
 		}

@@ -89,11 +89,22 @@ func TestToolsBecomeActions(t *testing.T) {
 	}
 }
 
+// A tool of a server may call its members as it likes.
+func TestToolsOfServersAreJudgedByName(t *testing.T) {
+	got, err := testPlace(t).Actions(Call{Tool: "mcp__x__y", Input: json.RawMessage(`{"path":7,"command":["a"],"Path":"b"}`), Cwd: "/"})
+	if err != nil || len(got) != 1 || got[0].Operation != carrel.OpTool || got[0].Subject != "mcp__x__y" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestCallsThatCannotBeReadAreErrors(t *testing.T) {
 	for _, c := range []struct{ tool, input string }{
 		{"", `{}`}, {"Bash", `{}`}, {"Bash", `{"command":7}`}, {"Bash", `{"command":"echo 'x"}`}, {"Bash", `[]`}, {"Write", `{"content":"x"}`},
 		{"Write", `{"file_path":""}`}, {"Read", `{}`}, {"WebFetch", `{}`}, {"WebFetch", `{"url":"file:///etc/passwd"}`},
 		{"WebFetch", `{"url":"https://user@evil.test/"}`}, {"WebFetch", `{"url":"https://ok.test:x/"}`}, {"PowerShell", `{}`},
+		// Which of two the client takes, nobody knows.
+		{"Bash", `{"command":"git push","Command":"ls"}`}, {"Bash", `{"command":"git push","command":"ls"}`}, {"Bash", "{\"url\":\"\",\"comma\u017fd\":\"\",\"COMMA\u017fD\":\"ls\"}"},
+		{"Write", `{"file_path":".git/config","FILE_PATH":"ok"}`},
 	} {
 		if got, err := testPlace(t).Actions(Call{Tool: c.tool, Input: json.RawMessage(c.input), Cwd: "/"}); err == nil {
 			t.Errorf("%s %s: %v and no error", c.tool, c.input, got)

@@ -50,7 +50,7 @@ func ReadClaude(raw []byte, expected string) (Claude, error) {
 	if len(raw) > maxInput {
 		return Claude{Name: expected}, fmt.Errorf("the client said more than %d bytes", maxInput)
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := decode(raw, &c); err != nil {
 		return Claude{Name: expected}, fmt.Errorf("what the client said is not its usual JSON: %w", err)
 	}
 	switch {

@@ -44,7 +44,7 @@ func TestRepliesInTheClientsWords(t *testing.T) {
 // hook that was registered, or, where even that is not known, in every way
 // that stops.
 func TestFaultsAreDenials(t *testing.T) {
-	for _, raw := range []string{"", "garbage", "[]", "{}", "null", `{"hook_event_name":"PostToolUse"}`, `{"hook_event_name":7}`, strings.Repeat("[", 1<<16)} {
+	for _, raw := range []string{"", "garbage", "[]", "{}", "null", `{"hook_event_name":"PostToolUse"}`, `{"hook_event_name":7}`, `{"hook_event_name":"PreToolUse","tool_name":"Bash","Tool_Name":"TodoWrite"}`, strings.Repeat("[", 1<<16)} {
 		call, err := ReadClaude([]byte(raw), PreToolUse)
 		if err == nil {
 			t.Errorf("%.20q is accepted", raw)
