@@ -17,7 +17,7 @@ const maxWindow = 8 << 20
 // their names, within the bounds of a pack, and nothing after them. The
 // archive is never unpacked to a disk.
 func ReadArchive(r io.Reader) (Pack, error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(2*maxWindow))
+	z, err := zstd.NewReader(newOneFrame(r), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(2*maxWindow))
 	if err != nil {
 		return nil, fmt.Errorf("reading the archive: %w", err)
 	}

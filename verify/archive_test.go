@@ -3,11 +3,14 @@ package verify
 import (
 	"archive/tar"
 	"bytes"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -71,6 +74,26 @@ func TestArchiveRoundTrip(t *testing.T) {
 	}
 }
 
+// However the bytes come in, and however many blocks there are.
+func TestArchiveOfManyBlocks(t *testing.T) {
+	noise := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{1}).Read(noise)
+	p := Pack{"a": noise, "b": make([]byte, 5<<20), "c": []byte("text\n")}
+	var packed bytes.Buffer
+	if err := p.WriteArchive(&packed); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]io.Reader{"whole": bytes.NewReader(packed.Bytes()), "byte by byte": iotest.OneByteReader(bytes.NewReader(packed.Bytes())), "with its end": iotest.DataErrReader(bytes.NewReader(packed.Bytes()))} {
+		got, err := ReadArchive(r)
+		if err != nil || len(got) != 3 || !bytes.Equal(got["a"], p["a"]) || !bytes.Equal(got["b"], p["b"]) {
+			t.Errorf("%s: %d files, %v", name, len(got), err)
+		}
+	}
+	if _, err := ReadArchive(io.MultiReader(bytes.NewReader(packed.Bytes()), strings.NewReader("x"))); err == nil {
+		t.Error("a byte that comes later belongs to nothing, and is read over")
+	}
+}
+
 // What an archive could do to whoever unpacks it, this reader never comes to.
 func TestHostileArchives(t *testing.T) {
 	reg := func(name string) *tar.Header { return &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644} }
@@ -81,37 +104,41 @@ func TestHostileArchives(t *testing.T) {
 	for i := range MaxPackFiles + 1 {
 		many = append(many, "f"+strings.Repeat("a", i/40)+strings.Repeat("b", i%40), "")
 	}
+	const skipped = "\x50\x2a\x4d\x18\x04\x00\x00\x00junk"
 	for name, raw := range map[string][]byte{
-		"nothing":              nil,
-		"no compression":       []byte("a.json"),
-		"no files":             packed(t),
-		"a parent":             packed(t, "../a", "x"),
-		"a parent within":      packed(t, "policy/../../a", "x"),
-		"an absolute name":     packed(t, "/etc/passwd", "x"),
-		"a drive":              packed(t, "c:a", "x"),
-		"a backslash":          packed(t, `policy\a`, "x"),
-		"a hidden file":        packed(t, ".a", "x"),
-		"a dot":                packed(t, ".", "x"),
-		"too deep":             packed(t, "a/b/c", "x"),
-		"an empty part":        packed(t, "a//b", "x"),
-		"a space":              packed(t, "a b", "x"),
-		"an escape":            packed(t, "a\x1b[31m", "x"),
-		"not ASCII":            packed(t, "ä", "x"),
-		"a file twice":         packed(t, "a", "x", "a", "y"),
-		"not in order":         packed(t, "b", "x", "a", "y"),
-		"a symbolic link":      packed(t, link(tar.TypeSymlink), ""),
-		"a hard link":          packed(t, link(tar.TypeLink), ""),
-		"a directory":          packed(t, &tar.Header{Name: "policy/", Typeflag: tar.TypeDir, Mode: 0o755}, ""),
-		"a device":             packed(t, &tar.Header{Name: "a", Typeflag: tar.TypeBlock, Devmajor: 8}, ""),
-		"a FIFO":               packed(t, &tar.Header{Name: "a", Typeflag: tar.TypeFifo}, ""),
-		"extended headers":     packed(t, &tar.Header{Name: "a", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"CARREL.x": "y"}}, "x"),
-		"a very long name":     packed(t, reg(strings.Repeat("a", 300)), "x"),
-		"too many files":       packed(t, many...),
-		"something after it":   compressed(t, append(untar(t, packed(t, "a", "x")), "more"...)),
-		"another archive":      append(packed(t, "a", "x"), packed(t, "b", "x")...),
-		"garbage after it":     append(packed(t, "a", "x"), "garbage"...),
-		"a size it has not":    compressed(t, oversized(t, 1<<40)),
-		"a size below nothing": compressed(t, oversized(t, -1)),
+		"nothing":                nil,
+		"no compression":         []byte("a.json"),
+		"no files":               packed(t),
+		"a parent":               packed(t, "../a", "x"),
+		"a parent within":        packed(t, "policy/../../a", "x"),
+		"an absolute name":       packed(t, "/etc/passwd", "x"),
+		"a drive":                packed(t, "c:a", "x"),
+		"a backslash":            packed(t, `policy\a`, "x"),
+		"a hidden file":          packed(t, ".a", "x"),
+		"a dot":                  packed(t, ".", "x"),
+		"too deep":               packed(t, "a/b/c", "x"),
+		"an empty part":          packed(t, "a//b", "x"),
+		"a space":                packed(t, "a b", "x"),
+		"an escape":              packed(t, "a\x1b[31m", "x"),
+		"not ASCII":              packed(t, "ä", "x"),
+		"a file twice":           packed(t, "a", "x", "a", "y"),
+		"not in order":           packed(t, "b", "x", "a", "y"),
+		"a symbolic link":        packed(t, link(tar.TypeSymlink), ""),
+		"a hard link":            packed(t, link(tar.TypeLink), ""),
+		"a directory":            packed(t, &tar.Header{Name: "policy/", Typeflag: tar.TypeDir, Mode: 0o755}, ""),
+		"a device":               packed(t, &tar.Header{Name: "a", Typeflag: tar.TypeBlock, Devmajor: 8}, ""),
+		"a FIFO":                 packed(t, &tar.Header{Name: "a", Typeflag: tar.TypeFifo}, ""),
+		"extended headers":       packed(t, &tar.Header{Name: "a", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"CARREL.x": "y"}}, "x"),
+		"a very long name":       packed(t, reg(strings.Repeat("a", 300)), "x"),
+		"too many files":         packed(t, many...),
+		"something after it":     compressed(t, append(untar(t, packed(t, "a", "x")), "more"...)),
+		"another archive":        append(packed(t, "a", "x"), packed(t, "b", "x")...),
+		"garbage after it":       append(packed(t, "a", "x"), "garbage"...),
+		"a skipped frame after":  append(packed(t, "a", "x"), skipped...),
+		"a skipped frame before": append([]byte(skipped), packed(t, "a", "x")...),
+		"an empty frame after":   append(packed(t, "a", "x"), compressed(t, nil)...),
+		"a size it has not":      compressed(t, oversized(t, 1<<40)),
+		"a size below nothing":   compressed(t, oversized(t, -1)),
 	} {
 		if p, err := ReadArchive(bytes.NewReader(raw)); err == nil {
 			t.Errorf("%s: read as %v", name, p.names())
