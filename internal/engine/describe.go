@@ -142,12 +142,20 @@ func mountLines(mounts []sandbox.Mount) []string {
 	return out
 }
 
+// language says what a file of a policy is written in.
+func language(f policy.SourceFile) string {
+	if f.Version == "v0" || f.Version == "v1" {
+		return "Rego " + f.Version
+	}
+	return f.Version
+}
+
 func policyLines(sources []policy.Source) []string {
 	var out []string
 	for _, s := range sources {
 		line := fmt.Sprintf("%s (%s) governs %v", s.Layer, s.Kind, s.Governs)
 		for _, f := range s.Files {
-			line += fmt.Sprintf(" %s [Rego %s]", f.Name, f.Version)
+			line += fmt.Sprintf(" %s [%s]", f.Name, language(f))
 		}
 		out = append(out, line)
 	}

@@ -50,7 +50,7 @@ func (p PolicyShown) print(w io.Writer) error {
 			fmt.Fprintf(&b, "  package %s\n", strings.TrimPrefix(s.Entry, "data."))
 		}
 		for _, f := range s.Files {
-			fmt.Fprintf(&b, "  %s, Rego %s, %s\n", f.Name, f.Version, f.Digest.Short())
+			fmt.Fprintf(&b, "  %s, %s, %s\n", f.Name, language(f), f.Digest.Short())
 		}
 		if s.Revision != "" {
 			fmt.Fprintf(&b, "  revision %s, signed with %s\n", s.Revision, s.SignedBy)

@@ -144,8 +144,8 @@ func (g *recordedGrants) layer() policy.Layer {
 			refused := func(rule string) bool {
 				return strings.HasPrefix(rule, "egress/") || strings.HasPrefix(rule, "hook/") || strings.HasPrefix(rule, "policy/")
 			}
-			if g.now.Verdict == carrel.Deny && slices.ContainsFunc(g.now.Rules, refused) {
-				return policy.Answer{Verdict: carrel.Deny, Rules: []string{"not-granted"}, Reason: "the run was not granted it"}
+			if g.now.Verdict != carrel.Allow && slices.ContainsFunc(g.now.Rules, refused) {
+				return policy.Answer{Verdict: g.now.Verdict, Rules: []string{"not-granted"}, Reason: "the run was not granted it", NextSteps: g.now.NextSteps}
 			}
 			return policy.Answer{Verdict: carrel.Allow, Rules: []string{"granted"}}
 		},

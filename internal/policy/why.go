@@ -188,6 +188,8 @@ func Narrowest(a carrel.Action, voices []Voice, fired []Fired) []string {
 			out = append(out, "no policy lifts the built-in floor"+then(v.NextSteps))
 		case slices.ContainsFunc(v.Rules, func(r string) bool { return strings.HasSuffix(r, "/not-allowed") }):
 			out = append(out, fmt.Sprintf("in layer %s, a rule that allows just this:\n\n%s\n", v.Layer, RuleFor("allow", a)))
+		case len(v.Rules) > 0 && strings.HasSuffix(v.Rules[0], "/not-granted"):
+			out = append(out, "a grant in the configuration or of the run"+then(v.NextSteps))
 		default:
 			out = append(out, fmt.Sprintf("in layer %s, an exception in %s%s", v.Layer, places(v.Layer, fired), then(v.NextSteps)))
 		}
