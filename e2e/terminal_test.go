@@ -169,3 +169,25 @@ func TestExitMenuLeavesTheChangeForAWrongDigest(t *testing.T) {
 	}
 	h.must("review", "--stat", "--no-pager") // it is still there
 }
+
+// Ctrl-C at the menu, or at the question for the digest behind it, keeps the
+// change and lets carrel end with the agent's exit code.
+func TestExitMenuEndsWithCtrlC(t *testing.T) {
+	needs.Tool(t, "tmux")
+	h := asUser(t)
+	for _, before := range [][]string{nil, {"a", "Enter"}} {
+		s := h.screen(carrelBin, "run", "--", "bash", "-c", "echo made > made; exit 3")
+		s.await("[a]pply")
+		if len(before) > 0 {
+			s.keys(before...)
+			s.await("type its first")
+		}
+		s.keys("C-c")
+		s.await("exit=3")
+		s.tmux("kill-server")
+		if h.exists("repo/made") {
+			t.Error("applied")
+		}
+		h.must("review", "--stat", "--no-pager") // it is still there
+	}
+}

@@ -20,7 +20,9 @@ import (
 // end takes the change, closes the run in the log and tells the user. cause is
 // what went wrong so far, if anything did.
 func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit sandbox.Exit, cause error) (int, error) {
-	// Everything below must happen however the run ended, Ctrl-C included.
+	// What follows must happen however the run ended, Ctrl-C included; only
+	// the questions at its end are the user's to break off.
+	asking := ctx
 	ctx = context.WithoutCancel(ctx)
 	v.result.Ended, v.result.State, v.result.ExitCode = time.Now().UTC(), RunEnded, &exit.Code
 	v.result.EndedBy, v.result.PeakMemory = exit.Cause, exit.PeakMemory
@@ -42,7 +44,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	v.summarise(change)
 	v.learn(ctx)
 	if change != nil && cause == nil {
-		cause = v.after(ctx, g, *change)
+		cause = v.after(ctx, asking, g, *change)
 	}
 	if cause != nil && *v.result.ExitCode == 0 {
 		return 125, cause

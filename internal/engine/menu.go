@@ -12,17 +12,18 @@ import (
 )
 
 // menu lets the user choose, at the terminal, what becomes of a change. It
-// calls what the verbs call.
+// calls what the verbs call. Breaking it off keeps the change.
 func (v *visit) menu(ctx context.Context, s selected) error {
 	if err := v.seat.Close(); err != nil { // the verbs sit down at the desk themselves
 		return err
 	}
 	v.seat = nil
 	sel := Selection{ID: string(s.entry.ID), Digest: s.entry.Digest.Hex(), Workspace: v.ws.Root()}
-	for {
+	for ctx.Err() == nil {
 		fmt.Fprint(v.e.host.Stderr, "carrel: [r]eview, [a]pply, [k]eep for later, [d]iscard? ")
 		choice, err := v.e.readLine(ctx)
-		if errors.Is(err, gate.ErrPending) { // end of input
+		if errors.Is(err, gate.ErrPending) || errors.Is(err, context.Canceled) { // end of input, Ctrl-C
+			fmt.Fprintln(v.e.host.Stderr)
 			return nil
 		}
 		if err != nil {
@@ -35,6 +36,7 @@ func (v *visit) menu(ctx context.Context, s selected) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 func (v *visit) choose(ctx context.Context, choice string, sel Selection) (done bool, err error) {

@@ -102,13 +102,13 @@ func riskNames(r carrel.Risk) string {
 
 // after is what happens to a change at the end of its run: it is applied if
 // the user asked for that and policy allows it without asking, or the user
-// chooses at the terminal.
-func (v *visit) after(ctx context.Context, g *gate.Gate, s selected) error {
+// chooses at the terminal, until asking ends.
+func (v *visit) after(ctx, asking context.Context, g *gate.Gate, s selected) error {
 	if v.opts.Apply == "auto" {
 		return v.applyAuto(ctx, g, s)
 	}
 	if !v.interactive() {
 		return nil
 	}
-	return v.menu(ctx, s)
+	return v.menu(asking, s)
 }
