@@ -323,6 +323,9 @@ func (b *bench) http() error {
 		}})
 	}
 	b.print(t)
+	if b.o.ways != "" {
+		return nil
+	}
 	b.flat(slices.DeleteFunc(ways, func(w way) bool { return !strings.HasPrefix(w.name, "carrel") }), port, ca)
 	return nil
 }

@@ -26,6 +26,7 @@ type options struct {
 	n       int
 	files   int
 	only    string
+	ways    string
 	json    string
 	install bool
 }
@@ -49,6 +50,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 21, "how often each short thing is measured")
 	flag.IntVar(&o.files, "files", 50000, "how many files the big tree has")
 	flag.StringVar(&o.only, "only", "start,memory,work,net,http,log,policy,attest", "parts to run")
+	flag.StringVar(&o.ways, "ways", "", "of part http, only the ways whose names have one of these in them, and no memory")
 	flag.StringVar(&o.json, "json", "", "also write the figures to this file")
 	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages, Go programs into bin/tools)")
 	flag.Parse()

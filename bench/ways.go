@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,8 +53,22 @@ func (b *bench) authority() (ca, cert, key string, err error) {
 	return ca, cert, key, nil
 }
 
-// ways prepares every way to the origin.
+// ways prepares every way to the origin that was asked for, and the direct one.
 func (b *bench) ways(ws, port, ca string) []way {
+	all := b.allWays(ws, port, ca)
+	if b.o.ways == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(w way) bool {
+		asked := slices.ContainsFunc(strings.Split(b.o.ways, ","), func(part string) bool { return strings.Contains(w.name, part) })
+		if !asked && w.close != nil {
+			w.close()
+		}
+		return !asked && w.name != "direct"
+	})
+}
+
+func (b *bench) allWays(ws, port, ca string) []way {
 	bare := b.peers(ws)[0].wrap
 	return []way{
 		{name: "direct", proxy: "-", host: "127.0.0.1", wrap: bare},
