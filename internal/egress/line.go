@@ -25,7 +25,7 @@ type line struct {
 	mu   sync.Mutex // held from a request to the end of its answer
 	conn net.Conn   // nil: none yet, or broken
 	in   limited
-	r    *bufio.Reader
+	r    *bufio.Reader // of the exchange under way, as w
 	w    *bufio.Writer
 }
 
@@ -69,13 +69,28 @@ func (l *line) roundTrip(r *http.Request, dial func(context.Context) (net.Conn, 
 	}
 }
 
-func (l *line) adopt(conn net.Conn) {
-	l.conn, l.in = conn, limited{conn, 0}
-	if l.r == nil {
-		l.r, l.w = bufio.NewReaderSize(nil, 8<<10), bufio.NewWriterSize(nil, 4<<10)
-	}
+func (l *line) adopt(conn net.Conn) { l.conn, l.in = conn, limited{conn, 0} }
+
+// lineReaders and lineWriters are lent to lines for one exchange each: those
+// that wait hold none.
+var (
+	lineReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 8<<10) }}
+	lineWriters = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 4<<10) }}
+)
+
+func (l *line) borrow() {
+	l.r, l.w = lineReaders.Get().(*bufio.Reader), lineWriters.Get().(*bufio.Writer)
 	l.r.Reset(&l.in)
-	l.w.Reset(conn)
+	l.w.Reset(l.conn)
+}
+
+// giveBack is for an exchange that is over: nobody else may still use them.
+func (l *line) giveBack() {
+	l.r.Reset(nil)
+	l.w.Reset(nil)
+	lineReaders.Put(l.r)
+	lineWriters.Put(l.w)
+	l.r, l.w = nil, nil
 }
 
 func (l *line) drop() {
@@ -103,6 +118,7 @@ func closedMeanwhile(err error) bool {
 // exchange writes r and reads the header of its answer.
 func (l *line) exchange(r *http.Request) (*http.Response, error) {
 	conn := l.conn
+	l.borrow()
 	stop := context.AfterFunc(r.Context(), func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	resp, err := l.ask(r)
 	if err != nil {
@@ -193,10 +209,14 @@ func (b *answerBody) end(whole bool) {
 		return
 	}
 	b.ended = true
-	if uncancelled := b.stop(); !whole || !b.keep || !uncancelled {
-		b.line.drop()
+	l := b.line
+	if uncancelled := b.stop(); !whole || !b.keep || !uncancelled || l.r.Buffered() > 0 { // what came unasked answers nothing
+		l.drop()
 	}
-	b.line.mu.Unlock()
+	if whole {
+		l.giveBack()
+	}
+	l.mu.Unlock()
 }
 
 // dialTLS opens a connection to the site's origin, verified if it is TLS.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -34,7 +35,6 @@ type looker struct {
 	gone context.CancelFunc // who asks has gone
 
 	head   bytes.Reader
-	in     *bufio.Reader
 	out    *bufio.Writer
 	until  time.Time // the read deadline that is set
 	linger bool      // an answer was the last one
@@ -45,7 +45,7 @@ func (w *web) looks(ctx context.Context, c *visitConn) (over bool) {
 	ctx = context.WithValue(context.WithValue(ctx, visitKey{}, c), http.ServerContextKey, w.http1.server)
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
-	l := &looker{web: w, conn: c, gone: gone, in: bufio.NewReaderSize(nil, 4<<10), out: bufio.NewWriterSize(c, 4<<10)}
+	l := &looker{web: w, conn: c, gone: gone, out: bufio.NewWriterSize(c, 4<<10)}
 	for wait := helloTimeout; ; wait = idleTimeout {
 		r, err := l.next(ctx, wait)
 		switch {
@@ -57,6 +57,9 @@ func (w *web) looks(ctx context.Context, c *visitConn) (over bool) {
 		}
 	}
 }
+
+// headReaders are lent for the parsing of one head.
+var headReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
 
 // next waits for a request and takes it. It takes nothing and returns nil if
 // that is one for the server.
@@ -73,8 +76,11 @@ func (l *looker) next(ctx context.Context, wait time.Duration) (*http.Request, e
 		return nil, err
 	}
 	l.head.Reset(head)
-	l.in.Reset(&l.head)
-	r, err := http.ReadRequest(l.in)
+	in := headReaders.Get().(*bufio.Reader)
+	in.Reset(&l.head)
+	r, err := http.ReadRequest(in)
+	in.Reset(nil)
+	headReaders.Put(in) // there is no body that would go on with it
 	if err != nil || !onlyLooks(r) {
 		return nil, nil
 	}

@@ -51,6 +51,12 @@ func lookedAt(t *testing.T) (d *testDesk, c net.Conn, r *bufio.Reader, gone chan
 		case "/slow":
 			time.Sleep(3 * watchAfter)
 			io.WriteString(w, "slow")
+		case "/twice":
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\noneHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
+				t.Cleanup(func() { c.Close() }) // it stays open, and says nothing more
+			}
 		case "/long":
 			w.Write(make([]byte, 300_000))
 		default:
@@ -185,5 +191,21 @@ func TestRefusalOfALookArrives(t *testing.T) {
 	}
 	if refused := d.lastBreach(); refused.Rule != "egress/host-header" || refused.Action.Operation != carrel.OpConnect {
 		t.Errorf("%+v", refused)
+	}
+}
+
+// An answer that nobody asked for is not taken for the next one's.
+func TestAnswersUnaskedAreDropped(t *testing.T) {
+	_, c, r, _ := lookedAt(t)
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	for _, ask := range [][2]string{{"/twice", "one"}, {"/after", "GET /after "}} {
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: example.com\r\n\r\n", ask[0])
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(resp.Body); string(got) != ask[1] {
+			t.Errorf("%s answered %q, %v; want %q", ask[0], got, err, ask[1])
+		}
 	}
 }
