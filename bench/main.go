@@ -3,7 +3,8 @@
 // Command bench measures Carrel beside its peers, in one go and interleaved,
 // so that the ratios hold whatever else the machine is doing. It asserts
 // nothing: it prints a table, and JSON if asked. It is trusted with nothing;
-// it installs peers only with --install.
+// it builds peers written in Go into bin/tools, and installs others only with
+// --install.
 //
 //	go run ./bench [--install] [--n 21] [--only start,memory,work,net,http,log,policy] [--json FILE]
 package main
@@ -52,7 +53,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "start,memory,work,net,http,log,policy,attest", "parts to run")
 	flag.StringVar(&o.ways, "ways", "", "of part http, only the ways whose names have one of these in them, and no memory")
 	flag.StringVar(&o.json, "json", "", "also write the figures to this file")
-	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages, Go programs into bin/tools)")
+	flag.BoolVar(&o.install, "install", false, "install missing peers (Debian and npm packages)")
 	flag.Parse()
 	exit(run(o))
 }
