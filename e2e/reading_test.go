@@ -68,6 +68,21 @@ func TestHiddenFileIsEmptyInside(t *testing.T) {
 	})
 }
 
+// A copied tree lets directories be moved: one that holds what is hidden would
+// be where the next run at the desk does not hide it.
+func TestHiddenFileIsNotMovedAwayForTheNextRun(t *testing.T) {
+	asEachUser(t, func(h *host) {
+		h.write("repo/a/b/.env", "KEY="+canary+"\n")
+		hide := []string{"--staging", "copy", "--hide", "**/.env"}
+		r := h.inside("echo own > a/b/own; for d in a a/b; do mv $d moved$((n++)); mkdir -p a/b; echo x > a/b/.env; done; cat moved*/own", hide...)
+		h.expect(r, 0, "own", "busy")
+		r = h.inside("find . -name .env | xargs cat; echo end", hide...)
+		h.expect(r, 0, "end")
+		h.unseen(r)
+		h.expect(h.inside("mv a moved && cat moved/b/.env", "--staging", "copy", "--fresh"), 0, canary)
+	})
+}
+
 func TestProcLeadsNowhere(t *testing.T) {
 	asEachUser(t, func(h *host) {
 		h.write("home/secret", canary)

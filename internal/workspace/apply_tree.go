@@ -110,7 +110,7 @@ func checkPath(p string) error {
 		return fmt.Errorf("%q is not a path inside the workspace", p[:min(len(p), 200)])
 	}
 	for part := range strings.SplitSeq(p, "/") {
-		if part == ".." || part == "." || strings.EqualFold(part, ".git") {
+		if part == ".." || part == "." || isGitName(part) {
 			return fmt.Errorf("%q is not a path that a change may hold", p)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
@@ -20,7 +21,7 @@ const (
 // hide lays an empty file or directory over what the user wants hidden, at
 // both places where the workspace is seen.
 func (b *builder) hide() error {
-	seen := map[string]bool{}
+	seen, pinned := map[string]bool{}, map[string]bool{}
 	for _, pattern := range b.Hide {
 		found, err := b.matches(pattern)
 		if err != nil {
@@ -34,6 +35,7 @@ func (b *builder) hide() error {
 				continue
 			}
 			seen[rel] = true
+			b.pin(path.Dir(rel), pinned)
 			b.cover(rel)
 		}
 		if len(seen) > hideMatches {
@@ -43,19 +45,42 @@ func (b *builder) hide() error {
 	return nil
 }
 
+// pin mounts a directory of the workspace, and those above it, over
+// themselves, so that the agent cannot move one away with what is hidden in
+// it, where a later run at this desk would not find it to hide. An overlay
+// moves no directory of the workspace anyway.
+func (b *builder) pin(dir string, pinned map[string]bool) {
+	if dir == "." || pinned[dir] || !slices.ContainsFunc(b.Staged, func(m sandbox.Mount) bool { return m.Kind == sandbox.MountBind && m.Writable }) {
+		return
+	}
+	pinned[dir] = true
+	b.pin(path.Dir(dir), pinned)
+	for _, root := range b.roots() {
+		at := filepath.Join(root, dir)
+		// Not by add: what is pinned can be hidden itself.
+		b.mounts = append(b.mounts, sandbox.Mount{Kind: sandbox.MountSame, Target: at, Source: at, Why: "holds what is hidden"})
+	}
+}
+
+// roots are the places where the workspace is seen.
+func (b *builder) roots() []string {
+	if b.Workspace == Workspace {
+		return []string{Workspace}
+	}
+	return []string{b.Workspace, Workspace}
+}
+
 func (b *builder) cover(rel string) {
 	fi, err := os.Lstat(filepath.Join(b.Workspace, rel))
 	if err != nil {
 		return
 	}
-	for _, root := range []string{b.Workspace, Workspace} {
+	for _, root := range b.roots() {
 		m := sandbox.Mount{Kind: sandbox.MountFile, Target: filepath.Join(root, rel), Content: []byte{}, Why: "hidden"}
 		if fi.IsDir() {
 			m = sandbox.Mount{Kind: sandbox.MountTmpfs, Target: m.Target, Mode: 0o555, Size: 4096, NoExec: true, Why: "hidden"}
 		}
-		if root == b.Workspace || b.Workspace != Workspace {
-			b.add(m)
-		}
+		b.add(m)
 	}
 }
 

@@ -44,10 +44,31 @@ func byTarget(f File, out *collector) {
 		out.add("link-out", carrel.SeverityHigh, "it is a link to an absolute path outside the tree")
 	case joined == ".." || strings.HasPrefix(joined, "../"):
 		out.add("link-out", carrel.SeverityHigh, "it is a link that leaves the tree")
+	case climbsLater(target):
+		out.add("link-out", carrel.SeverityHigh, "it is a link that climbs after it went down: through another link it can leave the tree")
 	}
 	if slices.ContainsFunc(strings.Split(joined, "/"), MeansGit) {
 		out.add("link-to-git", carrel.SeverityHigh, "it is a link into a git directory")
 	}
+}
+
+// climbsLater reports a ".." behind a name. Where that leads is up to what the
+// name stands for: through a link to "." it leads one directory further up
+// than it reads.
+func climbsLater(target string) bool {
+	down := false
+	for part := range strings.SplitSeq(target, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			if down {
+				return true
+			}
+		default:
+			down = true
+		}
+	}
+	return false
 }
 
 const (

@@ -14,10 +14,10 @@ import (
 
 // MeansGit reports whether some file system, or git itself, takes a name for
 // .git: folded case, Windows' short names, streams and trailing dots, and
-// characters that HFS+ ignores.
+// characters that HFS+, or ext4 and F2FS where they fold case, ignore.
 func MeansGit(name string) bool {
 	s := strings.Map(func(r rune) rune {
-		if ignoredByHFS(r) {
+		if ignored(r) {
 			return -1
 		}
 		return unicode.ToLower(r)
@@ -52,8 +52,9 @@ func bare(f File, out *collector) {
 	}
 }
 
-func ignoredByHFS(r rune) bool {
-	return r >= 0x200c && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x206a && r <= 0x206f || r == 0xfeff
+// ignored reports a character that Unicode lets programs leave out of names.
+func ignored(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 func byName(f File, out *collector) {
@@ -96,7 +97,7 @@ func strange(r rune) string {
 		return "a bidirectional control"
 	case r >= 0xe0000 && r <= 0xe007f, r >= 0xfe00 && r <= 0xfe0e, r >= 0xe0100 && r <= 0xe01ef:
 		return "an invisible tag or variation selector"
-	case unicode.Is(unicode.Cf, r), r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r == 0x2800:
+	case unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point), r == 0x2800:
 		return "an invisible character"
 	case unicode.Is(unicode.Zs, r) && r != ' ':
 		return "an unusual space"

@@ -20,7 +20,7 @@ var pathRules = []pathRule{
 	{"agent-settings", carrel.SeverityCritical, "it configures agents: hooks, tools, servers or their sandbox", []string{
 		".claude/settings*.json", ".claude/hooks/**", ".claude/commands/**", ".claude/agents/**", ".claude/skills/**", ".claude/plugins/**", ".claude.json",
 		".mcp.json", "mcp.json", ".codex/**", ".cursor/**", ".gemini/**", ".aider.conf.yml", ".aider*", ".continue/**", ".windsurf/**", ".roo/**", ".kiro/**",
-		".opencode/**", "opencode.json", ".amazonq/**", ".qwen/**", ".crush.json", ".vscode/mcp.json", ".copilot/**", ".github/hooks/**"}},
+		".opencode/**", "opencode.json", ".amazonq/**", ".qwen/**", ".crush.json", ".vscode/mcp.json", ".copilot/**", ".amp/**", ".trae/**", ".augment/**", ".github/hooks/**"}},
 	{"agent-instructions", carrel.SeverityHigh, "agents obey what it says", []string{
 		"claude.md", "claude.local.md", "agents.md", "agent.md", "gemini.md", "conventions.md", ".claude/**", ".cursorrules", ".windsurfrules", ".clinerules", ".clinerules/**", ".goosehints",
 		".rules", ".github/copilot-instructions.md", ".github/instructions/**", ".github/prompts/**", ".github/chatmodes/**", ".junie/**", "llms.txt"}},
@@ -35,7 +35,10 @@ var pathRules = []pathRule{
 	{"runs-on-open", carrel.SeverityHigh, "opening or entering the folder can run it", []string{
 		".vscode/tasks.json", ".vscode/launch.json", ".vscode/settings.json", ".vscode/extensions.json", "*.code-workspace", ".idea/**", ".fleet/**", ".zed/**", ".devcontainer/**", ".devcontainer.json",
 		".envrc", ".direnvrc", "mise.toml", ".mise.toml", ".mise/**", ".tool-versions", ".exrc", ".vimrc", ".nvim.lua", ".nvimrc", ".lvimrc", ".dir-locals.el", ".projectile", ".gdbinit", ".lldbinit",
-		".sublime-project", "*.sublime-project", ".autoenv", ".autoenv.zsh", ".netbeans/**", ".project", ".settings/**", "default.nix", "shell.nix", "flake.nix", ".gitpod.yml", ".replit", "replit.nix", ".nvmrc"}},
+		".sublime-project", "*.sublime-project", ".autoenv", ".autoenv.zsh", ".netbeans/**", ".project", ".settings/**", "default.nix", "shell.nix", "flake.nix", ".gitpod.yml", ".replit", "replit.nix", ".nvmrc",
+		".helix/**", ".rprofile", ".renviron", ".irbrc", ".pryrc", ".pdbrc", ".envrc.*", "devbox.json", ".hg/**", ".jj/**", ".svn/**", ".bzr/**"}},
+	{"runs-on-open", carrel.SeverityMedium, "editors run it to check or format what is opened", []string{
+		".eslintrc.js", ".eslintrc.cjs", "eslint.config.*", ".prettierrc.*js", ".prettierrc.*ts", "prettier.config.*", ".stylelintrc.*js", "stylelint.config.*", ".pylintrc", "pylintrc"}},
 	{"runs-on-checkout", carrel.SeverityHigh, "git runs it on commit, checkout or merge", []string{
 		".husky/**", ".githooks/**", ".git-hooks/**", "githooks/**", ".pre-commit-config.yaml", ".pre-commit-config.yml", ".pre-commit-hooks.yaml", "lefthook.yml", "lefthook.yaml", ".lefthook.yml", ".lefthook/**",
 		"lefthook-local.yml", ".overcommit.yml", ".lintstagedrc*", "lint-staged.config.*", ".simple-git-hooks.*", "simple-git-hooks.*", ".commitlintrc*", "commitlint.config.*", ".huskyrc*"}},
@@ -44,10 +47,11 @@ var pathRules = []pathRule{
 		"*.pth", "sitecustomize.py", "usercustomize.py", ".bundle/config", "bunfig.toml", ".condarc"}},
 	{"runs-on-build", carrel.SeverityHigh, "building the project runs it", []string{
 		"build.rs", ".cargo/config", ".cargo/config.toml", "rust-toolchain", "rust-toolchain.toml", "build.zig", "gradlew", "gradlew.bat", "gradle-wrapper.jar", "gradle-wrapper.properties", "mvnw", "mvnw.cmd", ".mvn/**",
-		"init.gradle", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "build.sbt", "project/plugins.sbt", ".bazelrc", ".bazelversion", "directory.build.props", "directory.build.targets", "nuget.config", ".buckconfig", "go.env"}},
+		"init.gradle", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "build.sbt", "project/plugins.sbt", ".bazelrc", ".bazelversion", "directory.build.props", "directory.build.targets", "nuget.config", ".buckconfig", "go.env",
+		"tools/bazel", ".config/dotnet-tools.json"}},
 	{"runs-on-build", carrel.SeverityLow, "building the project runs it", []string{
 		"makefile", "gnumakefile", "*.mk", "cmakelists.txt", "*.cmake", "rakefile", "gruntfile.*", "gulpfile.*", "justfile", "taskfile.y*ml", "magefile.go", "meson.build", "wscript", "sconstruct", "configure", "configure.ac", "autogen.sh",
-		"dockerfile*", "*.dockerfile", "containerfile*", "docker-compose*.y*ml", "compose.y*ml", "procfile", "vagrantfile", "webpack.config.*", "vite.config.*", "rollup.config.*", "next.config.*", "babel.config.*",
+		"dockerfile*", "*.dockerfile", "containerfile*", "docker-compose*.y*ml", "compose.y*ml", "procfile", "vagrantfile", "webpack.config.*", "vite.config.*", "rollup.config.*", "next.config.*", "astro.config.*", "hardhat.config.*", "babel.config.*",
 		".babelrc*", "postcss.config.*", "tailwind.config.*", "metro.config.*", "esbuild.*", "nx.json", "turbo.json", "workspace", "workspace.bazel", "module.bazel", "build.bazel", "tox.ini", "noxfile.py", "*.csproj", "*.vcxproj", "build", "pom.xml", "build.xml"}},
 	{"runs-on-test", carrel.SeverityMedium, "running the tests runs it before any test", []string{
 		"conftest.py", "jest.config.*", "jest.setup.*", "vitest.config.*", "vitest.setup.*", "playwright.config.*", "cypress.config.*", "karma.conf.*", ".mocharc*", "pytest.ini", "setupfiles.*", "testmain_test.go", "spec_helper.rb", ".rspec", "phpunit.xml*", ".ava.config.*"}},
