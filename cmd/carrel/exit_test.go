@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/carrel-dev/carrel/internal/engine"
@@ -31,6 +32,23 @@ func TestHelpNamesTheExitCodes(t *testing.T) {
 	for code := range have {
 		if !slices.Contains(named, code) {
 			t.Errorf("the help does not name exit code %s", code)
+		}
+	}
+}
+
+// Ctrl-C is told as such, with what it interrupted.
+func TestInterruptIsToldInWords(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{context.Canceled, "carrel: interrupted\n"},
+		{fmt.Errorf("applying chg_1: %w", context.Canceled), "carrel: applying chg_1: interrupted\n"},
+		{errors.New("other"), "carrel: other\n"},
+	} {
+		var out strings.Builder
+		if report(&out, c.err); out.String() != c.want {
+			t.Errorf("told %q, want %q", out.String(), c.want)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/engine"
@@ -63,7 +64,11 @@ func report(w io.Writer, err error) {
 	if errors.As(err, &silent) && silent.err == nil || readerGone(err) {
 		return
 	}
-	fmt.Fprintf(w, "carrel: %s\n", terminal.EscapeText(err.Error()))
+	text := err.Error()
+	if before, ok := strings.CutSuffix(text, context.Canceled.Error()); ok {
+		text = before + "interrupted"
+	}
+	fmt.Fprintf(w, "carrel: %s\n", terminal.EscapeText(text))
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(w, "  next: %s\n", terminal.EscapeText(hint))
 	}

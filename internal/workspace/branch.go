@@ -193,7 +193,7 @@ func (p *branchPlan) planTracked(ctx context.Context, f *carrel.FileChange, base
 		return err
 	}
 	if !clean {
-		p.refuse(f, "it held work of yours that was not committed when the agent began, which the branch would hold, too; commit it first, or apply to the tree")
+		p.refuse(f, "it holds work of yours that is not in the commit the agent began with, which the branch would hold, too; apply to the tree, or commit it and run the agent again")
 		return nil
 	}
 	file := git.File{Path: string(f.Path)}
