@@ -107,10 +107,30 @@ func (c *checker) expect(key string, o Options) error {
 			return err
 		}
 	}
+	if err := c.expectCosigned(key, o.From); err != nil {
+		return err
+	}
 	if o.Newest != nil {
 		return c.expectSigned(o.Newest, key, "the checkpoint kept elsewhere")
 	}
 	return nil
+}
+
+// expectCosigned reads the newest checkpoint that witnesses have cosigned, if
+// there is one by the key in force that lies in what is read.
+func (c *checker) expectCosigned(key string, from *Checkpoint) error {
+	signed, err := readRegular(filepath.Join(c.dir, CosignedFile), maxCheckpoint)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return &Fault{File: CosignedFile, Reason: err.Error()}
+	}
+	p, err := OpenCheckpoint(signed, key)
+	if errors.Is(err, ErrUntrusted) || err == nil && from != nil && p.Size < from.Size {
+		return nil
+	}
+	return c.expectSigned(signed, key, CosignedFile)
 }
 
 func (c *checker) expectSigned(signed []byte, key, where string) error {

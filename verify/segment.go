@@ -16,6 +16,7 @@ import (
 // Names of the files in a log's directory (spec/log.md).
 const (
 	CheckpointFile = "checkpoint" // newest signed checkpoint
+	CosignedFile   = "cosigned"   // newest checkpoint that witnesses have cosigned
 	HashesFile     = "hashes"     // stored hashes of the tree, 32 bytes each; derived
 	IndexFile      = "index"      // offset and run of each record, IndexEntry bytes each; derived
 

@@ -28,6 +28,14 @@ the check for a CI job. What it sees is in spec/attestation.md. No attestation,
 or one wrong one among several, fails. Exit codes: 0 all is right, 1 something
 is wrong, 3 the policy does not allow it.
 
+With --witnesses every checkpoint must be cosigned as that file says, in the
+lines that Sigsum and Tessera read, with keys as in log.vkey:
+
+    log VKEY
+    witness NAME VKEY
+    group NAME N|any|all WITNESS...
+    quorum NAME
+
 A name that is both a file's and a commit's is refused: write ./NAME for the
 file, refs/heads/NAME for the branch.
 
@@ -49,6 +57,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&opts.Keys, "key", nil, "public key that you trust, in PEM (attestation.pub); repeatable")
 	cmd.Flags().StringVar(&opts.LogKey, "log-key", "", "key of the log that you trust (log.vkey)")
+	cmd.Flags().StringVar(&opts.Witnesses, "witnesses", "", "witness policy (lines log, witness, group, quorum) that every checkpoint must meet")
 	cmd.Flags().StringVar(&opts.Policy, "policy", "", "Rego file or directory that must allow what is attested")
 	cmd.Flags().StringVar(&opts.Artifact, "artifact", "", "with FILE: a file that the attestation must be about, or the record that the proof is of")
 	cmd.Flags().BoolVar(&opts.Every, "every", false, "with A..B: every commit must be attested")

@@ -41,6 +41,8 @@ var mayImport = map[string][]string{
 	"internal/egress":              {".", "internal/gate"},
 	"internal/credential":          {".", "internal/gate"},
 	"internal/ingress":             {".", "internal/gate"},
+	"internal/witness":             {".", "internal/gate", "verify"},
+	"internal/witness/witnesstest": {},
 	"internal/demo":                {"."},
 	"cmd/carrel-init":              {"internal/sandbox/native/desk"},
 }

@@ -23,6 +23,7 @@ var mayAct = map[string]string{
 	"internal/git":               granted + "; apart from that a pristine directory, " + passing,
 	"internal/egress":            granted,
 	"internal/ingress":           granted,
+	"internal/witness":           granted,
 	"internal/credential":        "ends the helper of the user, which runs " + granted,
 	"internal/workspace":         granted + "; apart from that " + state,
 	"internal/sandbox":           granted + "; apart from that " + state,

@@ -90,6 +90,7 @@ type File struct {
 	ExtraRoots    []Value[string]             `yaml:"extra_roots"`
 	Identity      Value[Identity]             `yaml:"identity"`
 	Signing       Value[Signing]              `yaml:"signing"`
+	Witnesses     Value[Witnesses]            `yaml:"witnesses"`
 }
 
 // Egress is one destination. What a host may look like is defined by the
@@ -151,4 +152,20 @@ type Signing struct {
 type Identity struct {
 	Name  string `yaml:"name" json:"name"`
 	Email string `yaml:"email" json:"email"`
+}
+
+// Witnesses cosign the log's checkpoints.
+type Witnesses struct {
+	List []Witness `yaml:"list" json:"list"`
+	// Quorum is how many must cosign; 0: all of them.
+	Quorum int `yaml:"quorum" json:"quorum"`
+	// Missing says what happens when fewer do: tell (or empty), and go on, or
+	// refuse to publish.
+	Missing string `yaml:"missing" json:"missing,omitempty"`
+}
+
+// Witness is one of them, as C2SP tlog-witness has it.
+type Witness struct {
+	Key string `yaml:"key" json:"key"` // name+hash+key, of a cosignature key
+	URL string `yaml:"url" json:"url"` // below which add-checkpoint is
 }

@@ -31,6 +31,7 @@ type Effective struct {
 	ExtraRoots    []Value[string]             `json:"extra_roots"`
 	Identity      Value[Identity]             `json:"identity"`
 	Signing       Value[Signing]              `json:"signing"`
+	Witnesses     Value[Witnesses]            `json:"witnesses"`
 }
 
 // Merge joins the three files; nil is an empty one. What narrows applies
@@ -65,6 +66,7 @@ func Merge(org, user, repo *File, trusted bool) Effective {
 		ExtraRoots:    slices.Concat(org.ExtraRoots, user.ExtraRoots),
 		Identity:      first(user.Identity, org.Identity),
 		Signing:       first(org.Signing, user.Signing),
+		Witnesses:     first(org.Witnesses, user.Witnesses),
 	}
 	e.Home = mergeHome(org, user, repo)
 	e.Commands = Strictest(org.Commands, user.Commands, repo.Commands)

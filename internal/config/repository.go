@@ -38,6 +38,7 @@ func (f *File) checkRepository() error {
 	note("upstream_proxy", f.UpstreamProxy.Origin.Line)
 	note("identity", f.Identity.Origin.Line)
 	note("signing", f.Signing.Origin.Line)
+	note("witnesses", f.Witnesses.Origin.Line)
 	note("limits.best_effort", f.Limits.BestEffort.Origin.Line)
 	if f.Home.Value == "keep" {
 		note("home: keep", f.Home.Origin.Line)

@@ -15,7 +15,7 @@ type object = map[string]any
 
 // choices are the words that some keys take.
 var choices = map[string][]string{
-	"home": {"keep", "discard"}, "staging": {"overlay", "copy"}, "protocol": {"tls", "http", "tcp"}, "commands": {"off", "record", "decide"},
+	"home": {"keep", "discard"}, "staging": {"overlay", "copy"}, "protocol": {"tls", "http", "tcp"}, "commands": {"off", "record", "decide"}, "missing": {"tell", "refuse"},
 }
 
 // forms are what values of types of their own look like in a file.

@@ -62,6 +62,7 @@ func (f *File) validate(s Source) error {
 		one(&f.Model.Key, s.checkKey),
 		one(&f.Identity, checkIdentity),
 		one(&f.Signing, s.checkSigning),
+		one(&f.Witnesses, checkWitnesses),
 	)
 }
 
@@ -204,4 +205,34 @@ func (s Source) checkSigning(v *Signing) error {
 		return errors.New("signing needs a command and public_key, the file of its public key")
 	}
 	return s.resolve(&v.PublicKey)
+}
+
+// maxWitnesses bounds how many are asked at each checkpoint.
+const maxWitnesses = 16
+
+func checkWitnesses(w *Witnesses) error {
+	if len(w.List) == 0 || len(w.List) > maxWitnesses {
+		return fmt.Errorf("witnesses need a list of 1 to %d", maxWitnesses)
+	}
+	for i, one := range w.List {
+		if strings.Count(one.Key, "+") < 2 || strings.ContainsAny(one.Key, " \t\r\n") {
+			return fmt.Errorf("%q is not the key of a witness (name+hash+key)", cut(one.Key))
+		}
+		u, err := url.Parse(one.URL)
+		if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("%q is not where a witness is (https://host/path)", cut(one.URL))
+		}
+		for _, other := range w.List[:i] {
+			if other.Key == one.Key {
+				return fmt.Errorf("the witness %s is there twice", cut(one.Key))
+			}
+		}
+	}
+	if w.Quorum < 0 || w.Quorum > len(w.List) {
+		return fmt.Errorf("a quorum of %d among %d witnesses", w.Quorum, len(w.List))
+	}
+	if w.Missing == "" {
+		return nil
+	}
+	return oneOf("tell", "refuse")(&w.Missing)
 }

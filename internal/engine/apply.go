@@ -124,6 +124,9 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 	if err != nil {
 		return published{}, err
 	}
+	if err := e.witnessed(ctx, g); err != nil {
+		return published{}, err
+	}
 	out := published{Target: target, Branch: opts.Branch, Files: len(s.change.Files)}
 	apply := workspace.ApplyOptions{Change: s.change, Blobs: e.blobs, State: e.host.Paths.State, Repo: s.ws.Repository()}
 	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
@@ -141,6 +144,27 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 		return published{}, err
 	}
 	return out, e.settle(ctx, s, out)
+}
+
+// witnessed refuses to publish, where the configuration says so, while
+// witnesses do not cosign the log up to here.
+func (e *Engine) witnessed(ctx context.Context, g *gate.Gate) error {
+	set, err := e.configured()
+	if err != nil {
+		return err
+	}
+	if set.Witnesses.Value.Missing != refuseUnwitnessed {
+		return nil
+	}
+	log, err := e.openLog()
+	if err != nil {
+		return err
+	}
+	_, lacking, err := e.checkpoint(ctx, g, log)
+	if err != nil {
+		return err
+	}
+	return lacking.refused()
 }
 
 // outright reports whether policy allows every file of a change without asking.

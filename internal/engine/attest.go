@@ -79,7 +79,7 @@ func (e *Engine) attest(ctx context.Context, g *gate.Gate, s selected) (*atteste
 		done.Commit = string(facts.Observed.Publication.Record.Outcome.Facts["commit"])
 	}
 	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
-		signed, err := e.sign(ctx, grant, a, signer, statements, facts.Size)
+		signed, err := e.sign(ctx, g, grant, a, signer, statements, facts.Size)
 		if err != nil {
 			return carrel.Outcome{}, err
 		}

@@ -33,7 +33,7 @@ func (e *Records) logged(ctx context.Context, run carrel.RunID, size int64) iter
 
 // sign signs, and proves that the log has the intent to sign exactly this.
 // from is a size of the log before the intent.
-func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer attest.Signer, statements []attest.Unsigned, from int64) ([]verify.Attestation, error) {
+func (e *Engine) sign(ctx context.Context, road *gate.Gate, g gate.Grant, a carrel.Action, signer attest.Signer, statements []attest.Unsigned, from int64) ([]verify.Attestation, error) {
 	var bundles [][]byte
 	var proof []byte
 	sign := func() (err error) {
@@ -41,7 +41,7 @@ func (e *Engine) sign(ctx context.Context, g gate.Grant, a carrel.Action, signer
 		return err
 	}
 	prove := func() (err error) {
-		proof, err = e.proveIntent(ctx, a.ID, from)
+		proof, err = e.proveIntent(ctx, road, a.ID, from)
 		return err
 	}
 	if err := both(signer, prove, sign); err != nil {
@@ -70,9 +70,13 @@ func both(signer attest.Signer, prove, sign func() error) error {
 	return group.Wait()
 }
 
-// proveIntent signs where the log stands, and proves the intent of an action.
-func (e *Engine) proveIntent(ctx context.Context, id carrel.ActionID, from int64) ([]byte, error) {
-	signed, err := e.log.Checkpoint(ctx)
+// proveIntent signs where the log stands, has that cosigned, and proves the
+// intent of an action.
+func (e *Engine) proveIntent(ctx context.Context, road *gate.Gate, id carrel.ActionID, from int64) ([]byte, error) {
+	signed, lacking, err := e.checkpoint(ctx, road, e.log)
+	if err == nil {
+		err = e.mustBeWitnessed(lacking)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,19 @@ type settings struct {
 	repoPolicy   []policy.Layer // the repository's Rego, if that was accepted
 }
 
-// userSettings reads the organisation's and the user's configuration.
+// userSettings reads the organisation's and the user's configuration, and the
+// Rego that it names.
 func (e *Records) userSettings() (*settings, error) {
+	s, err := e.configured()
+	if err != nil {
+		return nil, err
+	}
+	s.policyLayers, err = e.configuredLayers(s.Effective)
+	return s, err
+}
+
+// configured is userSettings without the Rego.
+func (e *Records) configured() (*settings, error) {
 	org, err := config.Load(config.Source{Layer: config.Organisation, Path: e.host.Paths.OrgConfig, Home: e.host.Home})
 	if err != nil {
 		return nil, err
@@ -28,9 +39,7 @@ func (e *Records) userSettings() (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
-	s.policyLayers, err = e.configuredLayers(s.Effective)
-	return s, err
+	return &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}, nil
 }
 
 func (e *Records) userSource() config.Source {

@@ -38,7 +38,7 @@ func (v *visit) end(ctx context.Context, g *gate.Gate, door *egress.Door, exit s
 	cause = errors.Join(cause, err)
 	cause = errors.Join(cause, g.Flush(ctx), v.commands.finish(ctx), v.findings.close(), v.closeRecord(ctx))
 	v.result.Denials, v.result.Findings = v.denials.list(), v.findings.all()
-	signed := later(func() error { return v.signLog(ctx) })
+	signed := later(func() error { return v.signLog(ctx, g) })
 	cause = errors.Join(cause, v.keep(), signed(), v.seat.Saved())
 	v.attestApplied(ctx, g)
 	v.summarise(change)
@@ -122,11 +122,14 @@ func (v *visit) closeRecord(ctx context.Context) error {
 	return err
 }
 
-// signLog signs where the log stands.
-func (v *visit) signLog(ctx context.Context) error {
-	if _, err := v.log.Checkpoint(ctx); err != nil {
+// signLog signs where the log stands. That it lacks cosignatures is told: the
+// run has ended, and nothing is published by that.
+func (v *visit) signLog(ctx context.Context, g *gate.Gate) error {
+	_, lacking, err := v.e.checkpointBy(ctx, v.settings, g, v.log)
+	if err != nil {
 		return fmt.Errorf("signing the log: %w", err)
 	}
+	v.e.tellUnwitnessed(lacking)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
 	"github.com/carrel-dev/carrel/verify"
@@ -36,7 +37,7 @@ func (e *Engine) Evidence(ctx context.Context, run string, opts EvidenceOptions)
 		return err
 	}
 	b := &packing{e: e, run: r, pack: verify.Pack{}}
-	if err := b.gather(ctx); err != nil {
+	if err := b.gather(ctx, op.gate); err != nil {
 		return fmt.Errorf("packing the evidence of %s: %w", r.Run, err)
 	}
 	if err := b.seal(ctx, op.gate, opts.Output); err != nil {
@@ -83,12 +84,15 @@ func (b *packing) changeID() carrel.ChangeID {
 }
 
 // gather collects the files.
-func (b *packing) gather(ctx context.Context) error {
+func (b *packing) gather(ctx context.Context, g *gate.Gate) error {
 	log, err := b.e.openLog()
 	if err != nil {
 		return err
 	}
-	checkpoint, err := log.Checkpoint(ctx)
+	checkpoint, lacking, err := b.e.checkpoint(ctx, g, log)
+	if err == nil {
+		err = b.e.mustBeWitnessed(lacking)
+	}
 	if err != nil {
 		return err
 	}

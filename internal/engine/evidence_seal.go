@@ -42,7 +42,7 @@ func (b *packing) seal(ctx context.Context, g *gate.Gate, output string) error {
 	statements := []attest.Unsigned{statement}
 	a := attest.Action(b.run.Run, string(b.run.Run), b.key, statements)
 	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
-		signed, err := b.e.sign(ctx, grant, a, signer, statements, b.size)
+		signed, err := b.e.sign(ctx, g, grant, a, signer, statements, b.size)
 		if err != nil {
 			return carrel.Outcome{}, err
 		}

@@ -60,8 +60,12 @@ func findRecord(ctx context.Context, reader *audit.Reader, name string) (audit.E
 }
 
 // covering returns a signed checkpoint that covers the record with the given
-// index, signing one if there is none yet.
+// index, one that witnesses have cosigned before others, signing one if there
+// is none yet.
 func (e *Records) covering(ctx context.Context, reader *audit.Reader, key string, index int64) ([]byte, error) {
+	if c, signed, err := reader.Cosigned(key); err == nil && index < c.Size {
+		return signed, nil
+	}
 	c, signed, err := reader.Checkpoint(key)
 	if err == nil && index < c.Size {
 		return signed, nil

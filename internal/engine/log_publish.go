@@ -29,11 +29,7 @@ func (e *Records) LogCheckpoint(ctx context.Context, asJSON bool) error {
 	if _, err := e.logKey(); err != nil {
 		return err
 	}
-	var signed []byte
-	err := e.withLog(ctx, func(log *audit.Log) (err error) {
-		signed, err = log.Checkpoint(ctx)
-		return err
-	})
+	signed, lacking, err := e.checkpointAlone(ctx)
 	if err != nil {
 		return err
 	}
@@ -45,14 +41,19 @@ func (e *Records) LogCheckpoint(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return e.printJSON(map[string]any{
-			"origin": c.Origin, "size": c.Size, "root": base64.StdEncoding.EncodeToString(c.Root[:]), "key": key,
-			"checkpoint": string(signed), "tiles": e.state("log", audit.TilesDir),
-		})
+	_, by, err := e.cosignatures(key)
+	if err != nil {
+		return err
 	}
-	_, err = e.host.Stdout.Write(signed)
-	return err
+	if asJSON {
+		err = e.printJSON(map[string]any{
+			"origin": c.Origin, "size": c.Size, "root": base64.StdEncoding.EncodeToString(c.Root[:]), "key": key,
+			"checkpoint": string(signed), "tiles": e.state("log", audit.TilesDir), "cosignatures": by,
+		})
+	} else {
+		_, err = e.host.Stdout.Write(signed)
+	}
+	return errors.Join(err, e.mustBeWitnessed(lacking))
 }
 
 // LogServeOptions are the flags of log serve.

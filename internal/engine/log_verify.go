@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/term"
 
@@ -63,7 +64,11 @@ func (e *Records) LogVerify(ctx context.Context, o LogVerifyOptions) error {
 	if err := e.rememberChecked(opts.Newest, key, report); err != nil {
 		return err
 	}
-	return e.reportVerified(report, key, o.JSON)
+	at, by, err := e.cosignatures(key)
+	if err != nil {
+		return &hintError{fmt.Errorf("the log is right, and its cosignatures are not: %w", err), "carrel log checkpoint has it cosigned anew"}
+	}
+	return e.reportVerified(report, key, o.JSON, at, by)
 }
 
 // verifyTiles checks what was published of the log, if anything was.
@@ -118,7 +123,7 @@ func newestCheckpoint(path string) ([]byte, error) {
 	return b, err
 }
 
-func (e *Records) reportVerified(r verify.Report, key string, asJSON bool) error {
+func (e *Records) reportVerified(r verify.Report, key string, asJSON bool, at verify.Checkpoint, by []verify.Cosignature) error {
 	root := base64.StdEncoding.EncodeToString(r.Root[:])
 	if asJSON {
 		out := map[string]any{
@@ -127,6 +132,9 @@ func (e *Records) reportVerified(r verify.Report, key string, asJSON bool) error
 		}
 		if r.Checkpoint != nil {
 			out["checkpoint"] = map[string]any{"origin": r.Checkpoint.Origin, "size": r.Checkpoint.Size}
+		}
+		if by != nil {
+			out["cosigned"] = map[string]any{"size": at.Size, "by": by}
 		}
 		return e.printJSON(out)
 	}
@@ -139,6 +147,9 @@ func (e *Records) reportVerified(r verify.Report, key string, asJSON bool) error
 		fmt.Fprintf(w, "  signed up to %d by %s; %d after that\n", r.Checkpoint.Size, key, r.Unsigned)
 	} else {
 		fmt.Fprintf(w, "  no checkpoint has been signed yet\n")
+	}
+	for _, c := range by {
+		fmt.Fprintf(w, "  cosigned up to %d by %s at %s\n", at.Size, terminal.Escape(c.Witness), c.Time.Format(time.RFC3339))
 	}
 	fmt.Fprintf(w, "  %s complete, %d open", plural(r.Runs, "run"), len(r.Open))
 	if len(r.Unknown) > 0 {

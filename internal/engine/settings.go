@@ -4,9 +4,7 @@ package engine
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -77,26 +75,4 @@ func (s *settings) limits(opts RunOptions) (sandbox.Limits, int64, error) {
 		Memory: int64(l.Memory.Value), Pids: l.Pids.Value, Disk: int64(l.Disk.Value),
 		Wall: time.Duration(l.Wall.Value), BestEffort: l.BestEffort.Value || opts.LimitBestEffort,
 	}, int64(l.Upload.Value), nil
-}
-
-// roots are the system's certificates and those the configuration adds; nil
-// means the system's alone.
-func (s *settings) roots() (*x509.CertPool, error) {
-	if len(s.ExtraRoots) == 0 {
-		return nil, nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("reading the system's certificates: %w", err)
-	}
-	for _, v := range s.ExtraRoots {
-		pem, err := os.ReadFile(v.Value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: extra_roots: %w", v.Origin, err)
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: extra_roots: %s has no PEM certificate", v.Origin, v.Value)
-		}
-	}
-	return pool, nil
 }

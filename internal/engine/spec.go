@@ -20,7 +20,7 @@ func (v *visit) doorConfig(tools *gate.Gate) egress.Config {
 	if v.profile.Hooks != "" {
 		c.Tools = newToolGate(v, tools)
 	}
-	c.Proxy, c.NoProxy = v.upstreamProxy()
+	c.Proxy, c.NoProxy = v.settings.upstreamProxy(v.e.host)
 	c.Roots, c.Authority, c.Upload = v.roots, v.authority, v.upload
 	if len(v.lent.chosen) > 0 {
 		c.Secrets = v.leases
@@ -36,25 +36,6 @@ func (v *visit) doorConfig(tools *gate.Gate) egress.Config {
 		}
 	}
 	return c
-}
-
-// upstreamProxy is the host's way out: the configuration's, else the one the
-// user's own programs use.
-func (v *visit) upstreamProxy() (proxy, noProxy string) {
-	for _, name := range []string{"NO_PROXY", "no_proxy"} {
-		if value, ok := v.e.host.lookup(name); ok {
-			noProxy = value
-		}
-	}
-	if set := v.settings.UpstreamProxy; set.IsSet() {
-		return set.Value, noProxy
-	}
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
-		if value, ok := v.e.host.lookup(name); ok && value != "" {
-			proxy = value
-		}
-	}
-	return proxy, noProxy
 }
 
 // breach tells of a connection that did not keep to what was allowed.

@@ -25,8 +25,10 @@ type VerifyOptions struct {
 	LogKey   string   // file of the log's key that is trusted
 	Policy   string   // Rego that must allow what was proved
 	Artifact string   // file that an attestation must be about, or a proof of
-	Every    bool     // of a range every commit must be attested
-	JSON     bool
+	// Witnesses is a file that says whose cosignatures every checkpoint needs.
+	Witnesses string
+	Every     bool // of a range every commit must be attested
+	JSON      bool
 }
 
 // Verdict is what verify prints with --json.
@@ -48,11 +50,13 @@ type Verdict struct {
 
 // verifying is one call of verify.
 type verifying struct {
-	host  Host
-	opts  VerifyOptions
-	trust verify.Trust
-	own   bool // the trusted key is this machine's own
-	out   Verdict
+	host        Host
+	opts        VerifyOptions
+	trust       verify.Trust
+	own         bool         // the trusted key is this machine's own
+	rule        *witnessRule // that the user named
+	checkpoints int          // whose cosignatures were looked at
+	out         Verdict
 }
 
 // Verify checks an evidence pack, the attestations of a commit or of a range
@@ -62,6 +66,9 @@ type verifying struct {
 func Verify(ctx context.Context, host Host, target string, opts VerifyOptions) error {
 	v := &verifying{host: host, opts: opts, out: Verdict{Target: target, Proved: []string{}, Missing: []string{}}}
 	err := v.check(ctx, target)
+	if err == nil {
+		err = v.mustHaveMet()
+	}
 	v.out.OK = err == nil
 	if opts.JSON {
 		if err != nil {
@@ -74,7 +81,7 @@ func Verify(ctx context.Context, host Host, target string, opts VerifyOptions) e
 }
 
 func (v *verifying) check(ctx context.Context, target string) error {
-	if err := v.readTrust(); err != nil {
+	if err := errors.Join(v.readTrust(), v.readWitnesses()); err != nil {
 		return err
 	}
 	path := target

@@ -47,7 +47,7 @@ func (v *verifying) proof(path string) error {
 		fmt.Sprintf("record %d of log %s is: %s", p.Index, c.Origin, audit.Format(r, asItIs)),
 		fmt.Sprintf("the log's key signed for it, in a checkpoint of %d records", c.Size))
 	v.tellRecord(&r)
-	return nil
+	return v.cosigned(p.Checkpoint, v.trust.Log)
 }
 
 // asItIs leaves a text to whoever prints it: lines and JSON escape in their own

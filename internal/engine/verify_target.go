@@ -34,6 +34,9 @@ func (v *verifying) pack(path string) error {
 		return err
 	}
 	v.out.Key, v.out.Trusted, v.out.Proved, v.out.Missing = r.Key, r.Pinned, append(v.out.Proved, r.Proved...), append(v.out.Missing, r.Missing...)
+	if err := v.cosignedPack(p, r.Log); err != nil {
+		return err
+	}
 	if r.Set == nil {
 		return v.judge(nil, nil)
 	}
@@ -95,6 +98,9 @@ func (v *verifying) noted(ctx context.Context, repo *git.Repo, c git.CommitInfo)
 		return nil, &hintError{errors.New("no key to check the commit with: a key that came with it would prove nothing"), "--key attestation.pub, as `carrel identity export` wrote it where the commit was made"}
 	}
 	sets, err := verify.CheckCommit(note, c.Name, c.Tree, v.trust)
+	if err == nil {
+		err = v.cosignedNote(note, sets)
+	}
 	if err != nil || !v.own || v.trust.Log != "" {
 		return sets, err
 	}
@@ -176,14 +182,21 @@ func (v *verifying) logged(path string, bundle []byte) error {
 	case err != nil:
 		return err
 	}
-	if p, err := verify.ParseProof(proof); err == nil && v.own {
-		v.trustOwnLog(signedIn(p))
+	if kept, err := verify.ParseProof(proof); err == nil && v.own {
+		v.trustOwnLog(signedIn(kept))
 	}
 	if v.trust.Log == "" {
 		v.out.Missing = append(v.out.Missing, "that its making was logged: the log's key was not given (--log-key)")
 		return nil
 	}
 	a, err := verify.Attestation{Bundle: bundle, Proof: proof}.Check(v.trust)
+	if err != nil {
+		return err
+	}
+	p, err := verify.ParseProof(proof)
+	if err == nil {
+		err = v.cosigned(p.Checkpoint, v.trust.Log)
+	}
 	if err == nil {
 		v.out.Proved = append(v.out.Proved, fmt.Sprintf("record %d of log %s announced it before it was signed", a.Index, a.Origin))
 	}
