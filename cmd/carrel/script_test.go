@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"repo": makeRepo, "digest": readDigest},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"repo": makeRepo, "digest": readDigest, "witness": witnesses},
 	})
 }
 

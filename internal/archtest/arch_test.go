@@ -118,7 +118,8 @@ var mayStartProcesses = map[string]string{
 	"internal/hook":       "asks a registered hook, as its client would",
 	"internal/terminal":   "the pager",
 
-	"internal/needs": "tests again, as an ordinary user",
+	"internal/needs":               "tests again, as an ordinary user",
+	"internal/witness/witnesstest": "a witness of others, for tests",
 
 	"internal/policy/evaluator": "carrel itself, as the bounded evaluator of policies",
 	"internal/demo":             "runs carrel itself, as a user would",
@@ -153,7 +154,7 @@ func TestEnvironmentAndExitBelongToCommands(t *testing.T) {
 	for _, f := range sources(t) {
 		// The first process of a desk is a program of its own, and so is the
 		// evaluator of policies: they end themselves.
-		if f.test || withinAny(f.dir, "cmd", "bench", "e2e", "internal/sandbox/native/desk", "internal/sandbox/sandboxtest", "internal/needs", "internal/policy/evaluator") {
+		if f.test || withinAny(f.dir, "cmd", "bench", "e2e", "internal/sandbox/native/desk", "internal/sandbox/sandboxtest", "internal/needs", "internal/witness/witnesstest", "internal/policy/evaluator") {
 			continue
 		}
 		for importPath, names := range banned {
