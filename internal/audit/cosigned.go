@@ -11,11 +11,12 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/verify"
 )
 
 // KeepCosigned keeps a checkpoint that Checkpoint returned and to whose end
-// signature lines of witnesses were added, and returns it with them. It is the
+// signature lines of witnesses were added. It is the
 // log's newest cosigned one from now on, and the published one, too, unless a
 // later one has been signed meanwhile. The log's own signature is checked; the
 // caller has checked the others.
@@ -53,6 +54,17 @@ func (s *store) keepCosigned(keys keyring, cosigned []byte) error {
 		return err
 	}
 	return s.keepCheckpoint(cosigned)
+}
+
+// setCosignedAside keeps what witnesses cosigned of a past that is accepted as
+// lost.
+func (s *store) setCosignedAside() error {
+	path := filepath.Join(s.dir, verify.CosignedFile)
+	err := s.disk.rename(path, fmt.Sprintf("%s.refused-%d-%s", path, s.tail.Size, carrel.NewRecordID()[4:]))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // sameText reports whether two signed notes say the same.

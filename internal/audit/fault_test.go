@@ -141,8 +141,10 @@ func script(o Options) (acknowledged []string, failed error) {
 		if err := l.Append(ctx, observe("after the failure")); err == nil {
 			return acknowledged, errors.New("a failed log took another record")
 		}
-	} else if _, err := l.Checkpoint(ctx); err != nil {
+	} else if signed, err := l.Checkpoint(ctx); err != nil {
 		failed = err
+	} else {
+		failed = l.KeepCosigned(ctx, signed)
 	}
 	return acknowledged, errors.Join(failed, l.Close())
 }

@@ -78,6 +78,9 @@ func (s *store) recover(keys keyring, acceptLoss bool, rec *Recovery) error {
 		if err := s.second.setAside(s.disk, s.tail.Size); err != nil {
 			return err
 		}
+		if err := s.setCosignedAside(); err != nil {
+			return err
+		}
 	}
 	if _, err := s.settleKey(keys, private); err != nil {
 		return fmt.Errorf("finishing a change of the log's key: %w", err)

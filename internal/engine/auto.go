@@ -18,6 +18,10 @@ import (
 // is applied by itself: editors and servers outside see whole steps.
 const quietTime = 2 * time.Second
 
+// unwitnessedPause is how long witnesses that were missing are not asked again
+// at quiet moments.
+const unwitnessedPause = time.Minute
+
 // watchQuiet applies, at quiet moments of a run with --apply auto, what policy
 // allows without asking. The returned function ends the watch and waits for it.
 func (v *visit) watchQuiet(ctx context.Context, g *gate.Gate) (stop func()) {
@@ -47,7 +51,7 @@ func (v *visit) applyWhenQuiet(ctx context.Context, g *gate.Gate) {
 			continue // the end of the run takes the change again and says what is wrong
 		}
 		digest, err := change.Digest()
-		if err == nil && digest.Equal(before) {
+		if err == nil && digest.Equal(before) && time.Now().After(v.notBefore) {
 			v.applyNow(ctx, g, change)
 		}
 		before = digest
@@ -69,6 +73,10 @@ func (v *visit) applyNow(ctx context.Context, g *gate.Gate, c *carrel.Change) {
 		}
 	}
 	var refusal *gate.Refusal
+	var lacking *unwitnessed
+	if errors.As(err, &lacking) {
+		v.notBefore = time.Now().Add(unwitnessedPause)
+	}
 	if err != nil && !errors.As(err, &refusal) && !v.interactive() {
 		fmt.Fprintf(v.e.host.Stderr, "carrel: applying at a quiet moment: %s\n", terminal.EscapeText(err.Error()))
 	}
@@ -95,6 +103,11 @@ func (v *visit) applyAuto(ctx context.Context, g *gate.Gate, s selected) error {
 	var refusal *gate.Refusal
 	if errors.As(err, &refusal) {
 		fmt.Fprintf(v.e.host.Stderr, "carrel: not applied by itself: %s\n", terminal.Escape(refusal.Decision.Reason))
+		return nil
+	}
+	var lacking *unwitnessed
+	if errors.As(err, &lacking) {
+		fmt.Fprintf(v.e.host.Stderr, "carrel: not applied by itself: %s\n", terminal.Escape(err.Error()))
 		return nil
 	}
 	if err != nil {

@@ -73,6 +73,7 @@ type visit struct {
 	program    carrel.Digest // of the agent's executable; "" if not known
 	policyKept error         // why the text of the policy could not be kept
 	applied    []selected    // changes that were applied at quiet moments, to be attested
+	notBefore  time.Time     // when a quiet moment counts again
 }
 
 // exec is the action that starts the agent.
