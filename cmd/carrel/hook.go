@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,14 +21,14 @@ rules. A hook is an early, friendly refusal; the walls are those of "carrel
 run".`
 
 func (a *app) hookCommand() *cobra.Command {
-	opts := engine.HookOptions{Client: hook.ClaudeCode}
+	var opts engine.HookOptions
 	cmd := &cobra.Command{
-		Use: "hook CLIENT", Short: "Answer a hook of an agent's own client (" + hook.ClaudeCode + ")", Long: hookHelp, Args: cobra.ArbitraryArgs,
+		Use: "hook CLIENT", Short: "Answer a hook of an agent's own client (" + clientNames() + ")", Long: hookHelp, Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return a.deny(fmt.Errorf("one client is named after carrel hook, not %q", args), opts)
 			}
-			opts.Client, opts.Project = args[0], os.Getenv("CLAUDE_PROJECT_DIR")
+			opts.Client, opts.Project = args[0], projectOf(args[0])
 			host, err := a.host()
 			if err != nil {
 				return a.deny(err, opts)
@@ -36,9 +37,35 @@ func (a *app) hookCommand() *cobra.Command {
 		},
 	}
 	// A client reads exit code 2 as no answer where it cannot be stopped so.
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return a.deny(err, opts) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if said := cmd.Flags().Args(); len(said) > 0 {
+			opts.Client = said[0]
+		}
+		return a.deny(err, opts)
+	})
 	cmd.Flags().StringVar(&opts.Hook, "hook", "", "which hook this is registered for; another one is denied")
 	return cmd
+}
+
+// projectOf is the project's directory as the client says it to its hooks.
+// Codex does not: it starts them there, whatever directory a tool works in.
+func projectOf(client string) string {
+	switch client {
+	case hook.ClaudeCode:
+		return os.Getenv("CLAUDE_PROJECT_DIR")
+	case hook.GeminiCLI:
+		return os.Getenv("GEMINI_PROJECT_DIR")
+	}
+	return ""
+}
+
+// clientNames lists the clients for help.
+func clientNames() string {
+	var names []string
+	for _, c := range hook.Clients() {
+		names = append(names, c.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func (a *app) answer(reply []byte) error {
@@ -47,5 +74,9 @@ func (a *app) answer(reply []byte) error {
 }
 
 func (a *app) deny(err error, opts engine.HookOptions) error {
-	return a.answer(hook.Claude{Name: opts.Hook}.Reply(hook.Fault(err)))
+	client, known := hook.Get(opts.Client)
+	if !known { // nobody knows whose words these are
+		opts.Hook = ""
+	}
+	return a.answer(client.Event(opts.Hook).Reply(hook.Fault(err)))
 }

@@ -11,7 +11,7 @@ const initHelp = `Register Carrel with an agent's own client: its hooks, and for
 managed settings that nobody below can switch off.
 
     carrel init claude-code                              this project
-    carrel init claude-code --scope user                 every project of yours
+    carrel init gemini-cli --scope user                  every project of yours
     sudo carrel init claude-code --scope organisation --policy-helper
 
 What is there already is kept; --remove takes only Carrel's part out again.
@@ -22,7 +22,7 @@ of "carrel run".`
 func (a *app) initCommand() *cobra.Command {
 	var opts engine.InitOptions
 	cmd := &cobra.Command{
-		Use: "init CLIENT", Short: "Register hooks and settings with an agent's own client (" + hook.ClaudeCode + ")", Long: initHelp, Args: exactly(1, "the client, as in: carrel init "+hook.ClaudeCode),
+		Use: "init CLIENT", Short: "Register hooks and settings with an agent's own client (" + clientNames() + ")", Long: initHelp, Args: exactly(1, "the client, as in: carrel init "+hook.ClaudeCode),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.Client, opts.JSON = args[0], a.json
 			return a.onHost(func(host engine.Host) error { return engine.Init(cmd.Context(), host, opts) })

@@ -40,7 +40,7 @@ func Clients(ctx context.Context, host Host, asJSON bool) (bool, error) {
 		return live, e.printJSON(map[string]any{"version": host.Version, "clients": states})
 	}
 	if len(states) == 0 {
-		_, err := fmt.Fprintln(host.Stdout, "no client is registered; carrel init claude-code registers Claude Code")
+		_, err := fmt.Fprintln(host.Stdout, "no client is registered; carrel init CLIENT does it: "+clientNames())
 		return live, err
 	}
 	table := tabwriter.NewWriter(host.Stdout, 0, 0, 2, ' ', 0)
@@ -64,21 +64,24 @@ func writeClients(table io.Writer, states []ClientState) {
 func (e *Records) clientStates(ctx context.Context) []ClientState {
 	var out []ClientState
 	project := projectAround(e.host.Cwd)
-	for _, scope := range []string{ScopeOrganisation, ScopeUser, ScopeProject} {
-		s := ClientState{Client: hook.ClaudeCode, Scope: scope, File: e.settingsFile(scope, project)}
-		if e.lookAtClient(ctx, &s, project) {
-			out = append(out, s)
+	for _, c := range hook.Clients() {
+		before := len(out)
+		for _, scope := range []string{ScopeOrganisation, ScopeUser, ScopeProject} {
+			s := ClientState{Client: c.Name, Scope: scope, File: e.settingsFile(c.Name, scope, project)}
+			if s.File != "" && e.lookAtClient(ctx, &s, c, project) {
+				out = append(out, s)
+			}
 		}
-	}
-	if len(out) == 0 && e.host.program("claude") != "" {
-		out = append(out, ClientState{Client: hook.ClaudeCode, Level: carrel.NotEnforced, How: "the client is installed and its hooks are not registered",
-			Fix: "carrel init claude-code, or work at a desk: carrel run -- claude"})
+		if len(out) == before && e.host.program(c.Agent) != "" {
+			out = append(out, ClientState{Client: c.Name, Level: carrel.NotEnforced, How: "the client is installed and its hooks are not registered",
+				Fix: "carrel init " + c.Name + ", or work at a desk: carrel run -- " + c.Agent})
+		}
 	}
 	return out
 }
 
 // lookAtClient fills s in and reports whether Carrel is registered there.
-func (e *Records) lookAtClient(ctx context.Context, s *ClientState, project string) bool {
+func (e *Records) lookAtClient(ctx context.Context, s *ClientState, c *hook.Client, project string) bool {
 	s.Level = carrel.NotEnforced
 	text, err := os.ReadFile(s.File)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,7 +89,7 @@ func (e *Records) lookAtClient(ctx context.Context, s *ClientState, project stri
 	}
 	var in hook.Installed
 	if err == nil {
-		in, err = hook.ReadInstalled(text)
+		in, err = c.ReadInstalled(text)
 	}
 	if err != nil {
 		s.How = "the settings cannot be read: " + err.Error()
@@ -95,15 +98,14 @@ func (e *Records) lookAtClient(ctx context.Context, s *ClientState, project stri
 	if len(in.Commands) == 0 {
 		return false
 	}
-	s.Fix = "carrel init claude-code --scope " + s.Scope
-	program, why := e.ownProgram(in)
+	s.Fix = "carrel init " + c.Name + " --scope " + s.Scope
+	program, why := e.ownProgram(c, in)
 	if s.How = why; why != "" {
 		return true
 	}
 	slowest := time.Duration(0)
 	for range 3 {
-		c := in.Commands[hook.PreToolUse]
-		took, err := hook.Probe(ctx, program, c.Args, project)
+		took, err := c.Probe(ctx, program, in.Commands[c.BeforeTool()].Args, project)
 		if err != nil {
 			s.How = "the registered hook was asked: " + err.Error()
 			s.Fix = "the hooks are registered as they should be: mend what the answer says, then carrel doctor again"
@@ -118,17 +120,17 @@ func (e *Records) lookAtClient(ctx context.Context, s *ClientState, project stri
 
 // ownProgram returns the program that all hooks start, or why they are not
 // this program's.
-func (e *Records) ownProgram(in hook.Installed) (program, why string) {
+func (e *Records) ownProgram(client *hook.Client, in hook.Installed) (program, why string) {
 	if in.Off != "" {
 		return "", in.Off
 	}
-	for _, name := range hook.Registered() {
+	for _, name := range client.Registered() {
 		c, ok := in.Commands[name]
 		if !ok {
 			return "", "the hook " + name + " is not registered for every tool"
 		}
-		if !slices.Equal(c.Args, []string{"hook", hook.ClaudeCode, "--hook", name}) {
-			return "", fmt.Sprintf("the hook %s starts carrel with other words: %q", name, c.Args)
+		if !client.Registers(c, name) {
+			return "", fmt.Sprintf("the hook %s starts carrel with other words: %q", name, c.Line+strings.Join(c.Args, " "))
 		}
 		if program = c.Program; !strings.ContainsAny(program, `/\`) {
 			program = e.host.onPath(program)

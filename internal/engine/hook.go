@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -13,7 +14,7 @@ import (
 
 // HookOptions say which hook of a client is answered.
 type HookOptions struct {
-	Client  string // hook.ClaudeCode
+	Client  string // its name: hook.ClaudeCode, …
 	Hook    string // as registered in the client's settings; "": as the client says
 	Project string // the project's directory as the client knows it; "": found from its directory
 }
@@ -28,7 +29,8 @@ const hookDeadline = 8 * time.Second
 func Hook(ctx context.Context, host Host, in io.Reader, opts HookOptions) []byte {
 	ctx, cancel := context.WithTimeout(ctx, hookDeadline)
 	defer cancel()
-	call := hook.Claude{Name: opts.Hook} // what is answered if nothing can be read
+	client, _ := hook.Get(opts.Client)
+	call := client.Event(opts.Hook) // what is answered if nothing can be read
 	answered := make(chan []byte, 1)
 	go func() { // ends with its answer, or with the process
 		var reply []byte
@@ -49,13 +51,14 @@ func Hook(ctx context.Context, host Host, in io.Reader, opts HookOptions) []byte
 }
 
 func answerHook(ctx context.Context, host Host, in io.Reader, opts HookOptions) []byte {
-	if opts.Client != hook.ClaudeCode {
-		return hook.Claude{Name: opts.Hook}.Reply(hook.Fault(fmt.Errorf("the hooks of %q are not known; known is %s", opts.Client, hook.ClaudeCode)))
+	client, known := hook.Get(opts.Client)
+	if !known {
+		return client.Event("").Reply(hook.Fault(fmt.Errorf("the hooks of %q are not known; known are %s", opts.Client, clientNames())))
 	}
+	call := client.Event(opts.Hook)
 	raw, err := io.ReadAll(io.LimitReader(in, 64<<20))
-	var call hook.Claude
 	if err == nil {
-		call, err = hook.ReadClaude(raw, opts.Hook)
+		call, err = client.Read(raw, opts.Hook)
 	}
 	if err != nil {
 		return call.Reply(hook.Fault(err))
@@ -69,18 +72,18 @@ func answerHook(ctx context.Context, host Host, in io.Reader, opts HookOptions) 
 }
 
 // hooked decides and records one call.
-func (e *Records) hooked(ctx context.Context, call hook.Claude, opts HookOptions) (answer hook.Answer, err error) {
+func (e *Records) hooked(ctx context.Context, call hook.Event, opts HookOptions) (answer hook.Answer, err error) {
 	place, err := e.hookPlace(call, opts)
 	if err != nil {
 		return answer, err
 	}
 	var actions []carrel.Action
-	if call.Judged() || call.Name == hook.PostToolUse {
+	if call.Judged() || call.Ran() {
 		if actions, err = place.Actions(call.Call()); err != nil {
 			return answer, err
 		}
 	}
-	r, err := e.openRoad(ctx)
+	r, err := e.openRoadOf(ctx, call.Client().Agent)
 	if err != nil {
 		return answer, err
 	}
@@ -95,19 +98,28 @@ func (e *Records) hooked(ctx context.Context, call hook.Claude, opts HookOptions
 	switch {
 	case call.Judged():
 		return hook.AnswerTo(hook.Ask(ctx, r.gate, actions, call.Facts()), r.answers != nil), nil
-	case call.Name == hook.PostToolUse:
+	case call.Ran():
 		return r.afterTool(ctx, call, actions)
-	case call.Name == hook.SessionStart:
+	case call.Begins():
 		return hook.Answer{Verdict: carrel.Allow, Message: sessionBriefing}, r.observe(ctx, call, "a client's session began; its hooks are live")
-	case call.Name == hook.SessionEnd || call.Name == hook.Stop:
+	case call.Ends():
 		r.sign = true
 	}
 	return hook.Answer{Verdict: carrel.Allow}, nil
 }
 
+// clientNames lists the clients for people.
+func clientNames() string {
+	var names []string
+	for _, c := range hook.Clients() {
+		names = append(names, c.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
 const sessionBriefing = "Carrel judges tools here by policy. A refusal says the rule, the reason and the next step; do not look for another way to do what was refused, tell the person instead."
 
-func (r *road) observe(ctx context.Context, call hook.Claude, note string) error {
+func (r *road) observe(ctx context.Context, call hook.Event, note string) error {
 	text := note
 	for _, key := range []string{"client", "session", "tool", "tool_use"} {
 		if v := call.Facts()[key]; v != "" {
@@ -119,7 +131,7 @@ func (r *road) observe(ctx context.Context, call hook.Claude, note string) error
 
 // afterTool holds what has happened against the policy: a tool that ran
 // although policy denies it went past its hook.
-func (r *road) afterTool(ctx context.Context, call hook.Claude, actions []carrel.Action) (hook.Answer, error) {
+func (r *road) afterTool(ctx context.Context, call hook.Event, actions []carrel.Action) (hook.Answer, error) {
 	for _, a := range actions {
 		d := r.policy.Decide(ctx, a)
 		if d.Verdict != carrel.Deny {

@@ -13,12 +13,16 @@ import (
 
 // hookPlace says what the client's paths mean. A project that is the home or
 // the whole machine is no workspace: nothing in it counts as the project's.
-func (e *Records) hookPlace(call hook.Claude, opts HookOptions) (hook.Place, error) {
-	if !filepath.IsAbs(call.Cwd) && call.Name != hook.SessionEnd {
+func (e *Records) hookPlace(call hook.Event, opts HookOptions) (hook.Place, error) {
+	if !filepath.IsAbs(call.Cwd) && !call.Ends() {
 		return hook.Place{}, errors.New("the client does not say in which directory it works")
 	}
 	root := opts.Project
-	if root == "" {
+	switch {
+	case root != "":
+	case call.Client().Name == hook.Codex: // call.Cwd is where the tool works
+		root = projectAround(e.host.Cwd)
+	default:
 		root = projectAround(call.Cwd)
 	}
 	if real, err := filepath.EvalSymlinks(root); err == nil {
@@ -29,7 +33,7 @@ func (e *Records) hookPlace(call hook.Claude, opts HookOptions) (hook.Place, err
 		root = ""
 	}
 	return hook.Place{
-		Workspace: root, Home: e.host.Home, Agent: "claude",
+		Workspace: root, Home: e.host.Home, Client: call.Client(),
 		Program: e.host.program,
 		Labels: func(path string, content []byte) []carrel.Label {
 			f := risk.File{Now: risk.Head{Bytes: content, Whole: content != nil}}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
@@ -33,27 +34,33 @@ type InitOptions struct {
 	JSON    bool
 }
 
-// settingsFile is where the settings of a scope lie.
-func (e *Records) settingsFile(scope, project string) string {
+// settingsFile is where the settings of a scope lie; "" if the client has none
+// that Carrel writes.
+func (e *Records) settingsFile(client, scope, project string) string {
+	in := clientFolders[client]
 	switch scope {
 	case ScopeProject:
-		return filepath.Join(project, ".claude", "settings.json")
+		return filepath.Join(project, in.folder, in.file)
 	case ScopeUser:
-		return filepath.Join(e.host.Home, ".claude", "settings.json")
+		return filepath.Join(e.host.Home, in.folder, in.file)
 	}
-	return filepath.Join(managedDir(), "managed-settings.d", "50-carrel.json")
+	if in.managed == nil {
+		return ""
+	}
+	return filepath.Join(managedDir(client), filepath.Join(in.managed...))
 }
 
 // Init registers Carrel with a client, or takes it out again.
 func Init(ctx context.Context, host Host, opts InitOptions) error {
 	e := &Records{host}
-	if opts.Client != hook.ClaudeCode {
-		return &hintError{misused("there is nothing to set up for %q", opts.Client), "known is " + hook.ClaudeCode}
+	client, known := hook.Get(opts.Client)
+	if !known {
+		return &hintError{misused("there is nothing to set up for %q", opts.Client), "known are " + clientNames()}
 	}
 	if opts.Project == "" {
 		opts.Project = projectAround(host.Cwd)
 	}
-	files, err := e.clientFiles(opts)
+	files, err := e.clientFiles(client, opts)
 	if err != nil {
 		return err
 	}
@@ -94,20 +101,28 @@ func (e *Records) setUp(ctx context.Context, files []clientFile, opts InitOption
 	return err
 }
 
-func (e *Records) clientFiles(opts InitOptions) ([]clientFile, error) {
+func (e *Records) clientFiles(client *hook.Client, opts InitOptions) ([]clientFile, error) {
 	program := e.host.Self
 	if opts.Scope == ScopeProject {
 		program = "carrel" // the file travels with the repository
 	}
+	if client.Name != hook.ClaudeCode && (opts.Helper || opts.Servers != "") {
+		return nil, misused("--policy-helper and --mcp are for %s", hook.ClaudeCode)
+	}
+	path := e.settingsFile(client.Name, opts.Scope, opts.Project)
 	var files []clientFile
 	var err error
-	switch opts.Scope {
-	case ScopeProject, ScopeUser:
-		files, err = e.mergedSettings(e.settingsFile(opts.Scope, opts.Project), program, opts.Remove)
-	case ScopeOrganisation:
-		files, err = e.managedFiles(program, opts)
-	default:
+	switch {
+	case !slices.Contains([]string{ScopeProject, ScopeUser, ScopeOrganisation}, opts.Scope):
 		return nil, misused("--scope %q: use %s, %s or %s", opts.Scope, ScopeProject, ScopeUser, ScopeOrganisation)
+	case path == "":
+		return nil, &hintError{misused("%s has no settings of an organisation that Carrel writes", client.Title), "use --scope user or --scope project"}
+	case opts.Scope == ScopeOrganisation && client.Name == hook.ClaudeCode:
+		files, err = e.managedFiles(program, opts)
+	case opts.Scope == ScopeOrganisation:
+		files, err = e.mergedSettings(client.MergeManaged, path, program, opts.Remove)
+	default:
+		files, err = e.mergedSettings(client.Merge, path, program, opts.Remove)
 	}
 	if err != nil || opts.Servers == "" {
 		return files, err

@@ -21,18 +21,32 @@ type clientFile struct {
 	content []byte      // nil: taken away
 }
 
-// managedDir is where an organisation's settings of Claude Code lie.
-func managedDir() string {
-	switch runtime.GOOS {
-	case "darwin":
-		return "/Library/Application Support/ClaudeCode"
-	case "windows":
-		return `C:\Program Files\ClaudeCode`
-	}
-	return "/etc/claude-code"
+// clientFolders say where clients keep their settings.
+var clientFolders = map[string]struct {
+	folder, file string    // below the project and the home
+	managed      []string  // below the organisation's directory
+	dirs         [3]string // that directory on Linux, macOS and Windows
+}{
+	hook.ClaudeCode: {".claude", "settings.json", []string{"managed-settings.d", "50-carrel.json"},
+		[3]string{"/etc/claude-code", "/Library/Application Support/ClaudeCode", `C:\Program Files\ClaudeCode`}},
+	hook.GeminiCLI: {".gemini", "settings.json", []string{"settings.json"},
+		[3]string{"/etc/gemini-cli", "/Library/Application Support/GeminiCli", `C:\ProgramData\gemini-cli`}},
+	hook.Codex: {folder: ".codex", file: "hooks.json"},
 }
 
-func (e *Records) mergedSettings(path, program string, remove bool) ([]clientFile, error) {
+// managedDir is where an organisation's settings of a client lie.
+func managedDir(client string) string {
+	dirs := clientFolders[client].dirs
+	switch runtime.GOOS {
+	case "darwin":
+		return dirs[1]
+	case "windows":
+		return dirs[2]
+	}
+	return dirs[0]
+}
+
+func (e *Records) mergedSettings(merge func(settings []byte, program string) ([]byte, error), path, program string, remove bool) ([]clientFile, error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading the client's settings: %w", err)
@@ -40,7 +54,7 @@ func (e *Records) mergedSettings(path, program string, remove bool) ([]clientFil
 	if remove {
 		program = ""
 	}
-	merged, err := hook.Merge(old, program)
+	merged, err := merge(old, program)
 	if err != nil {
 		return nil, &hintError{fmt.Errorf("%s: %w", path, err), "mend the file first; it was left as it is"}
 	}
@@ -55,8 +69,8 @@ func (e *Records) mergedSettings(path, program string, remove bool) ([]clientFil
 }
 
 func (e *Records) managedFiles(program string, opts InitOptions) ([]clientFile, error) {
-	settings := clientFile{Path: e.settingsFile(ScopeOrganisation, ""), What: "managed settings", Mode: 0o644}
-	helper := clientFile{Path: filepath.Join(managedDir(), "carrel-policy-helper"), What: "policy helper: without its answer the client does not start", Mode: 0o755}
+	settings := clientFile{Path: e.settingsFile(hook.ClaudeCode, ScopeOrganisation, ""), What: "managed settings", Mode: 0o644}
+	helper := clientFile{Path: filepath.Join(managedDir(hook.ClaudeCode), "carrel-policy-helper"), What: "policy helper: without its answer the client does not start", Mode: 0o755}
 	script := "#!/bin/sh\nexec " + shellWord(program) + " agent-policy " + hook.ClaudeCode + "\n"
 	if runtime.GOOS == "windows" {
 		helper.Path += ".cmd"
@@ -85,7 +99,7 @@ func serversFile(opts InitOptions) (clientFile, error) {
 	f := clientFile{Path: filepath.Join(opts.Project, ".mcp.json"), What: "MCP servers of the project", Mode: 0o644}
 	switch opts.Scope {
 	case ScopeOrganisation:
-		f.Path, f.What = filepath.Join(managedDir(), "managed-mcp.json"), "the only MCP servers there are"
+		f.Path, f.What = filepath.Join(managedDir(hook.ClaudeCode), "managed-mcp.json"), "the only MCP servers there are"
 	case ScopeUser:
 		return f, &hintError{errors.New("the client keeps a user's MCP servers in a file of its own making"), "use --scope project or --scope organisation with --mcp"}
 	}

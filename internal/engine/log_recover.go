@@ -45,7 +45,7 @@ func (e *Records) LogRecover(ctx context.Context, accept bool) error {
 // mayRecover asks the policy, of which an ask is a no: an answer could not be
 // recorded.
 func (e *Records) mayRecover(ctx context.Context, a carrel.Action) error {
-	engine, err := e.hookPolicy(ctx, audit.NewRedactor(e.state("keys")))
+	engine, err := e.hookPolicy(ctx, "claude", audit.NewRedactor(e.state("keys")))
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,12 @@ type road struct {
 	sign    bool // sign where the log stands when done
 }
 
-// openRoad opens the log and compiles the policy, side by side.
-func (e *Records) openRoad(ctx context.Context) (*road, error) {
+// openRoad is openRoadOf for what the user does.
+func (e *Records) openRoad(ctx context.Context) (*road, error) { return e.openRoadOf(ctx, "claude") }
+
+// openRoadOf opens the log and compiles the policy, side by side. agent is the
+// profile whose destinations count.
+func (e *Records) openRoadOf(ctx context.Context, agent string) (*road, error) {
 	for _, dir := range []string{e.host.Paths.State, filepath.Dir(e.host.Paths.Second)} {
 		if err := privateDir(dir); err != nil {
 			return nil, err
@@ -44,7 +48,7 @@ func (e *Records) openRoad(ctx context.Context) (*road, error) {
 		log, err := audit.Open(ctx, options)
 		logs <- opened{log, err}
 	}()
-	engine, err := e.hookPolicy(ctx, redact)
+	engine, err := e.hookPolicy(ctx, agent, redact)
 	l := <-logs
 	if err = errors.Join(err, l.err); err != nil {
 		if l.log != nil {
@@ -97,7 +101,7 @@ func (nobody) Await(context.Context, carrel.Action, carrel.Digest, carrel.Decisi
 
 // hookPolicy is the user's and the organisation's policy with the rules for
 // tools. What the configuration knows as keys is made known to redact.
-func (e *Records) hookPolicy(ctx context.Context, redact *audit.Redactor) (*policy.Engine, error) {
+func (e *Records) hookPolicy(ctx context.Context, agent string, redact *audit.Redactor) (*policy.Engine, error) {
 	s, err := e.userSettings()
 	if err != nil {
 		return nil, err
@@ -110,7 +114,7 @@ func (e *Records) hookPolicy(ctx context.Context, redact *audit.Redactor) (*poli
 		return nil, err
 	}
 	layers := append([]policy.Layer{tools}, s.policyLayers...)
-	network, err := networkLayers(s, "claude")
+	network, err := networkLayers(s, agent)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 // there what it likes, or nothing: what it gets is a word, never an effect.
 type toolGate struct {
 	gate    *gate.Gate
-	client  string // whose words are spoken
+	client  *hook.Client // whose words are spoken
 	run     carrel.RunID
 	agent   string
 	reading chan struct{} // bounds the calls that are being read
@@ -34,13 +34,14 @@ const (
 )
 
 func newToolGate(v *visit, g *gate.Gate) *toolGate {
-	return &toolGate{g, v.profile.Hooks, v.id, v.profile.Name, make(chan struct{}, toolReaders)}
+	client, _ := hook.Get(v.profile.Hooks)
+	return &toolGate{g, client, v.id, v.profile.Name, make(chan struct{}, toolReaders)}
 }
 
 // ServeHTTP implements http.Handler.
 func (t *toolGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost || r.URL.Path != "/"+t.client {
-		http.Error(w, "POST /"+t.client, http.StatusNotFound)
+	if r.Method != http.MethodPost || r.URL.Path != "/"+t.client.Name {
+		http.Error(w, "POST /"+t.client.Name, http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -51,7 +52,7 @@ func (t *toolGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (t *toolGate) answer(w http.ResponseWriter, r *http.Request) (reply []byte) {
 	defer func() {
 		if p := recover(); p != nil {
-			reply = hook.Claude{Name: hook.PreToolUse}.Reply(hook.Fault(fmt.Errorf("panic: %v", p)))
+			reply = t.client.Event(t.client.BeforeTool()).Reply(hook.Fault(fmt.Errorf("panic: %v", p)))
 		}
 	}()
 	call, err := t.read(w, r)
@@ -63,18 +64,18 @@ func (t *toolGate) answer(w http.ResponseWriter, r *http.Request) (reply []byte)
 
 // read takes in one call, a few at a time, and keeps nothing of what the tool
 // would be given.
-func (t *toolGate) read(w http.ResponseWriter, r *http.Request) (hook.Claude, error) {
+func (t *toolGate) read(w http.ResponseWriter, r *http.Request) (hook.Event, error) {
 	select {
 	case t.reading <- struct{}{}:
 		defer func() { <-t.reading }()
 	case <-r.Context().Done():
-		return hook.Claude{Name: hook.PreToolUse}, r.Context().Err()
+		return t.client.Event(t.client.BeforeTool()), r.Context().Err()
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxToolCall))
 	if err != nil {
-		return hook.Claude{Name: hook.PreToolUse}, fmt.Errorf("reading the call: %w", err)
+		return t.client.Event(t.client.BeforeTool()), fmt.Errorf("reading the call: %w", err)
 	}
-	call, err := hook.ReadClaude(raw, hook.PreToolUse)
+	call, err := t.client.Read(raw, t.client.BeforeTool())
 	call.Input = nil
 	switch {
 	case err != nil:
@@ -88,7 +89,7 @@ func (t *toolGate) read(w http.ResponseWriter, r *http.Request) (hook.Claude, er
 
 // ask takes the call through the run's gate. Whoever could say yes was asked
 // there: what they did not answer is refused, and not asked inside again.
-func (t *toolGate) ask(ctx context.Context, call hook.Claude) hook.Answer {
+func (t *toolGate) ask(ctx context.Context, call hook.Event) hook.Answer {
 	a := carrel.Action{Run: t.run, Agent: t.agent, Operation: carrel.OpTool, Subject: call.Tool}
 	answer := hook.AnswerTo(hook.Ask(ctx, t.gate, []carrel.Action{a}, call.Facts()), false)
 	if answer.Verdict != carrel.Allow {

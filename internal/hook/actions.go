@@ -21,27 +21,22 @@ type Call struct {
 
 // toolInput are the members of tools' inputs that say what would happen.
 type toolInput struct {
-	Command      *string `json:"command"`
-	FilePath     *string `json:"file_path"`
-	NotebookPath *string `json:"notebook_path"`
-	Path         *string `json:"path"`
-	Pattern      *string `json:"pattern"`
-	URL          *string `json:"url"`
-	Content      *string `json:"content"`
-	NewString    *string `json:"new_string"`
-	NewSource    *string `json:"new_source"`
+	Command      *string  `json:"command"`
+	FilePath     *string  `json:"file_path"`
+	NotebookPath *string  `json:"notebook_path"`
+	Path         *string  `json:"path"`
+	DirPath      *string  `json:"dir_path"`
+	Include      []string `json:"include"`
+	Prompt       *string  `json:"prompt"`
+	Input        *string  `json:"input"`
+	Pattern      *string  `json:"pattern"`
+	URL          *string  `json:"url"`
+	Content      *string  `json:"content"`
+	NewString    *string  `json:"new_string"`
+	NewSource    *string  `json:"new_source"`
 	Edits        []struct {
 		NewString string `json:"new_string"`
 	} `json:"edits"`
-}
-
-// tools say what a call of the tools known here would do. Of others only the
-// name is looked at.
-var tools = map[string]func(Place, Call, toolInput) ([]carrel.Action, error){
-	"Bash": Place.commandLine, "Monitor": Place.commandLine, "PowerShell": Place.powerShell,
-	"Write": Place.change, "Edit": Place.change, "MultiEdit": Place.change, "NotebookEdit": Place.change,
-	"Read": Place.look, "NotebookRead": Place.look, "Glob": Place.look, "Grep": Place.look, "LS": Place.look,
-	"WebFetch": Place.fetch,
 }
 
 // Actions says what a call would do. A call that cannot be read is an error,
@@ -50,7 +45,7 @@ func (p Place) Actions(c Call) ([]carrel.Action, error) {
 	if c.Tool == "" {
 		return nil, missing("the call", "tool_name")
 	}
-	actions, ok := tools[c.Tool]
+	actions, ok := p.Client.tools[c.Tool]
 	if !ok {
 		return []carrel.Action{p.action(carrel.Action{Operation: carrel.OpTool, Subject: c.Tool})}, nil
 	}
@@ -75,7 +70,7 @@ func (p Place) powerShell(c Call, in toolInput) ([]carrel.Action, error) {
 func missing(what, member string) error { return fmt.Errorf("%s has no %s", what, member) }
 
 func (p Place) action(a carrel.Action) carrel.Action {
-	a.Agent = p.Agent
+	a.Agent = p.Client.Agent
 	return a
 }
 
@@ -84,6 +79,11 @@ func (p Place) action(a carrel.Action) carrel.Action {
 func (p Place) commandLine(c Call, in toolInput) ([]carrel.Action, error) {
 	if in.Command == nil {
 		return nil, missing(c.Tool, "command")
+	}
+	if in.DirPath != nil && *in.DirPath != "" {
+		if c.Cwd = filepath.Join(c.Cwd, *in.DirPath); filepath.IsAbs(*in.DirPath) {
+			c.Cwd = *in.DirPath
+		}
 	}
 	commands, err := parseLine(*in.Command)
 	if err != nil {
@@ -140,9 +140,6 @@ func (p Place) file(f fileUse, cwd string) (carrel.Action, bool) {
 // change is a tool that writes one file.
 func (p Place) change(c Call, in toolInput) ([]carrel.Action, error) {
 	path := in.FilePath
-	if c.Tool == "NotebookEdit" && in.NotebookPath != nil {
-		path = in.NotebookPath
-	}
 	if path == nil || *path == "" {
 		return nil, missing(c.Tool, "file_path")
 	}
@@ -152,6 +149,14 @@ func (p Place) change(c Call, in toolInput) ([]carrel.Action, error) {
 	}
 	a.File = p.fileChange(a.Path, *path, c.Cwd, in.content())
 	return []carrel.Action{p.action(a)}, nil
+}
+
+// changeNotebook is change where the file is a notebook's.
+func (p Place) changeNotebook(c Call, in toolInput) ([]carrel.Action, error) {
+	if in.NotebookPath != nil {
+		in.FilePath = in.NotebookPath
+	}
+	return p.change(c, in)
 }
 
 // content is what the tool would put there: all of it, or the part it changes.
@@ -188,29 +193,67 @@ func (p Place) fileChange(path, raw, dir string, content []byte) *carrel.FileCha
 	return f
 }
 
-// look is a tool that reads a file, or searches below a directory.
+// look is a tool that reads a file.
 func (p Place) look(c Call, in toolInput) ([]carrel.Action, error) {
 	path := in.FilePath
 	if path == nil {
 		path = in.NotebookPath
 	}
-	if c.Tool == "Glob" || c.Tool == "Grep" || c.Tool == "LS" {
-		path = in.Path
-		if path == nil {
-			path = new(string)
-		}
-		if c.Tool == "Glob" && in.Pattern != nil && (filepath.IsAbs(*in.Pattern) || strings.HasPrefix(*in.Pattern, "~") || strings.Contains(*in.Pattern, "..")) {
-			path = new(string)
-			*path, _, _ = strings.Cut(*in.Pattern, "*")
-		}
-	} else if path == nil || *path == "" {
+	if path == nil || *path == "" {
 		return nil, missing(c.Tool, "file_path")
 	}
-	a := carrel.Action{Operation: carrel.OpRead, Path: p.path(*path, c.Cwd), RawPath: carrel.Text(*path)}
+	return []carrel.Action{p.read(c, *path)}, nil
+}
+
+// lookAtMany is look for files, and for the directories below which patterns
+// would find some.
+func (p Place) lookAtMany(c Call, in toolInput) ([]carrel.Action, error) {
+	if len(in.Include) == 0 {
+		return nil, missing(c.Tool, "include")
+	}
+	var out []carrel.Action
+	for _, pattern := range in.Include {
+		out = append(out, p.read(c, beforePattern(pattern)))
+	}
+	return out, nil
+}
+
+// searchText is a tool that looks below a directory.
+func (p Place) searchText(c Call, in toolInput) ([]carrel.Action, error) {
+	path := ""
+	switch {
+	case in.Path != nil:
+		path = *in.Path
+	case in.DirPath != nil:
+		path = *in.DirPath
+	}
+	return []carrel.Action{p.read(c, path)}, nil
+}
+
+// search is searchText for names: the pattern can lead elsewhere, too.
+func (p Place) search(c Call, in toolInput) ([]carrel.Action, error) {
+	out, err := p.searchText(c, in)
+	if pattern := in.Pattern; pattern != nil && (filepath.IsAbs(*pattern) || strings.HasPrefix(*pattern, "~") || strings.Contains(*pattern, "..")) {
+		out[0] = p.read(c, beforePattern(*pattern))
+	}
+	return out, err
+}
+
+func beforePattern(pattern string) string {
+	if i := strings.IndexAny(pattern, "*?[{"); i >= 0 {
+		return pattern[:i]
+	}
+	return pattern
+}
+
+// read is looking at a file or a directory. Where nobody has to be asked, it
+// is the use of a tool.
+func (p Place) read(c Call, path string) carrel.Action {
+	a := carrel.Action{Operation: carrel.OpRead, Path: p.path(path, c.Cwd), RawPath: carrel.Text(path)}
 	if a.Path == carrel.DeskWorkspace || p.open(a.Path) {
 		a = carrel.Action{Operation: carrel.OpTool, Subject: c.Tool}
 	}
-	return []carrel.Action{p.action(a)}, nil
+	return p.action(a)
 }
 
 // fetch is a page that the client gets: the destination, and the request.
@@ -218,9 +261,39 @@ func (p Place) fetch(c Call, in toolInput) ([]carrel.Action, error) {
 	if in.URL == nil {
 		return nil, missing(c.Tool, "url")
 	}
-	u, err := url.Parse(*in.URL)
+	return p.get(*in.URL)
+}
+
+// fetchNamed is fetch of what a prompt names. One that names nothing is no
+// call that the client would make.
+func (p Place) fetchNamed(c Call, in toolInput) ([]carrel.Action, error) {
+	if in.URL != nil {
+		return p.get(*in.URL)
+	}
+	if in.Prompt == nil {
+		return nil, missing(c.Tool, "prompt")
+	}
+	var out []carrel.Action
+	for _, word := range strings.Fields(*in.Prompt) {
+		if !strings.Contains(word, "://") {
+			continue
+		}
+		actions, err := p.get(strings.Trim(word, "\"'`()<>[],;"))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, actions...)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the prompt of %s names no address", c.Tool)
+	}
+	return out, nil
+}
+
+func (p Place) get(raw string) ([]carrel.Action, error) {
+	u, err := url.Parse(raw)
 	if err != nil || u.User != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no plain http or https URL", *in.URL)
+		return nil, fmt.Errorf("%q is no plain http or https URL", raw)
 	}
 	to := carrel.Action{Operation: carrel.OpConnect, Host: strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), Port: 443, Protocol: carrel.ProtoTLS}
 	if u.Scheme == "http" { // which the client turns into https
@@ -228,7 +301,7 @@ func (p Place) fetch(c Call, in toolInput) ([]carrel.Action, error) {
 	}
 	if u.Port() != "" {
 		if to.Port, err = strconv.Atoi(u.Port()); err != nil {
-			return nil, fmt.Errorf("%q has no port that can be reached", *in.URL)
+			return nil, fmt.Errorf("%q has no port that can be reached", raw)
 		}
 	}
 	get := to

@@ -26,7 +26,7 @@ func testPlace(t *testing.T) Place {
 	if err := os.Symlink(filepath.Join(dir, "outside"), filepath.Join(dir, "home/project/away")); err != nil {
 		t.Fatal(err)
 	}
-	return Place{Workspace: filepath.Join(dir, "home/project"), Home: filepath.Join(dir, "home"), Agent: "claude"}
+	return Place{Workspace: filepath.Join(dir, "home/project"), Home: filepath.Join(dir, "home"), Client: claudeCode}
 }
 
 // shown is an action in one word.

@@ -2,7 +2,6 @@ package hook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -18,22 +17,22 @@ func TestRepliesInTheClientsWords(t *testing.T) {
 		verdict    carrel.Verdict
 		want       string
 	}{
-		{PreToolUse, "default", carrel.Allow, `{}`},
-		{PreToolUse, "default", carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"ask","permissionDecisionReason":"m"}}`},
-		{PreToolUse, "bypassPermissions", carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
-		{PreToolUse, "default", carrel.Deny, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
-		{PreToolUse, "default", "", `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
-		{PermissionRequest, "", carrel.Allow, `{}`},
-		{PermissionRequest, "", carrel.Ask, `{}`},
-		{PermissionRequest, "", carrel.Deny, `{"hookSpecificOutput":{"decision":{"behavior":"deny","message":"m"},"hookEventName":"PermissionRequest"}}`},
-		{UserPromptSubmit, "", carrel.Deny, `{"decision":"block","reason":"m"}`},
-		{UserPromptSubmit, "", carrel.Allow, `{}`},
-		{PostToolUse, "", carrel.Deny, `{"decision":"block","reason":"m"}`},
+		{preToolUse, "default", carrel.Allow, `{}`},
+		{preToolUse, "default", carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"ask","permissionDecisionReason":"m"}}`},
+		{preToolUse, "bypassPermissions", carrel.Ask, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{preToolUse, "default", carrel.Deny, `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{preToolUse, "default", "", `{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"m"}}`},
+		{permissionRequest, "", carrel.Allow, `{}`},
+		{permissionRequest, "", carrel.Ask, `{}`},
+		{permissionRequest, "", carrel.Deny, `{"hookSpecificOutput":{"decision":{"behavior":"deny","message":"m"},"hookEventName":"PermissionRequest"}}`},
+		{userPromptSubmit, "", carrel.Deny, `{"decision":"block","reason":"m"}`},
+		{userPromptSubmit, "", carrel.Allow, `{}`},
+		{postToolUse, "", carrel.Deny, `{"decision":"block","reason":"m"}`},
 		{"Elicitation", "", carrel.Deny, `{"hookSpecificOutput":{"action":"decline","hookEventName":"Elicitation"}}`},
 		{"Notification", "", carrel.Deny, `{"systemMessage":"m"}`},
 		{"SomethingNew", "", carrel.Allow, `{}`},
 	} {
-		got := Claude{Name: c.name, Mode: c.mode}.Reply(Answer{c.verdict, "m"})
+		got := Event{Name: c.name, Mode: c.mode, client: claudeCode}.Reply(Answer{c.verdict, "m"})
 		if string(got) != c.want {
 			t.Errorf("%s %s %q: %s, want %s", c.name, c.mode, c.verdict, got, c.want)
 		}
@@ -45,7 +44,7 @@ func TestRepliesInTheClientsWords(t *testing.T) {
 // that stops.
 func TestFaultsAreDenials(t *testing.T) {
 	for _, raw := range []string{"", "garbage", "[]", "{}", "null", `{"hook_event_name":"PostToolUse"}`, `{"hook_event_name":7}`, `{"hook_event_name":"PreToolUse","tool_name":"Bash","Tool_Name":"TodoWrite"}`, strings.Repeat("[", 1<<16)} {
-		call, err := ReadClaude([]byte(raw), PreToolUse)
+		call, err := claudeCode.Read([]byte(raw), preToolUse)
 		if err == nil {
 			t.Errorf("%.20q is accepted", raw)
 		}
@@ -53,7 +52,7 @@ func TestFaultsAreDenials(t *testing.T) {
 			t.Errorf("%.20q: %s", raw, got)
 		}
 	}
-	got := string(Claude{}.Reply(Fault(errors.New("x"))))
+	got := string(claudeCode.Event("").Reply(Fault(errors.New("x"))))
 	if !strings.Contains(got, `"continue":false`) || !strings.Contains(got, `"permissionDecision":"deny"`) {
 		t.Error(got)
 	}
@@ -61,19 +60,22 @@ func TestFaultsAreDenials(t *testing.T) {
 
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"ls"}}`), "\x1b]0;x\a\xff")
+	f.Add([]byte(`{"hook_event_name":"BeforeTool","cwd":"/","tool_name":"web_fetch","tool_input":{"prompt":"https://x"}}`), "m")
+	f.Add([]byte(`{"hook_event_name":"PreToolUse","cwd":"/","tool_name":"apply_patch","tool_input":{"command":"*** Add File: x"}}`), "m")
 	f.Add([]byte(`{`), "")
 	f.Fuzz(func(t *testing.T, raw []byte, message string) {
-		call, err := ReadClaude(raw, "")
-		answer := Answer{carrel.Deny, message}
-		if err != nil {
-			answer = Fault(err)
-		}
-		var out map[string]any
-		if err := json.Unmarshal(call.Reply(answer), &out); err != nil {
-			t.Fatal(err)
-		}
-		if err == nil && len(call.Cwd) > 0 && call.Cwd[0] == '/' {
-			_, _ = Place{Workspace: "/nowhere"}.Actions(call.Call()) // must not panic
+		for _, c := range Clients() {
+			call, err := c.Read(raw, "")
+			answer := Answer{carrel.Deny, message}
+			if err != nil {
+				answer = Fault(err)
+			}
+			if out := call.Reply(answer); (call.Judged() || call.Name == "") && !denies(t, out) {
+				t.Fatalf("%s: %s", c.Name, out)
+			}
+			if err == nil && len(call.Cwd) > 0 && call.Cwd[0] == '/' {
+				_, _ = Place{Workspace: "/nowhere", Client: c}.Actions(call.Call()) // must not panic
+			}
 		}
 	})
 }

@@ -130,7 +130,8 @@ func (l *line) statement(s *syntax.Stmt, piped bool) error {
 	for i, w := range call.Args {
 		words[i] = wordOf(w)
 	}
-	stdin := input{piped: piped || fromProcess(s.Redirs), text: hereText(s.Redirs)}
+	text, known := hereText(s.Redirs)
+	stdin := input{piped: piped || !known || fromProcess(s.Redirs), text: text}
 	if err := l.start(words, stdin); err != nil {
 		return err
 	}
@@ -163,6 +164,12 @@ func (l *line) start(words []word, stdin input) error {
 			}
 		}
 		c.files = l.place(filesOf(name, words[1:]))
+		if name == "apply_patch" {
+			if stdin.piped {
+				c.unclear = onlyThen
+			}
+			c.files = l.place(filesOfPatch(strings.Join(append(c.argv[1:], stdin.text), "\n")))
+		}
 	}
 	l.commands = append(l.commands, c)
 	return l.enough()
@@ -240,7 +247,7 @@ func device(path string) bool {
 
 // input is what a program's standard input is known to be.
 type input struct {
-	piped bool   // another program writes it
+	piped bool   // another program writes it, or the shell
 	text  string // of a here-document without expansions
 }
 
@@ -256,18 +263,19 @@ func fromProcess(redirs []*syntax.Redirect) bool {
 	return false
 }
 
-func hereText(redirs []*syntax.Redirect) string {
+// hereText is what a here-document says; it is not known if the shell has to
+// run something, or look a name up, for it.
+func hereText(redirs []*syntax.Redirect) (text string, known bool) {
 	for _, r := range redirs {
 		switch {
 		case r.Op == syntax.WordHdoc:
-			if w := wordOf(r.Word); w.known {
-				return w.text
-			}
+			w := wordOf(r.Word)
+			return w.text, w.known
 		case r.Hdoc != nil:
-			if w := wordOf(r.Hdoc); w.known {
-				return w.text
-			}
+			var b strings.Builder
+			known = literal(&b, r.Hdoc.Parts, true) // no patterns in there
+			return b.String(), known
 		}
 	}
-	return ""
+	return "", true
 }

@@ -14,7 +14,7 @@ import (
 type Place struct {
 	Workspace string // the project's directory, links resolved
 	Home      string
-	Agent     string // the client's profile, for the record
+	Client    *Client
 	// Program finds a program as the client's shell would; "" if it cannot.
 	Program func(name string) string
 	// Labels says what is risky about content for a path of the workspace.
@@ -88,12 +88,11 @@ func (p Place) open(path string) bool {
 	return slices.ContainsFunc(programs, func(dir string) bool { return strings.HasPrefix(folded, strings.ToLower(dir)+"/") }) || p.own(path)
 }
 
-// own reports the client's own notes in the home: its plans and its memory.
+// own reports the client's own notes in the home, such as its plans.
 func (p Place) own(path string) bool {
-	rel, ok := strings.CutPrefix(path, slashed(resolved(p.Home))+"/.claude/")
-	if !ok || p.Home == "" {
+	if p.Home == "" || p.Client.dir == "" {
 		return false
 	}
-	parts := strings.Split(rel, "/")
-	return len(parts) > 1 && parts[0] == "plans" || len(parts) > 3 && parts[0] == "projects" && parts[2] == "memory"
+	below, ok := strings.CutPrefix(path, slashed(resolved(p.Home))+"/"+p.Client.dir+"/")
+	return ok && p.Client.notes(strings.Split(below, "/"))
 }

@@ -19,22 +19,11 @@ type Rules struct {
 	Hide  []string `json:"hide"`  // below the workspace: not to be read or written
 }
 
-// ownTools act on nothing but the conversation, or start something that has
-// hooks of its own.
-var ownTools = map[string]bool{
-	"Agent": true, "Task": true, "TaskCreate": true, "TaskGet": true, "TaskList": true, "TaskUpdate": true, "TaskOutput": true, "TaskStop": true,
-	"TodoWrite": true, "TodoRead": true, "ExitPlanMode": true, "EnterPlanMode": true, "AskUserQuestion": true, "Skill": true, "SlashCommand": true,
-	"BashOutput": true, "KillShell": true, "KillBash": true, "ToolSearch": true, "WebSearch": true, "LSP": true, "StructuredOutput": true,
-	"Read": true, "NotebookRead": true, "Glob": true, "Grep": true, "LS": true, // of places that are read without asking
-	"Write": true, "Edit": true, "MultiEdit": true, // of the client's own notes
-	"EnterWorktree": true, "ExitWorktree": true, "SendMessage": true, "ListMcpResourcesTool": true,
-}
-
 // Decide answers an action of one of Operations.
 func (r Rules) Decide(a carrel.Action) carrel.Decision {
 	switch a.Operation {
 	case carrel.OpTool:
-		return r.tool(a.Subject)
+		return r.tool(a.Subject, clientOf(a.Agent))
 	case carrel.OpExec:
 		if a.Reason != "" {
 			d := decision(carrel.Ask, "unclear", string(a.Reason))
@@ -52,7 +41,7 @@ func (r Rules) Decide(a carrel.Action) carrel.Decision {
 	return carrel.Decision{Verdict: carrel.Allow}
 }
 
-func (r Rules) tool(name string) carrel.Decision {
+func (r Rules) tool(name string, c *Client) carrel.Decision {
 	granted := slices.ContainsFunc(r.Tools, func(pattern string) bool {
 		prefix, open := strings.CutSuffix(pattern, "*")
 		return name == pattern || open && strings.HasPrefix(name, prefix)
@@ -60,7 +49,7 @@ func (r Rules) tool(name string) carrel.Decision {
 	switch {
 	case granted:
 		return decision(carrel.Allow, "granted", "the configuration grants "+name)
-	case ownTools[name]:
+	case c.own[name]:
 		return decision(carrel.Allow, "own-tool", name+" acts on the conversation only")
 	}
 	d := decision(carrel.Ask, "tool", name+" acts outside the workspace; people allow it")

@@ -9,30 +9,15 @@ import (
 	"slices"
 )
 
-// registered are the hooks that Carrel answers, in the order of a session.
-var registered = []string{SessionStart, UserPromptSubmit, PreToolUse, PermissionRequest, PostToolUse, SessionEnd}
-
-// Registered lists the hooks that settings must name for a client to be live.
-func Registered() []string { return slices.Clone(registered) }
-
-// Command is how a client starts one hook: a program and its words, without a
-// shell.
-type Command struct {
-	Program string
-	Args    []string
-}
-
-// commandFor is the registration of one hook. The client waits longer than
-// Carrel needs to say that it failed.
-func commandFor(program, name string) object {
-	return object{"type": "command", "command": program, "args": []any{"hook", ClaudeCode, "--hook", name}, "timeout": 15}
-}
+// hookSeconds is how long a client waits: longer than Carrel needs to say that
+// it failed.
+const hookSeconds = 15
 
 // Hooks is the "hooks" member of a client's settings, with program as carrel.
-func Hooks(program string) map[string]any {
+func (c *Client) Hooks(program string) map[string]any {
 	out := object{}
-	for _, name := range registered {
-		out[name] = []any{object{"matcher": "*", "hooks": []any{commandFor(program, name)}}}
+	for _, name := range c.hooks {
+		out[name] = []any{object{"matcher": "*", "hooks": []any{c.enter(c.command(program, name), name)}}}
 	}
 	return out
 }
@@ -40,7 +25,7 @@ func Hooks(program string) map[string]any {
 // Merge puts the hooks into settings (the text of a client's file; empty for
 // none) in place of earlier ones of Carrel's, and leaves everything else as it
 // is. With program "" it only takes them out.
-func Merge(settings []byte, program string) ([]byte, error) {
+func (c *Client) Merge(settings []byte, program string) ([]byte, error) {
 	doc, err := parseSettings(settings)
 	if err != nil {
 		return nil, err
@@ -60,7 +45,7 @@ func Merge(settings []byte, program string) ([]byte, error) {
 		}
 	}
 	if program != "" {
-		for name, ours := range Hooks(program) {
+		for name, ours := range c.Hooks(program) {
 			list, _ := kept[name].([]any)
 			kept[name] = append(list, ours.([]any)...)
 		}
@@ -68,6 +53,34 @@ func Merge(settings []byte, program string) ([]byte, error) {
 	delete(doc, "hooks")
 	if len(kept) > 0 {
 		doc["hooks"] = kept
+	}
+	return indented(doc)
+}
+
+// MergeManaged is Merge for an organisation's settings: nothing below them
+// switches all hooks off.
+func (c *Client) MergeManaged(settings []byte, program string) ([]byte, error) {
+	merged, err := c.Merge(settings, program)
+	if err != nil || c.insist == nil {
+		return merged, err
+	}
+	doc, err := parseSettings(merged)
+	if err != nil {
+		return nil, err
+	}
+	for name, members := range c.insist {
+		there, _ := doc[name].(object)
+		if there == nil {
+			there = object{}
+		}
+		for member, value := range members.(object) {
+			if delete(there, member); program != "" {
+				there[member] = value
+			}
+		}
+		if doc[name] = there; len(there) == 0 {
+			delete(doc, name)
+		}
 	}
 	return indented(doc)
 }
@@ -116,19 +129,6 @@ func withoutOurs(groups []any) []any {
 	return out
 }
 
-// ourCommand recognises a hook that starts carrel, in words or in one line.
-func ourCommand(h any) (Command, bool) {
-	entry, _ := h.(object)
-	c := Command{}
-	c.Program, _ = entry["command"].(string)
-	args, _ := entry["args"].([]any)
-	for _, a := range args {
-		word, _ := a.(string)
-		c.Args = append(c.Args, word)
-	}
-	return c, entry["type"] == "command" && base(c.Program) == "carrel" && len(c.Args) > 1 && c.Args[0] == "hook"
-}
-
 // Installed says how one settings file stands: the command of each hook that
 // it registers for every tool, and what would keep them from being called.
 type Installed struct {
@@ -137,15 +137,13 @@ type Installed struct {
 }
 
 // ReadInstalled reads a client's settings.
-func ReadInstalled(settings []byte) (Installed, error) {
+func (c *Client) ReadInstalled(settings []byte) (Installed, error) {
 	in := Installed{Commands: map[string]Command{}}
 	doc, err := parseSettings(settings)
 	if err != nil {
 		return in, err
 	}
-	if doc["disableAllHooks"] == true {
-		in.Off = "disableAllHooks is set"
-	}
+	in.Off = c.off(doc)
 	hooks, _ := doc["hooks"].(object)
 	for name, groups := range hooks {
 		list, _ := groups.([]any)
@@ -156,8 +154,8 @@ func ReadInstalled(settings []byte) (Installed, error) {
 			}
 			entries, _ := group["hooks"].([]any)
 			for _, h := range entries {
-				if c, ours := ourCommand(h); ours {
-					in.Commands[name] = c
+				if command, ours := ourCommand(h); ours {
+					in.Commands[name] = command
 				}
 			}
 		}
@@ -165,11 +163,11 @@ func ReadInstalled(settings []byte) (Installed, error) {
 	return in, nil
 }
 
-// Managed is what an organisation's managed settings say: the hooks, and that
+// Managed is, for Claude Code, what an organisation's managed settings say: the hooks, and that
 // nothing below can switch them off, add others or go past the prompts.
 func Managed(program string) map[string]any {
 	return object{
-		"hooks":                 Hooks(program),
+		"hooks":                 claudeCode.Hooks(program),
 		"allowManagedHooksOnly": true,
 		"disableAllHooks":       false,
 		"permissions":           object{"disableBypassPermissionsMode": "disable"},
@@ -194,7 +192,7 @@ func ManagedFile(program, helper string) ([]byte, error) {
 // AtDesk is a managed settings file as a desk shows it: without the hooks and
 // the policy helper that start Carrel, which is not inside. The walls are.
 func AtDesk(settings []byte) ([]byte, error) {
-	merged, err := Merge(settings, "")
+	merged, err := claudeCode.Merge(settings, "") // takes out every client's
 	if err != nil {
 		return nil, err
 	}
