@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -30,11 +32,11 @@ const (
 // ParseWitness reads the public key of a witness, "name+hash+key" of type 0x04.
 func ParseWitness(vkey string) (Witness, error) {
 	parts := strings.SplitN(vkey, "+", 3)
-	if len(parts) != 3 || parts[0] == "" || len(parts[0]) > 255 || strings.ContainsAny(parts[0], " \t\r\n") {
+	if len(parts) != 3 || parts[0] == "" || len(parts[0]) > 255 || !utf8.ValidString(parts[0]) || strings.ContainsFunc(parts[0], unicode.IsSpace) { // as signed notes have it
 		return Witness{}, errors.New("not the key of a witness (name+hash+key)")
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(parts[2])
-	if err != nil || len(key) != 1+ed25519.PublicKeySize || key[0] != algCosignature {
+	if err != nil || len(key) != 1+ed25519.PublicKeySize || key[0] != algCosignature || base64.StdEncoding.EncodeToString(key) != parts[2] {
 		return Witness{}, errors.New("not the key of a witness: only keys for cosignature/v1 with Ed25519 are understood")
 	}
 	sum := sha256.Sum256(append([]byte(parts[0]+"\n"), key...))

@@ -139,6 +139,22 @@ func TestParseWitnessPolicyIsStrict(t *testing.T) {
 	}
 }
 
+func TestParseWitnessIsStrict(t *testing.T) {
+	_, good := witnessKey("w.example/one", 1)
+	if w, err := ParseWitness(good); err != nil || w.Name() != "w.example/one" {
+		t.Fatal(err)
+	}
+	_, logKey := fixtureKeys(t, fixtureOrigin)
+	_, spaced := witnessKey("a b", 1)
+	_, wide := witnessKey("a\u2003b", 1)
+	for name, key := range map[string]string{"nothing": "", "a log's key": logKey, "a space": spaced, "a wide space": wide,
+		"another name": "x" + good, "a short key": good[:len(good)-4], "stray bytes": good + "\n"} {
+		if _, err := ParseWitness(key); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
 func FuzzWitnessPolicy(f *testing.F) {
 	f.Add([]byte(policyText("two")))
 	f.Add([]byte("quorum none\n"))

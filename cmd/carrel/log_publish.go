@@ -46,7 +46,8 @@ func (a *app) logCheckpointCommand() *cobra.Command {
 		Use: "checkpoint", Short: "Sign how far the log has come, and publish its tiles", Args: atMost(0),
 		Long: `Prints the signed checkpoint: keep copies of it where nobody who can write
 here can write. The tiles directory of the log is then complete up to it, in
-the C2SP tlog-tiles layout, and any static file server can serve it.`,
+the C2SP tlog-tiles layout, and any static file server can serve it. The
+witnesses that the configuration names are asked to cosign it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.onRecords(func(r *engine.Records) error { return r.LogCheckpoint(cmd.Context(), a.json) })
 		},

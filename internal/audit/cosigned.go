@@ -16,22 +16,12 @@ import (
 )
 
 // KeepCosigned keeps a checkpoint that Checkpoint returned and to whose end
-// signature lines of witnesses were added. It is the
-// log's newest cosigned one from now on, and the published one, too, unless a
-// later one has been signed meanwhile. The log's own signature is checked; the
+// signature lines of witnesses were added. It is the log's newest cosigned one
+// from now on, and the published one, too, unless a later one has been signed
+// meanwhile. The log's own signature is checked; the
 // caller has checked the others.
 func (l *Log) KeepCosigned(ctx context.Context, cosigned []byte) error {
-	l.storeMu.Lock()
-	defer l.storeMu.Unlock()
-	err := l.store.with(ctx, func() error { return l.store.keepCosigned(l.keys, cosigned) })
-	if err != nil {
-		return l.fail(fmt.Errorf("keeping a cosigned checkpoint: %w", err))
-	}
-	return nil
-}
-
-func (s *store) keepCosigned(keys keyring, cosigned []byte) error {
-	public, err := keys.public()
+	public, err := l.keys.public()
 	if err != nil {
 		return err
 	}
@@ -42,6 +32,15 @@ func (s *store) keepCosigned(keys keyring, cosigned []byte) error {
 	if err != nil {
 		return err
 	}
+	l.storeMu.Lock()
+	defer l.storeMu.Unlock()
+	if err := l.store.with(ctx, func() error { return l.store.keepCosigned(c, cosigned, public) }); err != nil {
+		return l.fail(fmt.Errorf("keeping a cosigned checkpoint: %w", err))
+	}
+	return nil
+}
+
+func (s *store) keepCosigned(c verify.Checkpoint, cosigned []byte, public string) error {
 	path := filepath.Join(s.dir, verify.CosignedFile)
 	if before, _, err := readCheckpoint(path, public); err == nil && before.Size > c.Size {
 		return nil // another process was further

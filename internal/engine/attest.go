@@ -34,7 +34,7 @@ func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) 
 		return err
 	}
 	go op.policy.Warm(carrel.OpAttest) // while the change is read
-	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
+	s, err := e.find(ctx, sel, toAttest)
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,16 @@ func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) 
 	}
 	_, err = fmt.Fprintf(e.host.Stdout, "attested %s with key %s\n  next: carrel evidence %s -o DIR\n", s.entry.ID, done.Key.Short(), s.entry.Run)
 	return err
+}
+
+// toAttest is the change that is meant where none is named: the newest one that
+// was applied, or where none was the newest one that waits.
+func toAttest(ws *workspace.Workspace) (workspace.ChangeEntry, error) {
+	c, err := ws.LatestApplied()
+	if errors.Is(err, workspace.ErrNoChange) {
+		return ws.LatestChange()
+	}
+	return c, err
 }
 
 // attested is what an act of attesting left.

@@ -45,7 +45,15 @@ type Verdict struct {
 	Policy  *PolicyVerdict    `json:"policy,omitempty"`
 	Sets    []verify.Document `json:"attested,omitempty"`
 	Commits []CommitVerdict   `json:"commits,omitempty"` // of a range, oldest first
-	Record  json.RawMessage   `json:"record,omitempty"`  // of a proof
+	// Cosigned is who cosigned the checkpoints, as far as anybody asked.
+	Cosigned []CosignedBy    `json:"cosigned,omitempty"`
+	Record   json.RawMessage `json:"record,omitempty"` // of a proof
+}
+
+// CosignedBy is a cosignature, and how many records the log had then.
+type CosignedBy struct {
+	Size int64 `json:"size"`
+	verify.Cosignature
 }
 
 // verifying is one call of verify.

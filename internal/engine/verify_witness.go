@@ -71,6 +71,9 @@ func (v *verifying) cosigned(signed []byte, logKey string) error {
 		return err
 	}
 	for _, one := range by {
+		if line := (CosignedBy{c.Size, one}); !slices.Contains(v.out.Cosigned, line) {
+			v.out.Cosigned = append(v.out.Cosigned, line)
+		}
 		v.say(&v.out.Proved, fmt.Sprintf("witness %s had seen the log of %d records at %s, and knew no other past of it", one.Witness, c.Size, one.Time.Format(time.RFC3339)))
 	}
 	return nil

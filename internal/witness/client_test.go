@@ -199,11 +199,13 @@ func TestWitnessesThatLie(t *testing.T) {
 		"conflict with a loose number":   {conflict(sizeType, "05\n"), "names no size"},
 		"conflict with a negative":       {conflict(sizeType, "-1\n"), "names no size"},
 		"conflict about nothing":         {conflict(sizeType, "0\n"), "says that it knows none"},
-		"redirect":                       {func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, "/elsewhere", 307) }, "status 307"},
-		"unknown log":                    {status(404), "does not know this log"},
-		"wrong key":                      {status(403), "does not take this log's key"},
-		"overloaded":                     {status(503), "status 503"},
-		"an endless header":              {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("y", 64<<10)) }, "asking the witness"},
+		"redirect": {func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "/elsewhere", http.StatusTemporaryRedirect)
+		}, "status 307"},
+		"unknown log":       {status(404), "does not know this log"},
+		"wrong key":         {status(403), "does not take this log's key"},
+		"overloaded":        {status(503), "status 503"},
+		"an endless header": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("y", 64<<10)) }, "asking the witness"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(tc.handler)

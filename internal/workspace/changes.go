@@ -111,6 +111,12 @@ func (w *Workspace) LatestChange() (ChangeEntry, error) {
 	return w.newest(func(e ChangeEntry) bool { return e.State == ChangePending })
 }
 
+// LatestApplied is the newest change of this workspace that was applied, else
+// ErrNoChange.
+func (w *Workspace) LatestApplied() (ChangeEntry, error) {
+	return w.newest(func(e ChangeEntry) bool { return e.State == ChangeApplied })
+}
+
 // ShownChange is the pending change that review showed last, else
 // ErrNoChange. If a newer pending one exists it is returned with an error
 // that wraps ErrNewerChange and names both.
