@@ -49,8 +49,8 @@ func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) 
 	return err
 }
 
-// toAttest is the change that is meant where none is named: the newest one that
-// was applied, or where none was the newest one that waits.
+// toAttest is the change that is meant where none is named: the one that was
+// applied last, or where none was the newest one that waits.
 func toAttest(ws *workspace.Workspace) (workspace.ChangeEntry, error) {
 	c, err := ws.LatestApplied()
 	if errors.Is(err, workspace.ErrNoChange) {

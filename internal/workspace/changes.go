@@ -111,10 +111,23 @@ func (w *Workspace) LatestChange() (ChangeEntry, error) {
 	return w.newest(func(e ChangeEntry) bool { return e.State == ChangePending })
 }
 
-// LatestApplied is the newest change of this workspace that was applied, else
-// ErrNoChange.
+// LatestApplied is the change of this workspace that was applied last,
+// whichever was made last, else ErrNoChange.
 func (w *Workspace) LatestApplied() (ChangeEntry, error) {
-	return w.newest(func(e ChangeEntry) bool { return e.State == ChangeApplied })
+	all, err := w.Changes()
+	if err != nil {
+		return ChangeEntry{}, err
+	}
+	var last ChangeEntry
+	for _, e := range all {
+		if e.State == ChangeApplied && !e.Changed.Before(last.Changed) {
+			last = e
+		}
+	}
+	if last.ID == "" {
+		return ChangeEntry{}, ErrNoChange
+	}
+	return last, nil
 }
 
 // ShownChange is the pending change that review showed last, else

@@ -416,3 +416,27 @@ func TestNotesOnAChangeDoNotOverwriteEachOther(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
+
+// What was applied last is what the user means after an apply, however the
+// changes were made.
+func TestLatestAppliedIsTheOneAppliedLast(t *testing.T) {
+	s := newSite(t, StagingCopy)
+	w := s.open()
+	var made []*carrel.Change
+	for _, script := range []string{`echo x > f`, `echo y > g`, `echo z > h`} {
+		seat, c := s.run(script)
+		seat.Close()
+		made = append(made, c)
+	}
+	if e, err := w.LatestApplied(); !errors.Is(err, ErrNoChange) {
+		t.Errorf("none was applied: %s, %v", e.ID, err)
+	}
+	for _, c := range []*carrel.Change{made[1], made[0]} {
+		if err := w.SetChangeState(c.ID, ChangeApplied, "tree"); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := w.LatestApplied(); err != nil || e.ID != c.ID {
+			t.Errorf("%s, %v, want %s", e.ID, err, c.ID)
+		}
+	}
+}
