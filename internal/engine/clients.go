@@ -99,6 +99,12 @@ func (e *Records) lookAtClient(ctx context.Context, s *ClientState, c *hook.Clie
 		return false
 	}
 	s.Fix = "carrel init " + c.Name + " --scope " + s.Scope
+	if c.Name == hook.Codex && in.Off == "" {
+		config, _ := os.ReadFile(filepath.Join(e.host.Home, ".codex", "config.toml")) // none trusts nothing
+		if in.Off = in.Untrusted(s.File, string(config)); in.Off != "" {
+			s.Fix = "codex, and trust the hooks that it shows"
+		}
+	}
 	program, why := e.ownProgram(c, in)
 	if s.How = why; why != "" {
 		return true

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/carrel-dev/carrel/internal/hook"
 )
@@ -71,7 +70,7 @@ func (e *Records) mergedSettings(merge func(settings []byte, program string) ([]
 func (e *Records) managedFiles(program string, opts InitOptions) ([]clientFile, error) {
 	settings := clientFile{Path: e.settingsFile(hook.ClaudeCode, ScopeOrganisation, ""), What: "managed settings", Mode: 0o644}
 	helper := clientFile{Path: filepath.Join(managedDir(hook.ClaudeCode), "carrel-policy-helper"), What: "policy helper: without its answer the client does not start", Mode: 0o755}
-	script := "#!/bin/sh\nexec " + shellWord(program) + " agent-policy " + hook.ClaudeCode + "\n"
+	script := "#!/bin/sh\nexec " + hook.ShellWord(program) + " agent-policy " + hook.ClaudeCode + "\n"
 	if runtime.GOOS == "windows" {
 		helper.Path += ".cmd"
 		script = "@\"" + program + "\" agent-policy " + hook.ClaudeCode + "\r\n"
@@ -90,9 +89,6 @@ func (e *Records) managedFiles(program string, opts InitOptions) ([]clientFile, 
 	helper.content = []byte(script)
 	return []clientFile{helper, settings}, nil // never a settings file that names no helper
 }
-
-// shellWord is s as one word of a POSIX shell.
-func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // serversFile is the list of MCP servers of a scope.
 func serversFile(opts InitOptions) (clientFile, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/egress"
+	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
 
@@ -99,7 +100,7 @@ func gitHelper(p config.Place, placeholder string) string {
 	if p.Port != 0 && p.Port != 443 {
 		host = net.JoinHostPort(host, strconv.Itoa(p.Port))
 	}
-	script := fmt.Sprintf("!f() { test \"$1\" = get && printf 'username=%%s\\npassword=%%s\\n' %s %s; }; f", shellWord(p.Basic), shellWord(placeholder))
+	script := fmt.Sprintf("!f() { test \"$1\" = get && printf 'username=%%s\\npassword=%%s\\n' %s %s; }; f", hook.ShellWord(p.Basic), hook.ShellWord(placeholder))
 	return fmt.Sprintf("[credential \"https://%s\"]\n\thelper = \"%s\"\n", host, strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(script))
 }
 

@@ -216,3 +216,44 @@ func TestProbesAskAboutAGitHook(t *testing.T) {
 		}
 	}
 }
+
+// That the real client reckons so is tried end to end.
+func TestCodexTrustIsOfExactlyOneHook(t *testing.T) {
+	entry := object{"type": "command", "command": "/usr/bin/check PreToolUse", "timeout": 15}
+	if got := trustHash("pre_tool_use", "*", entry); got != "sha256:08cccfdfe8adddd32e2e48e314aa3fde6a357bc32b08141b56549de12943c07e" {
+		t.Error(got)
+	}
+	settings, err := codex.Merge([]byte(`{"hooks":{"PreToolUse":[{"matcher":"x","hooks":[{"type":"command","command":"mine && it > x"}]}]}}`), "/a/carrel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "/h/.codex/hooks.json"
+	trust, err := CodexTrust(settings, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := codex.ReadInstalled(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := codex.Merge(nil, "/b/carrel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := codex.ReadInstalled(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "[hooks.state.\"" + file + ":pre_tool_use:1:0\"]\n"
+	for config, trusted := range map[string]bool{
+		"": false, "model = \"x\"\n" + trust: true, strings.Replace(trust, key, key+"enabled = false\n", 1): false,
+		strings.Replace(trust, "sha256:", "sha256:0", -1): false,
+	} {
+		if why := in.Untrusted(file, config); (why == "") != trusted {
+			t.Errorf("%q: %q", config, why)
+		}
+		if changed.Untrusted(file, config) == "" {
+			t.Error("another hook is trusted, too")
+		}
+	}
+}

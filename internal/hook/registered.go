@@ -38,11 +38,11 @@ const unanswered = " || { echo 'carrel: denied, because it did not answer' >&2; 
 
 // line is the command for a client that has a shell start it.
 func (c Command) line() string {
-	return shellWord(c.Program) + " " + strings.Join(c.Args, " ") + unanswered
+	return ShellWord(c.Program) + " " + strings.Join(c.Args, " ") + unanswered
 }
 
-// shellWord is s as one word of a POSIX shell.
-func shellWord(s string) string {
+// ShellWord is s as one word of a POSIX shell.
+func ShellWord(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
 		return s
 	}

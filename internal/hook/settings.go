@@ -134,6 +134,7 @@ func withoutOurs(groups []any) []any {
 type Installed struct {
 	Commands map[string]Command // by hook
 	Off      string             // why none of them runs; "" if nothing says so
+	settings object
 }
 
 // ReadInstalled reads a client's settings.
@@ -144,6 +145,7 @@ func (c *Client) ReadInstalled(settings []byte) (Installed, error) {
 		return in, err
 	}
 	in.Off = c.off(doc)
+	in.settings = doc
 	hooks, _ := doc["hooks"].(object)
 	for name, groups := range hooks {
 		list, _ := groups.([]any)
