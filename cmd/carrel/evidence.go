@@ -17,7 +17,7 @@ func (a *app) evidenceCommand() *cobra.Command {
 		Long: "Write the records of a run with proofs that the log has them, the policy that\ndecided, the approvals, the change, its attestations and the public keys into a\ndirectory or an archive, with a README that says how to check all of it with\npublic tools. RUN may be latest, which is the default: the newest run in this\nworkspace. The pack is signed, and the signing is recorded.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opts.Output == "" {
-				return &engine.UsageError{Err: errors.New("say where to: -o DIR, or -o FILE.tar.zst")}
+				return &engine.UsageError{Err: errors.New("say where to: carrel evidence -o ../evidence.tar.zst packs the newest run of this workspace into a file beside it, and -o DIR into a directory")}
 			}
 			run := "latest"
 			if len(args) == 1 {

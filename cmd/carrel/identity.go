@@ -54,7 +54,7 @@ func (a *app) identityExportCommand() *cobra.Command {
 
 func (a *app) attestCommand() *cobra.Command {
 	cmd := a.onChange("attest [CHANGE|RUN]", "Sign what is known of a change, again or for the first time",
-		"Sign provenance, a trace and a verification result of a change, and prove that\nthe log has them. Apply does this by itself; attest does it for a change that\nwas not applied, or could not be attested then. Unless one is named, it is the\nnewest change that was applied, or where none was the newest that waits.",
+		"Sign provenance, a trace and a verification result of a change, and prove that\nthe log has them. Apply does this by itself; attest does it for a change that\nwas not applied, or could not be attested then. Unless one is named, it is the\nnewest change that was applied, or where none was the newest that waits;\nthe answer says which.",
 		func(cmd *cobra.Command, e *engine.Engine, sel engine.Selection) error {
 			return e.Attest(cmd.Context(), sel, engine.AttestOptions{JSON: a.json})
 		})

@@ -59,12 +59,18 @@ witnesses that the configuration names are asked to cosign it.`,
 func (a *app) logServeCommand() *cobra.Command {
 	var opts engine.LogServeOptions
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Let monitors read the log over HTTP", Args: atMost(0),
+		Use: "serve [DIR]", Short: "Let monitors read the log over HTTP", Args: atMost(1),
 		Long: `Serves checkpoint, tiles and entries as C2SP tlog-tiles, for reading only,
 until it is interrupted. Whoever reaches the address reads every record: the
 default is this machine alone, and then only what is asked of it by address, or
-as localhost, is answered.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+as localhost, is answered. That the log is served is recorded in it.
+
+With DIR a copy of a log, or of its tiles, is served as it is: it may be read
+only, and another's. Nothing is written to it, and no log records the act.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				opts.Copy = args[0]
+			}
 			return a.onRecords(func(r *engine.Records) error { return r.LogServe(cmd.Context(), opts) })
 		},
 	}

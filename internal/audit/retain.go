@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -30,6 +31,10 @@ func (r *Reader) Minimum() (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
+	return minimumIn(f)
+}
+
+func minimumIn(f io.ReaderAt) (int64, error) {
 	raw, err := readPrefix(f, maxHead)
 	if err != nil {
 		return 0, fmt.Errorf("reading the log's retention: %w", err)

@@ -106,10 +106,12 @@ func (s *store) settleKey(keys keyring, private string) (string, error) {
 		}
 		return keys.mend(private)
 	}
-	if err := s.writeSuccession(c, signed); err != nil {
+	// Who knows the old key can read what both signed; who follows the proof of
+	// the change cannot read what the old key signed alone. So this comes first.
+	if err := replace(s.disk, filepath.Join(s.dir, verify.CheckpointFile), signed); err != nil {
 		return "", err
 	}
-	if err := s.publishCheckpoint(signed); err != nil {
+	if err := s.writeSuccession(c, signed); err != nil {
 		return "", err
 	}
 	if err := s.disk.rename(path, filepath.Join(keys.dir, privateKeyFile)); err != nil {

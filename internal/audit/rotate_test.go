@@ -146,6 +146,10 @@ func TestEveryFaultOfARotation(t *testing.T) {
 				o.disk = &faultDisk{match: key, after: n, fault: f}
 				_ = rotate(o)
 				o.disk = start.disk
+				newest, _ := os.ReadFile(o.Second)
+				if _, err := verify.Log(context.Background(), o.Dir, old, verify.Options{Newest: newest}); err != nil {
+					t.Errorf("%s, call %d, %+v: before anything mends it: %v", key, n, f, err)
+				}
 				l, err := Open(context.Background(), o)
 				if err != nil {
 					t.Errorf("%s, call %d, %+v: %v", key, n, f, err)
@@ -158,7 +162,7 @@ func TestEveryFaultOfARotation(t *testing.T) {
 					t.Errorf("%s, call %d: %v", key, n, err)
 				}
 				l.Close()
-				newest, _ := os.ReadFile(o.Second)
+				newest, _ = os.ReadFile(o.Second)
 				if _, err := verify.Log(context.Background(), o.Dir, old, verify.Options{Newest: newest}); err != nil {
 					t.Errorf("%s, call %d, %+v: by the old key: %v", key, n, f, err)
 				}

@@ -64,7 +64,7 @@ func hashReader(f io.ReaderAt) tlog.HashReader {
 }
 
 // readPrefix reads at most n bytes from the start of f.
-func readPrefix(f file, n int) ([]byte, error) {
+func readPrefix(f io.ReaderAt, n int) ([]byte, error) {
 	buf := make([]byte, n)
 	got, err := f.ReadAt(buf, 0)
 	if err != nil && err != io.EOF {

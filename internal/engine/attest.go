@@ -19,6 +19,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/git"
 	"github.com/carrel-dev/carrel/internal/private"
+	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
 	"github.com/carrel-dev/carrel/verify"
 )
@@ -45,7 +46,7 @@ func (e *Engine) Attest(ctx context.Context, sel Selection, opts AttestOptions) 
 	if opts.JSON {
 		return e.printJSON(done)
 	}
-	_, err = fmt.Fprintf(e.host.Stdout, "attested %s with key %s\n  next: carrel evidence %s -o DIR\n", s.entry.ID, done.Key.Short(), s.entry.Run)
+	_, err = fmt.Fprintf(e.host.Stdout, "attested %s, %s, with key %s\n  next: carrel evidence %s -o DIR\n", s.entry.ID, whatBecame(s.entry), done.Key.Short(), s.entry.Run)
 	return err
 }
 
@@ -57,6 +58,15 @@ func toAttest(ws *workspace.Workspace) (workspace.ChangeEntry, error) {
 		return ws.LatestChange()
 	}
 	return c, err
+}
+
+// whatBecame says what state a change is in, and since when if that was
+// somebody's doing.
+func whatBecame(c workspace.ChangeEntry) string {
+	if c.State == workspace.ChangePending {
+		return string(c.State)
+	}
+	return fmt.Sprintf("%s %s at %s", c.State, terminal.Escape(string(c.Note)), c.Changed.Local().Format(time.DateTime))
 }
 
 // attested is what an act of attesting left.

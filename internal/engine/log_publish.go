@@ -5,10 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"strings"
-	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
@@ -54,78 +50,6 @@ func (e *Records) LogCheckpoint(ctx context.Context, asJSON bool) error {
 		_, err = e.host.Stdout.Write(signed)
 	}
 	return errors.Join(err, e.mustBeWitnessed(lacking))
-}
-
-// LogServeOptions are the flags of log serve.
-type LogServeOptions struct {
-	Listen string // host:port
-}
-
-// LogServe lets monitors read the log over HTTP until ctx ends.
-func (e *Records) LogServe(ctx context.Context, opts LogServeOptions) error {
-	key, err := e.logKey()
-	if err != nil {
-		return err
-	}
-	if c, err := audit.PublishTiles(ctx, e.state("log"), key); err != nil {
-		return err
-	} else if c.Size == 0 {
-		return errors.New("the log is empty")
-	}
-	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "log:serve:" + opts.Listen, Reason: "monitors read the log"}
-	return e.operate(ctx, a, func(ctx context.Context, _ *audit.Log) (carrel.Outcome, error) {
-		return carrel.Outcome{}, e.serveTiles(ctx, opts.Listen, key)
-	})
-}
-
-func (e *Records) serveTiles(ctx context.Context, address, key string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("serving the log: %w", err)
-	}
-	server := &http.Server{
-		Handler:           forThisMachine(listener.Addr(), http.HandlerFunc(e.serveLog)),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	fmt.Fprintf(e.host.Stdout, "http://%s/checkpoint\n", listener.Addr())
-	fmt.Fprintf(e.host.Stderr, "key %s\n", key)
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving the log: %w", err)
-	}
-	return nil
-}
-
-// forThisMachine answers, on a loopback address, only what is asked of this
-// machine: else a page of the web, whose name its owner lets lead to loopback,
-// would read the log through the user's browser.
-func forThisMachine(addr net.Addr, next http.Handler) http.Handler {
-	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		host := req.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			http.Error(w, "this log is served to its own machine: ask for 127.0.0.1, or have it served on another address (--listen)", http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, req)
-	})
-}
-
-// serveLog answers one request with the key that is in force then.
-func (e *Records) serveLog(w http.ResponseWriter, req *http.Request) {
-	key, err := e.logKey()
-	if err != nil {
-		http.Error(w, "the log has no key", http.StatusInternalServerError)
-		return
-	}
-	audit.Handler(e.state("log"), key).ServeHTTP(w, req)
 }
 
 // LogRotateKey hands the log to a new key.

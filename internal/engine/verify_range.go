@@ -43,7 +43,7 @@ func (v *verifying) commits(ctx context.Context, from, to string) error {
 	v.out.Kind = "commits"
 	repo, err := git.Open(ctx, v.host.Cwd)
 	if err != nil {
-		return fmt.Errorf("%s is no file here, and no commits: %w", v.out.Target, err)
+		return fmt.Errorf("%q is no file here, and commits cannot be looked for: %w", v.out.Target, err)
 	}
 	if v.opts.Policy != "" { // one that cannot be read is said once
 		if _, err := v.merge(); err != nil {

@@ -37,6 +37,9 @@ func (v *verifying) pack(path string) error {
 	if err := v.cosignedPack(p, r.Log); err != nil {
 		return err
 	}
+	if v.opts.Policy != "" {
+		v.out.Missing = append(v.out.Missing, "that this is about a commit of a repository here: the policy was shown none (input.commit is null)")
+	}
 	if r.Set == nil {
 		return v.judge(nil, nil)
 	}
@@ -47,11 +50,14 @@ func (v *verifying) commit(ctx context.Context, name string) error {
 	v.out.Kind = "commit"
 	repo, err := git.Open(ctx, v.host.Cwd)
 	if err != nil {
-		return fmt.Errorf("%s is no file here, and no commit: %w", name, err)
+		return fmt.Errorf("%q is no file here, and commits cannot be looked for: %w", name, err)
 	}
 	c, err := repo.Commit(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &hintError{fmt.Errorf("%q is neither a file nor a commit here", name), "name a pack, an attestation, a proof, a commit or a range of commits: carrel verify --help"}
+	}
 	if err != nil {
-		return fmt.Errorf("%s is no file here: %w", name, err)
+		return err
 	}
 	sets, err := v.noted(ctx, repo, c)
 	if errors.Is(err, git.ErrNoNote) {

@@ -30,7 +30,7 @@ func (r *Repo) Resolve(ctx context.Context, name string) (string, error) {
 	out, err := r.output(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
 	var exit *exitError
 	if errors.As(err, &exit) {
-		return "", fmt.Errorf("%q is no commit here: %w", name, fs.ErrNotExist)
+		return "", noCommit(name)
 	}
 	if err != nil {
 		return "", err
@@ -84,3 +84,11 @@ func (r *Repo) refersTo(ctx context.Context, ref string) (string, error) {
 	}
 	return r.objectName(strings.TrimSpace(string(out)))
 }
+
+// noCommit is the error for a name that leads to no commit.
+type noCommit string
+
+func (name noCommit) Error() string { return fmt.Sprintf("%q is no commit here", string(name)) }
+
+// Is makes it one of fs.ErrNotExist, without the words of that: no file is meant.
+func (name noCommit) Is(target error) bool { return target == fs.ErrNotExist }
