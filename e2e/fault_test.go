@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,17 +21,17 @@ const faultEvery = 41
 // attempt is one command whose calls to the disk fail in turn.
 type attempt struct {
 	args  func(h *host) []string
-	check func(h *host, r result) // after the failure: nothing half made is taken for whole
-	again func(h *host)           // nothing fails any more
+	check func(h *host, r result)        // after the failure: nothing half made is taken for whole
+	redo  func(h *host, r result) result // how a user goes on who is told r; nil: by the same command
+	again func(h *host)                  // nothing fails any more
 }
 
-// Every call with which attesting, noting and packing change a file fails in
-// turn, by an error of the disk or by the death of the process. What is then
-// there is whole or not there at all, the log is right, and doing it again
-// completes it.
+// Every call with which attesting, noting and packing change or read a file
+// fails in turn, in each of kernel.Failures. What is then there is whole or not
+// there at all, the log is right, and doing it again completes it.
 func TestEvidenceWhenTheDiskFails(t *testing.T) {
 	for name, a := range map[string]attempt{
-		"attest":            {func(h *host) []string { return []string{"attest", h.only("changes")} }, (*host).attestedWholly, func(h *host) {}},
+		"attest":            {func(h *host) []string { return []string{"attest", h.only("changes")} }, (*host).attestedWholly, nil, func(h *host) { h.must("verify", "work") }},
 		"evidence":          packing("pack"),
 		"evidence, archive": packing("pack.tar.zst"),
 	} {
@@ -41,16 +42,25 @@ func TestEvidenceWhenTheDiskFails(t *testing.T) {
 			if name == "attest" { // as if apply had not come to it: the key is made as well
 				h.forget("state/carrel/attestations", "state/carrel/keys/attestation.key", "state/carrel/keys/attestation.pub", "repo/.git/refs/notes")
 			}
-			saved := h.save()
-			for _, kill := range []bool{false, true} {
-				struck := h.failInTurn(a, kill, saved)
-				if struck < 1 || faultStep() == 1 && struck < 20 {
-					t.Errorf("only %d calls failed: they are not found", struck)
-				}
-				t.Logf("%d calls failed, kill %v", struck, kill)
-			}
+			h.failInEveryWay(a)
 		})
 	}
+}
+
+// failInEveryWay makes the calls of the command fail in each way, from where
+// the host stands now.
+func (h *host) failInEveryWay(a attempt) {
+	h.Helper()
+	saved := h.save()
+	var table []string
+	for _, how := range kernel.Failures {
+		struck := h.failInTurn(a, how, saved)
+		if struck < 1 || faultStep() == 1 && struck < 5 {
+			h.Errorf("only %d calls failed, %s: they are not found", struck, how)
+		}
+		table = append(table, fmt.Sprintf("%d %s", struck, how))
+	}
+	h.Logf("calls that failed: %s", strings.Join(table, ", "))
 }
 
 func faultStep() int {
@@ -69,21 +79,24 @@ func packing(name string) attempt {
 				h.forget(path)
 			}
 		},
+		nil,
 		func(h *host) { h.must("verify", filepath.Join(h.dir, "out", name)) },
 	}
 }
 
 // failInTurn runs the command with one failing call after the other, until
 // there are no more, and returns how many failed.
-func (h *host) failInTurn(a attempt, kill bool, saved string) (struck int) {
+func (h *host) failInTurn(a attempt, how kernel.Failure, saved string) (struck int) {
 	h.Helper()
 	for n := 1; ; n += faultStep() {
 		h.restore(saved)
 		h.mkdir(filepath.Join(h.dir, "out"))
+		before := h.must("log", "show", "--all", "--json").out
 		mark := filepath.Join(h.dir, "mark")
 		dirs := []string{h.dir + "/state", h.dir + "/data", h.repo, h.dir + "/out"}
-		h.under = []string{probeBin, kernel.Verb, kernel.Fault(n, kill, mark, dirs...), "--"}
-		r := h.carrel(a.args(h)...)
+		h.under = []string{probeBin, kernel.Verb, kernel.Fault(n, how, mark, dirs...), "--"}
+		args := a.args(h)
+		r := h.carrel(args...)
 		h.under = nil
 		if !h.exists("mark") {
 			if r.code != 0 {
@@ -92,20 +105,48 @@ func (h *host) failInTurn(a attempt, kill bool, saved string) (struck int) {
 			return struck
 		}
 		struck++
-		what := strings.TrimSpace(h.read("mark"))
+		what := fmt.Sprintf("%s %s (number %d)", how, strings.TrimSpace(h.read("mark")), n)
 		h.forget("mark")
-		a.check(h, r)
-		h.must("log", "verify")
-		again := h.carrel(a.args(h)...)
-		if kill && strings.Contains(again.err, "remove the file manually") { // as git asks where one of it was killed
-			h.forget("repo/.git/refs/notes/carrel.lock")
-			again = h.carrel(a.args(h)...)
+		if how == kernel.Short && r.code != 0 {
+			h.Errorf("after %s, which the rest could have followed: %s", what, r)
 		}
-		if again.code != 0 {
+		a.check(h, r)
+		if v := h.carrel("log", "verify"); v.code != 0 {
+			h.Fatalf("after %s: %s\nthe log: %s", what, r, v)
+		}
+		if again := h.goOn(a, r, args); again.code != 0 {
 			h.Fatalf("after %s failed (%s), again: %s", what, r, again)
 		}
-		h.must("verify", "work")
+		h.nothingIsLost(before, what)
 		a.again(h)
+		if h.Failed() {
+			h.Fatalf("after %s: %s", what, r)
+		}
+	}
+}
+
+// goOn does what a user does who was told r.
+func (h *host) goOn(a attempt, r result, args []string) result {
+	h.Helper()
+	if a.redo != nil {
+		return a.redo(h, r)
+	}
+	again := h.carrel(args...)
+	if strings.Contains(again.err, "remove the file manually") { // as git asks where one of it was killed
+		h.forget("repo/.git/refs/notes/carrel.lock")
+		again = h.carrel(args...)
+	}
+	return again
+}
+
+// nothingIsLost checks that the log still has the records it had; the first
+// ones may be past their retention.
+func (h *host) nothingIsLost(before, what string) {
+	h.Helper()
+	_, before, _ = strings.Cut(before, "\n")
+	_, before, _ = strings.Cut(before, "\n")
+	if now := h.must("log", "show", "--all", "--json").out; !strings.Contains(now, before) {
+		h.Errorf("after %s: records are gone:\n%s\nthere were\n%s", what, now, before)
 	}
 }
 

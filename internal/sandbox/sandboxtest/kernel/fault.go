@@ -15,23 +15,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Fault names a kernel whose nth call that changes something below one of the
-// directories fails: with an error of the disk, or, if kill is true, by the
-// death of the process that made it. The file mark is made when that happens.
-func Fault(n int, kill bool, mark string, dirs ...string) string {
-	kind := faultWord
-	if kill {
-		kind = killWord
-	}
-	return strings.Join(append([]string{kind, strconv.Itoa(n), mark}, dirs...), ":")
-}
+// Failure is a way in which a call to the disk goes wrong.
+type Failure string
 
-const faultWord, killWord = "fault", "kill"
+// The ways. Of a write that is short half gets through; Full is that, and no
+// room for any write that follows. Unread is for calls that only look.
+const (
+	Broken Failure = "broken" // an error of the disk
+	Killed Failure = "killed" // the process that made the call dies before it
+	Short  Failure = "short"
+	Full   Failure = "full"
+	Unread Failure = "unread" // an error of the disk
+)
+
+// Failures are all of them.
+var Failures = []Failure{Broken, Killed, Short, Full, Unread}
+
+// Fault names a kernel whose nth call on something below one of the directories
+// fails, of the calls that can fail so. The file mark is made when that happens.
+func Fault(n int, how Failure, mark string, dirs ...string) string {
+	return strings.Join(append([]string{string(how), strconv.Itoa(n), mark}, dirs...), ":")
+}
 
 // fault is one such kernel.
 type fault struct {
 	at   int64
-	kill bool
+	how  Failure
 	mark string
 	dirs []string
 	seen atomic.Int64
@@ -40,32 +49,109 @@ type fault struct {
 // faultLacks reads what Fault named.
 func faultLacks(name string) ([]lack, bool) {
 	words := strings.Split(name, ":")
-	if len(words) < 4 || words[0] != faultWord && words[0] != killWord {
+	if len(words) < 4 || !slices.Contains(Failures, Failure(words[0])) {
 		return nil, false
 	}
 	n, err := strconv.ParseInt(words[1], 10, 64)
 	if err != nil {
 		return nil, false
 	}
-	f := &fault{at: n, kill: words[0] == killWord, mark: words[2], dirs: words[3:]}
+	f := &fault{at: n, how: Failure(words[0]), mark: words[2], dirs: words[3:]}
 	var out []lack
-	for nr, target := range changing {
+	for nr, target := range f.calls() {
 		out = append(out, lack{nr, func(c *call) (int64, unix.Errno, bool) { return f.strike(c, target(c)) }})
 	}
 	return out, true
 }
 
-// strike counts a call that changes path, and fails the one that is due.
+// calls are those that can fail in this way, with what each is about.
+func (f *fault) calls() map[uint32]func(c *call) string {
+	switch f.how {
+	case Short, Full:
+		return writing
+	case Unread:
+		return looking
+	}
+	return changing
+}
+
+// strike counts a call on path, and fails the one that is due.
 func (f *fault) strike(c *call, path string) (int64, unix.Errno, bool) {
 	below := func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
-	if path == "" || !slices.ContainsFunc(f.dirs, below) || f.seen.Add(1) != f.at {
+	if path == "" || !slices.ContainsFunc(f.dirs, below) {
+		return 0, 0, false
+	}
+	n := f.seen.Add(1)
+	if n > f.at && f.how == Full {
+		return 0, unix.ENOSPC, true
+	}
+	if n != f.at {
 		return 0, 0, false
 	}
 	_ = os.WriteFile(f.mark, fmt.Appendf(nil, "call %d on %s\n", c.nr, path), 0o600)
-	if f.kill {
+	switch f.how {
+	case Short, Full:
+		wrote, err := c.writeHalf()
+		if err != nil {
+			return 0, unix.EIO, true
+		}
+		return int64(wrote), 0, true
+	case Killed:
 		_ = unix.Kill(int(c.pid), unix.SIGKILL)
 	}
 	return 0, unix.EIO, true
+}
+
+// writeHalf makes half of a write in the stead of who called.
+func (c *call) writeHalf() (int, error) {
+	fd, err := c.borrow(int(c.args[0]))
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	half := c.memory(c.args[1], int((c.args[2]+1)/2))
+	if c.nr == unix.SYS_PWRITE64 {
+		return unix.Pwrite(fd, half, int64(c.args[3]))
+	}
+	return unix.Write(fd, half)
+}
+
+// borrow is a descriptor on the same open file as one of the caller's.
+func (c *call) borrow(fd int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
+	if err != nil {
+		return -1, err
+	}
+	var process int
+	_, rest, _ := strings.Cut(string(status), "\nTgid:")
+	if _, err := fmt.Sscan(rest, &process); err != nil {
+		return -1, err
+	}
+	pidfd, err := unix.PidfdOpen(process, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(pidfd)
+	return unix.PidfdGetfd(pidfd, fd, 0)
+}
+
+// writing are the calls that write a part of what they are given.
+var writing = map[uint32]func(c *call) string{unix.SYS_WRITE: (*call).descriptor, unix.SYS_PWRITE64: (*call).descriptor}
+
+// looking are the calls that read files and directories.
+var looking = map[uint32]func(c *call) string{
+	unix.SYS_READ: (*call).descriptor, unix.SYS_PREAD64: (*call).descriptor, unix.SYS_GETDENTS64: (*call).descriptor,
+	unix.SYS_OPENAT: func(c *call) string {
+		if alters(c) {
+			return ""
+		}
+		return c.path(0, 1)
+	},
+}
+
+// alters says whether an openat is for more than reading.
+func alters(c *call) bool {
+	return c.args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC) != 0
 }
 
 // changing are the calls that change files, with what each changes.
@@ -74,7 +160,7 @@ var changing = map[uint32]func(c *call) string{
 	unix.SYS_FSYNC: (*call).descriptor, unix.SYS_FDATASYNC: (*call).descriptor, unix.SYS_SYNCFS: (*call).descriptor,
 	unix.SYS_FTRUNCATE: (*call).descriptor, unix.SYS_FALLOCATE: (*call).descriptor, unix.SYS_FCHMOD: (*call).descriptor,
 	unix.SYS_OPENAT: func(c *call) string {
-		if c.args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC) == 0 {
+		if !alters(c) {
 			return ""
 		}
 		return c.path(0, 1)
