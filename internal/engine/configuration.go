@@ -39,7 +39,9 @@ func (e *Records) configured() (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}, nil
+	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
+	_, err = s.witnesses() // a key that is none must not come to light when the work is done
+	return s, err
 }
 
 func (e *Records) userSource() config.Source {
