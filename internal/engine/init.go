@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/carrel-dev/carrel"
@@ -108,6 +109,9 @@ func (e *Records) clientFiles(client *hook.Client, opts InitOptions) ([]clientFi
 	}
 	if client.Name != hook.ClaudeCode && (opts.Helper || opts.Servers != "") {
 		return nil, misused("--policy-helper and --mcp are for %s", hook.ClaudeCode)
+	}
+	if client.Name != hook.ClaudeCode && !opts.Remove && runtime.GOOS == "windows" {
+		return nil, misused("the hooks of %s are lines for a POSIX shell, which it does not start on Windows", client.Title)
 	}
 	path := e.settingsFile(client.Name, opts.Scope, opts.Project)
 	var files []clientFile
