@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/term"
+
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
 )
@@ -58,6 +60,11 @@ func (v *visit) summarise(s *selected) {
 		}
 	} else {
 		v.summariseChange(line, s)
+	}
+	if b.Len() > 0 && term.IsTerminal(int(v.e.host.Stderr.Fd())) {
+		// The agent's last words may lack their newline: they must not read as
+		// the beginning of ours.
+		fmt.Fprintln(v.e.host.Stderr)
 	}
 	fmt.Fprint(v.e.host.Stderr, b.String())
 }

@@ -93,6 +93,7 @@ func (d *Desk) blame(err error) {
 // finish closes everything of a desk that is gone.
 func (d *Desk) finish() {
 	d.watch.stop()
+	d.watch.lookLast()
 	d.mu.Lock()
 	if d.grace != nil {
 		d.grace.Stop()

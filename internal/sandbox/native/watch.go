@@ -238,6 +238,20 @@ func (w *watch) stop() {
 	})
 }
 
+// lookLast holds a desk of which nothing runs any more to its limit on disks:
+// a program may have ended before it was looked at. It then counts as ended by
+// the limit, whatever it said itself.
+func (w *watch) lookLast() {
+	if w == nil || w.disk == nil || w.disk.limit == 0 || !w.disk.exceeded() {
+		return
+	}
+	w.desk.mu.Lock()
+	defer w.desk.mu.Unlock()
+	if w.desk.cause == "" {
+		w.desk.cause, w.desk.status = "disk", nil
+	}
+}
+
 func (w *watch) peak() int64 {
 	if w == nil {
 		return 0

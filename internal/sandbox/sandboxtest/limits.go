@@ -59,6 +59,13 @@ func diskLimit(b *bed) {
 	if out, _, exit := b.run(s); exit.Cause != "" || out != "done\n" {
 		b.t.Errorf("exit %+v: %s", exit, out)
 	}
+	// Whoever is quick is not let off.
+	s = b.spec("/bin/sh", "-c", "dd if=/dev/zero of=/workspace/quick bs=1M count=16 2>/dev/null")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "disk" || exit.Code != 137 {
+		b.t.Errorf("over the limit and at its end at once: exit %+v: %s", exit, out)
+	}
 	s.DiskPaths = nil
 	b.mustNotStart(s, 125)
 	// What lies in memory instead counts too.
