@@ -429,7 +429,9 @@ func TestUploadsAreNotBuffered(t *testing.T) {
 			}
 		}
 	}()
-	if _, resp := do(t, d.trusting(true), "POST", "https://example.com/public/comments", &endless{size}); resp.StatusCode != 200 || got.Load() != size {
+	client := d.trusting(true)
+	client.Timeout = 2 * time.Minute // against hanging: how fast it is is not the question, and the race detector is slow
+	if _, resp := do(t, client, "POST", "https://example.com/public/comments", &endless{size}); resp.StatusCode != 200 || got.Load() != size {
 		t.Errorf("%s, %d bytes", resp.Status, got.Load())
 	}
 	close(stop)
