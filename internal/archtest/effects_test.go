@@ -31,7 +31,7 @@ var mayAct = map[string]string{
 	"internal/selftest":          stage,
 	"internal/needs":             stage,
 	"internal/engine/choose":     granted,
-	"internal/engine/init_files": granted, "internal/engine/signing": granted, "internal/engine/evidence_seal": granted, "internal/engine/log_serve": granted + "; of a copy " + asked,
+	"internal/engine/init_files": granted, "internal/engine/signing": granted, "internal/engine/evidence_seal": granted, "internal/engine/log_serve": granted + "; a copy, where the user named its directory",
 	"internal/engine/log_prove": asked, "internal/engine/policy_check": asked, "internal/engine/policy_learn": asked, "internal/engine/putfile": "for those that are listed here",
 	"internal/engine/gather": state, "internal/engine/prune": state, "internal/engine/prune_policies": state, "internal/engine/policy_load": state + "; of a bundle " + asked,
 	"internal/engine/private_unix": state, "internal/engine/remember": state, "internal/engine/result": state, "internal/engine/rundir": state, "internal/engine/visit": state,

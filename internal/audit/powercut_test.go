@@ -36,7 +36,7 @@ type journalDisk struct {
 
 // call is one call that changes the disk, or an answer to who waits.
 type call struct {
-	op     string // create, write, truncate, sync, rename, remove, syncdir; start, ack
+	op     string // create, write, truncate, sync, rename, remove, syncdir; start, ack; retain, retained
 	file   int
 	path   string
 	to     string
@@ -255,7 +255,7 @@ func travel(t *testing.T, o Options, r *rand.Rand) *journey {
 	j.keys = append(j.keys, publicKey(t, j.o))
 	for range 30 {
 		var err error
-		switch r.IntN(10) {
+		switch r.IntN(11) {
 		default:
 			err = j.say(func(rec carrel.Record) error { return l.Append(ctx, rec) }, true)
 		case 0:
@@ -271,6 +271,11 @@ func travel(t *testing.T, o Options, r *rand.Rand) *journey {
 			var key string
 			key, err = l.RotateKey(ctx)
 			j.keys = append(j.keys, key)
+		case 6:
+			minimum := r.Int64N(2) // the first record is not one of the notes
+			j.disk.add(call{op: "retain", offset: minimum})
+			err = l.Retain(ctx, minimum)
+			j.disk.add(call{op: "retained", offset: minimum})
 		case 5:
 			err = l.Close()
 			l = mustOpen(t, j.o)
@@ -318,6 +323,21 @@ func (j *journey) said(n int) (started, acknowledged []string) {
 	return started, acknowledged
 }
 
+// minimums returns what may be the first record that is shown after n calls:
+// what was acknowledged last, or what was begun since.
+func (j *journey) minimums(n int) []int64 {
+	out := []int64{0}
+	for _, c := range j.disk.calls[:n] {
+		switch c.op {
+		case "retain":
+			out = append(out, c.offset)
+		case "retained":
+			out = []int64{c.offset}
+		}
+	}
+	return out
+}
+
 // survive checks a log after a crash: published tiles are whole, nothing that
 // was acknowledged is lost and nothing is invented, it goes on, and is right
 // by the first key it had.
@@ -347,6 +367,9 @@ func (j *journey) survive(t *testing.T, n int, power bool, r *rand.Rand) error {
 	started, acknowledged := j.said(n)
 	if err := compareNotes(notes(t, o), started, acknowledged); err != nil {
 		return err
+	}
+	if minimum, err := OpenReader(o.Dir).Minimum(); err != nil || !slices.Contains(j.minimums(n), minimum) {
+		return fmt.Errorf("records are shown from %d, not from one of %v: %v", minimum, j.minimums(n), err)
 	}
 	key := publicKey(t, o)
 	if _, err := OpenReader(o.Dir).publish(ctx, key); err != nil {
