@@ -93,7 +93,7 @@ func writePack(p verify.Pack, output string) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, content, 0o644); err != nil {
+		if err := putFile(path, content, 0o644); err != nil {
 			return err
 		}
 	}

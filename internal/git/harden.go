@@ -45,6 +45,7 @@ var guards = []guard{
 	{arg: "core.attributesFile=/dev/null", why: "attributes name filters"},
 	{arg: "core.excludesFile=/dev/null", why: "what is ignored comes from the base alone"},
 	{arg: "core.commitGraph=false", why: "the commit graph may say other than the commits"},
+	{arg: "core.fsync=committed,reference", why: "after a power cut a new branch or note is whole or not there"},
 	{arg: "diff.external=", why: "the external diff is a command"},
 	{arg: "credential.helper=", why: "credential helpers are commands"},
 	{arg: "gpg.program=false", why: "checking a signature is a command"},

@@ -26,10 +26,14 @@ const (
 	Short  Failure = "short"
 	Full   Failure = "full"
 	Unread Failure = "unread" // an error of the disk
+	// Cut is a power cut as a file system may leave it that keeps names in their
+	// order and writes what is in files when it is told to: the caller dies, and
+	// no file is longer than when it was last synced.
+	Cut Failure = "cut"
 )
 
 // Failures are all of them.
-var Failures = []Failure{Broken, Killed, Short, Full, Unread}
+var Failures = []Failure{Broken, Killed, Short, Full, Unread, Cut}
 
 // Fault names a kernel whose nth call on something below one of the directories
 // fails, of the calls that can fail so. The file mark is made when that happens.
@@ -44,6 +48,7 @@ type fault struct {
 	mark string
 	dirs []string
 	seen atomic.Int64
+	lost unsynced
 }
 
 // faultLacks reads what Fault named.
@@ -82,8 +87,15 @@ func (f *fault) strike(c *call, path string) (int64, unix.Errno, bool) {
 		return 0, 0, false
 	}
 	n := f.seen.Add(1)
+	if f.how == Cut && n < f.at {
+		f.lost.watch(c, path)
+	}
 	if n > f.at && f.how == Full {
 		return 0, unix.ENOSPC, true
+	}
+	if n > f.at && f.how == Cut { // by another process
+		_ = unix.Kill(int(c.pid), unix.SIGKILL)
+		return 0, unix.EIO, true
 	}
 	if n != f.at {
 		return 0, 0, false
@@ -96,6 +108,9 @@ func (f *fault) strike(c *call, path string) (int64, unix.Errno, bool) {
 			return 0, unix.EIO, true
 		}
 		return int64(wrote), 0, true
+	case Cut:
+		f.lost.lose()
+		_ = unix.Kill(int(c.pid), unix.SIGKILL)
 	case Killed:
 		_ = unix.Kill(int(c.pid), unix.SIGKILL)
 	}
