@@ -16,7 +16,7 @@ import (
 
 // faultEvery is how many calls lie between two that are made to fail. With
 // CARREL_CRASHES set it is every one.
-const faultEvery = 41
+const faultEvery = 97
 
 // attempt is one command whose calls to the disk fail in turn.
 type attempt struct {
