@@ -142,14 +142,6 @@ func mountLines(mounts []sandbox.Mount) []string {
 	return out
 }
 
-// language says what a file of a policy is written in.
-func language(f policy.SourceFile) string {
-	if f.Version == "v0" || f.Version == "v1" {
-		return "Rego " + f.Version
-	}
-	return f.Version
-}
-
 func policyLines(sources []policy.Source) []string {
 	var out []string
 	for _, s := range sources {

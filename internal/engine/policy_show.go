@@ -104,3 +104,11 @@ func PolicyDiff(ctx context.Context, host Host, old, new string, asJSON bool) er
 	_, err = io.WriteString(host.Stdout, terminal.EscapeText(b.String()))
 	return err
 }
+
+// language says what a file of a policy is written in.
+func language(f policy.SourceFile) string {
+	if f.Version == "v0" || f.Version == "v1" {
+		return "Rego " + f.Version
+	}
+	return f.Version
+}
