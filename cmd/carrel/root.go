@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carrel-dev/carrel/internal/engine"
+	"github.com/carrel-dev/carrel/internal/place"
 )
 
 // version is set by the build; see Makefile.
@@ -170,7 +171,7 @@ func (a *app) host() (engine.Host, error) {
 			home = u.HomeDir
 		}
 	}
-	paths, err := engine.DefaultPaths(home, os.Getenv)
+	paths, err := place.Default(home, os.Getenv)
 	if err != nil {
 		return engine.Host{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/carrel-dev/carrel/cmd/carrel/ahead"
 	"github.com/carrel-dev/carrel/internal/engine"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
@@ -73,7 +74,7 @@ func (a *app) runCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.Command = args
+			opts.Command, opts.Ahead = args, ahead.Tier
 			opts.JSON = a.json
 			opts.NoColor = a.noColor
 			opts.CacheSet = cmd.Flags().Changed("cache")

@@ -6,11 +6,9 @@
 package engine
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 
-	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/place"
 )
 
 // Host is what the commands know of the machine and the user. The engine
@@ -26,49 +24,7 @@ type Host struct {
 	Stdin   *os.File
 	Stdout  *os.File
 	Stderr  *os.File
-	Paths   Paths
-}
-
-// Paths are where this user's Carrel keeps things.
-type Paths struct {
-	State      string // mode 0700: desks, runs, changes, log, keys
-	Second     string // where the newest checkpoint is kept a second time
-	UserConfig string
-	OrgConfig  string
-}
-
-// DefaultPaths follows the XDG base directories; lookup reads the environment.
-func DefaultPaths(home string, lookup func(string) string) (Paths, error) {
-	dir := func(name, fallback string) (string, error) {
-		if v := lookup(name); v != "" {
-			if !filepath.IsAbs(v) {
-				return "", fmt.Errorf("%s is %q: it must be an absolute path", name, v)
-			}
-			return filepath.Clean(v), nil
-		}
-		if home == "" {
-			return "", fmt.Errorf("neither HOME nor %s is set", name)
-		}
-		return filepath.Join(home, fallback), nil
-	}
-	state, err := dir("XDG_STATE_HOME", ".local/state")
-	if err != nil {
-		return Paths{}, err
-	}
-	data, err := dir("XDG_DATA_HOME", ".local/share")
-	if err != nil {
-		return Paths{}, err
-	}
-	config, err := dir("XDG_CONFIG_HOME", ".config")
-	if err != nil {
-		return Paths{}, err
-	}
-	return Paths{
-		State:      filepath.Join(state, "carrel"),
-		Second:     filepath.Join(data, "carrel", "checkpoint-"+carrel.DigestBytes([]byte(state)).Short()), // one for each log
-		UserConfig: filepath.Join(config, "carrel", "config.yaml"),
-		OrgConfig:  "/etc/carrel/config.yaml",
-	}, nil
+	Paths   place.Paths
 }
 
 // Interrupted is why a command's context ended: the user or the system asked

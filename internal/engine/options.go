@@ -45,6 +45,7 @@ type RunOptions struct {
 	AskTimeout      time.Duration // how long an action waits for a person; 0: two minutes
 	JSON            bool
 	NoColor         bool
+	Ahead           *native.Tier // whose PID 1 is on its way already, in place.Paths.Init; nil: the run starts it
 }
 
 // Selection names the change a verb acts on. Empty means the change that

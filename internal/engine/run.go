@@ -24,7 +24,11 @@ import (
 // Run lends a desk to one command and returns the exit code for the shell: the
 // command's own, or 125 to 127 with an error.
 func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
-	v := &visit{e: e, opts: opts, id: carrel.NewRunID(), tier: native.New(native.Options{InstallDir: e.state("init")})}
+	v := &visit{e: e, opts: opts, id: carrel.NewRunID(), tier: opts.Ahead}
+	if v.tier == nil {
+		v.tier = native.New(native.Options{InstallDir: e.host.Paths.Init()})
+	}
+	defer v.tier.Discard()
 	if err := opts.check(); err != nil {
 		return 125, err
 	}
@@ -34,10 +38,11 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (int, error) {
 	}
 	v.foundation = sync.OnceValue(func() *view.Foundation { return view.Lay(v.viewHost()) })
 	if !opts.DryRun {
-		v.tier.Prepare() // while everything else is read
+		if opts.Ahead == nil {
+			v.tier.Prepare() // while everything else is read
+		}
 		go func() { v.tier.Lay(v.foundation().Mounts) }()
 		go e.openLog() // likewise; prepare waits for it
-		defer v.tier.Discard()
 	}
 	if err := e.recoverApplies(ctx); err != nil {
 		return 125, err
@@ -168,13 +173,14 @@ func (v *visit) run(ctx context.Context) (int, error) {
 		v.front.Close()
 		return v.end(ctx, g, door, sandbox.Exit{Code: 125}, errors.Join(&sandbox.StartError{Code: 125, Err: err}, door.Close()))
 	}
-	exec := v.exec()
+	spec, exec := v.spec(door, v.commands), v.exec()
+	v.tier.Raise(context.WithoutCancel(ctx), spec) // while the start is decided
 	var exit sandbox.Exit
 	_, err = g.Do(ctx, exec, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
 		if err := errors.Join(saved(), v.seat.Saved()); err != nil {
 			return carrel.Outcome{}, &sandbox.StartError{Code: 125, Err: err}
 		}
-		exit, err = v.work(ctx, g, grant, exec, door)
+		exit, err = v.work(ctx, g, grant, exec, spec, door)
 		return carrel.Outcome{Counts: map[string]int64{"exit_code": int64(exit.Code)}}, err
 	})
 	v.front.Close()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/carrel-dev/carrel/internal/place"
 	"io"
 	"os"
 	"text/tabwriter"
@@ -64,7 +65,7 @@ func deskToAttack(ctx context.Context, host Host, s *selftest.Stage, command []s
 	path, _ := host.lookup("PATH")
 	inner := host
 	inner.Home, inner.Cwd, inner.Environ = s.Home, s.Workspace, []string{"PATH=" + path, "HOME=" + s.Home}
-	if inner.Paths, err = DefaultPaths(s.Home, func(string) string { return "" }); err != nil {
+	if inner.Paths, err = place.Default(s.Home, func(string) string { return "" }); err != nil {
 		return err
 	}
 	r, w, err := os.Pipe()

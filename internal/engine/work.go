@@ -27,9 +27,9 @@ func (v *visit) handOver(ctx context.Context, g *gate.Gate) error {
 	return v.front.Open(ctx)
 }
 
-// work builds the walls, waits for the agent to end and takes its change.
-func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec carrel.Action, door *egress.Door) (sandbox.Exit, error) {
-	spec := v.spec(door, v.commands)
+// work starts the agent behind its walls, waits for it to end and takes its
+// change.
+func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec carrel.Action, spec sandbox.Spec, door *egress.Door) (sandbox.Exit, error) {
 	life, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	desk, err := v.tier.Start(life, grant, exec, spec)

@@ -187,6 +187,13 @@ type Tier interface {
 	Name() string
 	// Probe tries each control on this machine and says what it found.
 	Probe(ctx context.Context) []carrel.Enforcement
+	// Raise may build the walls of the desk that Start will be asked for while
+	// its start is being decided. Nothing of the agent runs until then, and its
+	// standard input is not read. Start uses them if it comes with the same
+	// Spec; an error is Start's to report.
+	Raise(ctx context.Context, s Spec)
+	// Discard takes down what no Start came for, and returns when it is gone.
+	Discard()
 	// Start builds the walls and starts the program. The grant must cover a,
 	// the exec action. An error means that nothing was left behind; a
 	// *StartError says which exit code it deserves.

@@ -14,8 +14,8 @@ import (
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
 
-// begin carries the desk from its first sign of life to the program's start.
-func (d *Desk) begin(ctx context.Context) error {
+// build carries the desk from its first sign of life to walls that stand.
+func (d *Desk) build(ctx context.Context) error {
 	go d.hear()
 	if err := d.prepareWatch(); err != nil {
 		return err
@@ -40,7 +40,7 @@ func (d *Desk) begin(ctx context.Context) error {
 	if d.spec.Attach != nil {
 		waiting++ // until Networked
 	}
-	for {
+	for waiting > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -51,62 +51,80 @@ func (d *Desk) begin(ctx context.Context) error {
 			waiting--
 		case m, ok := <-d.heard:
 			if !ok {
-				return errors.New("PID 1 of the desk ended before the program started")
+				return errGone
 			}
-			began, err := d.hears(ctx, m, beside, &waiting)
-			if began || err != nil {
-				return err
-			}
-		}
-		if waiting == 0 {
-			waiting = -1
-			if err := d.goAhead(); err != nil {
+			if err := d.hears(ctx, m, beside, &waiting); err != nil {
 				return err
 			}
 		}
 	}
+	d.closeListening()
+	return nil
 }
 
-// hears handles one message of a desk whose program does not run yet.
-func (d *Desk) hears(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) (began bool, err error) {
+var errGone = errors.New("PID 1 of the desk ended before the program started")
+
+// setOff starts the program, and returns when it runs.
+func (d *Desk) setOff(ctx context.Context) error {
+	if err := d.goAhead(); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case m, ok := <-d.heard:
+		switch {
+		case !ok:
+			return errGone
+		case m.Kind == desk.Begun && len(m.Files) == 0:
+			return nil
+		case m.Kind == desk.Failed:
+			desk.CloseAll(m.Files)
+			return startError(m)
+		}
+		desk.CloseAll(m.Files)
+		return errUnexpected
+	}
+}
+
+// hears handles one message of a desk whose walls are being built.
+func (d *Desk) hears(ctx context.Context, m desk.Message, beside func(func() error), waiting *int) error {
 	switch {
 	case m.Kind == desk.Networked && len(m.Files) >= 4 && !d.networked:
 		d.networked = true
 		if d.spec.Attach == nil {
 			desk.CloseAll(m.Files)
-			return false, nil
+			return nil
 		}
 		sockets := d.sockets(m.Files)
 		beside(func() error { return wrap("attaching the network", d.spec.Attach(ctx, sockets)) })
 		*waiting--
 	case m.Kind == desk.Terminal && d.spec.Terminal != nil && len(m.Files) == 1 && d.master == nil:
-		return false, d.takeTerminal(m.Files[0])
+		return d.takeTerminal(m.Files[0])
 	case m.Kind == desk.Listening && len(m.Files) <= 1:
 		select {
 		case d.listening <- m:
 		default:
 			desk.CloseAll(m.Files)
-			return false, errUnexpected
+			return errUnexpected
 		}
 	case m.Kind == desk.Watched && d.spec.Executed != nil && len(m.Files) == 1 && d.executions == nil:
 		d.attendExecutions(m.Files[0])
 	case m.Kind == desk.Watched && d.spec.Executed != nil && len(m.Files) == 0 && d.executions == nil && d.unasked == "":
 		d.unasked = m.Text
 		if d.spec.MustAsk {
-			return false, startError(desk.Message{Code: codeOwn, Text: "following what is executed: " + m.Text})
+			return startError(desk.Message{Code: codeOwn, Text: "following what is executed: " + m.Text})
 		}
 	case m.Kind == desk.Ready && *waiting > 0 && !d.ready && len(m.Files) == 0:
 		d.ready, d.landlock = true, int(m.Code)
 		*waiting--
-	case m.Kind == desk.Begun && *waiting < 0:
-		return true, nil
 	case m.Kind == desk.Failed:
-		return false, startError(m)
+		return startError(m)
 	default:
 		desk.CloseAll(m.Files)
-		return false, errUnexpected
+		return errUnexpected
 	}
-	return false, nil
+	return nil
 }
 
 var errUnexpected = errors.New("unexpected message on the desk's control socket")
@@ -139,12 +157,16 @@ func startError(m desk.Message) error {
 
 // goAhead starts the relay of the terminal and lets the program start.
 func (d *Desk) goAhead() error {
-	d.closeListening()
 	if d.spec.Terminal != nil {
 		if d.master == nil {
 			return errUnexpected
 		}
 		d.relayTerminal()
+	}
+	if d.streams != nil {
+		if err := d.streams.read(); err != nil {
+			return err
+		}
 	}
 	d.watch.start()
 	return d.link.Send(desk.Message{Kind: desk.Go})

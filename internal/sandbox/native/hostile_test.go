@@ -48,13 +48,13 @@ func TestWordsBeforeTheProgram(t *testing.T) {
 	} {
 		d := newDesk(&sandbox.Spec{}, Identity{})
 		waiting := 1
-		if began, err := d.hears(t.Context(), m, func(func() error) {}, &waiting); began || err == nil {
+		if err := d.hears(t.Context(), m, func(func() error) {}, &waiting); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
 	d := newDesk(&sandbox.Spec{}, Identity{})
 	waiting := 1
-	_, err := d.hears(t.Context(), desk.Message{Kind: desk.Failed, Code: 3, Text: "x"}, func(func() error) {}, &waiting)
+	err := d.hears(t.Context(), desk.Message{Kind: desk.Failed, Code: 3, Text: "x"}, func(func() error) {}, &waiting)
 	if s, ok := err.(*sandbox.StartError); !ok || s.Code != codeOwn {
 		t.Errorf("%v", err)
 	}

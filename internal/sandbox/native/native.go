@@ -36,14 +36,15 @@ type Tier struct {
 	options Options
 	image   image
 
-	mu   sync.Mutex   // guards what follows
-	sown []chan *seed // by Prepare, for the next starts
+	mu     sync.Mutex               // guards what follows
+	sown   []chan *seed             // by Prepare, for the next starts
+	raised map[carrel.RunID]*raised // by Raise, until Start comes
 }
 
 var _ sandbox.Tier = (*Tier)(nil)
 
 // New returns the tier. It starts nothing.
-func New(o Options) *Tier { return &Tier{options: o} }
+func New(o Options) *Tier { return &Tier{options: o, raised: map[carrel.RunID]*raised{}} }
 
 // Name implements sandbox.Tier.
 func (t *Tier) Name() string { return Name }

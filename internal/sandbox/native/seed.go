@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/sandbox"
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
@@ -94,14 +95,17 @@ func (t *Tier) prepare() *seed {
 	return sow(image, id)
 }
 
-// Discard ends what Prepare started and no Start used.
+// Discard implements sandbox.Tier, for what Prepare started as well.
 func (t *Tier) Discard() {
 	t.mu.Lock()
-	sown := t.sown
-	t.sown = nil
+	sown, up := t.sown, t.raised
+	t.sown, t.raised = nil, map[carrel.RunID]*raised{}
 	t.mu.Unlock()
 	for _, s := range sown {
 		(<-s).discard()
+	}
+	for _, r := range up {
+		r.discard()
 	}
 }
 

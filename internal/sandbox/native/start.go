@@ -12,8 +12,23 @@ import (
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
 
-// start builds a desk and starts its program. On error nothing is left.
+// start starts the program of a desk whose walls stand, or are built now. On
+// error nothing is left.
 func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
+	d, err := t.walls(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.setOff(ctx); err != nil {
+		d.abort()
+		return nil, asStartError(d.withDiagnosis(err))
+	}
+	go d.attend()
+	return d, nil
+}
+
+// raise builds the walls of a desk. On error nothing is left.
+func (t *Tier) raise(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 	if err := check(&s); err != nil {
 		return nil, err
 	}
@@ -31,11 +46,10 @@ func (t *Tier) start(ctx context.Context, s sandbox.Spec) (*Desk, error) {
 		return nil, asStartError(err)
 	}
 	d.imageFrom = t.image.how
-	if err := d.begin(ctx); err != nil {
+	if err := d.build(ctx); err != nil {
 		d.abort()
 		return nil, asStartError(d.withDiagnosis(err))
 	}
-	go d.attend()
 	return d, nil
 }
 

@@ -40,6 +40,8 @@ func checkStreams(s *sandbox.Spec) error {
 // leads to.
 type streams struct {
 	inside  []*os.File // the agent's ends, closed once it has them
+	feed    *os.File   // the agent's standard input, until read
+	from    *os.File   // what is relayed to it; nil: nothing
 	stop    *os.File   // closing it ends the relay of stdin
 	outputs sync.WaitGroup
 	input   sync.WaitGroup
@@ -64,10 +66,10 @@ func pipe(oursReads bool) (inside, outside *os.File, err error) {
 	return os.NewFile(uintptr(theirs), "pipe"), os.NewFile(uintptr(ours), "pipe"), nil
 }
 
-// openStreams makes the pipes and starts relaying. The agent's ends are given
-// to the desk's user, so that /dev/stdout can be opened.
+// openStreams makes the pipes and starts relaying what the agent writes. The
+// agent's ends are given to the desk's user, so that /dev/stdout can be opened.
 func openStreams(s *sandbox.Spec, id Identity) (_ *streams, err error) {
-	st := &streams{}
+	st := &streams{from: s.Stdin}
 	defer func() {
 		if err != nil {
 			st.abandon()
@@ -77,11 +79,10 @@ func openStreams(s *sandbox.Spec, id Identity) (_ *streams, err error) {
 	if err != nil {
 		return nil, err
 	}
-	st.inside = append(st.inside, in)
+	st.inside, st.feed = append(st.inside, in), feed
 	for _, to := range []*os.File{s.Stdout, s.Stderr} {
 		end, from, err := pipe(true)
 		if err != nil {
-			feed.Close()
 			return nil, err
 		}
 		st.inside = append(st.inside, end)
@@ -93,17 +94,24 @@ func openStreams(s *sandbox.Spec, id Identity) (_ *streams, err error) {
 	}
 	for _, f := range st.inside {
 		if err := f.Chown(id.Outside, id.Group); err != nil {
-			feed.Close()
 			return nil, fmt.Errorf("giving the streams to the desk: %w", err)
 		}
 	}
-	if s.Stdin == nil {
-		return st, feed.Close()
+	return st, nil
+}
+
+// read starts relaying standard input. Until then it is somebody else's, such
+// as a question's to the user.
+func (st *streams) read() error {
+	feed := st.feed
+	st.feed = nil
+	if st.from == nil {
+		return feed.Close()
 	}
 	watched, stop, err := os.Pipe()
 	if err != nil {
 		feed.Close()
-		return nil, err
+		return err
 	}
 	st.stop = stop
 	st.input.Add(1)
@@ -111,9 +119,9 @@ func openStreams(s *sandbox.Spec, id Identity) (_ *streams, err error) {
 		defer st.input.Done()
 		defer watched.Close()
 		defer feed.Close()
-		fill(feed, s.Stdin, watched)
+		fill(feed, st.from, watched)
 	}()
-	return st, nil
+	return nil
 }
 
 // drain copies what the agent writes. When nobody takes it any more the pipe
@@ -197,5 +205,8 @@ func (st *streams) finish(ctx context.Context) {
 // abandon ends the relays of a desk that did not start.
 func (st *streams) abandon() {
 	st.entered()
+	if st.feed != nil {
+		st.feed.Close()
+	}
 	st.finish(context.Background())
 }

@@ -19,6 +19,8 @@ var cases = []struct {
 }{
 	{"ContractOfTheGate", contract, false},
 	{"ExitCodesPassThrough", exitCodes, false},
+	{"RaisedWallsWaitForTheDecision", raised, false},
+	{"RaisedWallsAreForOneProgram", raisedForAnother, false},
 	{"ProgramNotFoundIs127", notFound, false},
 	{"ProgramNotExecutableIs126", notExecutable, false},
 	{"SignalsAreForwarded", signals, false},
