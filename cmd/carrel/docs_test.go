@@ -46,7 +46,7 @@ func flagNames(c *cobra.Command) []string {
 
 // TestDocsNameVerbsAndFlagsThatExist reads every document and every help text.
 func TestDocsNameVerbsAndFlagsThatExist(t *testing.T) {
-	root := (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root()
+	root := (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root(nil)
 	flags := everyFlag(root)
 	commands := 0
 	for where, text := range documents(t, root) {

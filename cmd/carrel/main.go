@@ -46,7 +46,7 @@ func carrelMain() int {
 
 func execute(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int {
 	app := &app{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := app.root()
+	root := app.root(args)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

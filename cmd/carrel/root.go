@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,9 @@ timed out. "carrel run" passes the agent's own exit code on; 125 is Carrel's
 failure, 126 a command that cannot be executed, 127 one that was not found.
 `
 
-func (a *app) root() *cobra.Command {
+// root is the command that args are for. Only the verb they name is made, if
+// they name one: a run waits for this.
+func (a *app) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "carrel",
 		Short:         "Walled desks for autonomous agents",
@@ -63,8 +66,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &engine.UsageError{Err: wrongFlag(cmd, err)} })
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", a.noColor, "never use colours")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	for _, verb := range a.verbs() {
-		root.AddCommand(verb)
+	for _, v := range a.verbsFor(args) {
+		root.AddCommand(v.make())
 	}
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
@@ -76,8 +79,23 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-func (a *app) verbs() []*cobra.Command {
-	return append(a.hostVerbs(), a.logCommand(), a.hookCommand(), a.reportCommand(), a.initCommand(), a.agentPolicyCommand(), a.policyCommand(), a.verifyCommand())
+// verb makes a command of the first level.
+type verb struct {
+	name string
+	make func() *cobra.Command
+}
+
+func (a *app) verbs() []verb {
+	return append(a.hostVerbs(), verb{"log", a.logCommand}, verb{"hook", a.hookCommand}, verb{"report", a.reportCommand}, verb{"init", a.initCommand},
+		verb{"agent-policy", a.agentPolicyCommand}, verb{"policy", a.policyCommand}, verb{"verify", a.verifyCommand})
+}
+
+func (a *app) verbsFor(args []string) []verb {
+	verbs := a.verbs()
+	if i := slices.IndexFunc(verbs, func(v verb) bool { return len(args) > 0 && v.name == args[0] }); i >= 0 {
+		return verbs[i : i+1]
+	}
+	return verbs
 }
 
 // wrongFlag says where the right flags are.

@@ -28,12 +28,13 @@ func inside() bool {
 	return true
 }
 
-func (a *app) hostVerbs() []*cobra.Command {
-	return []*cobra.Command{
-		a.runCommand(), a.runsCommand(), a.showCommand(), a.reviewCommand(), a.pendingCommand(),
-		a.approveCommand(), a.denyCommand(), a.applyCommand(), a.discardCommand(),
-		a.identityCommand(), a.attestCommand(), a.evidenceCommand(), a.whyCommand(),
-		a.trustCommand(), a.doctorCommand(), a.selfTestCommand(), a.attackCommand(), a.demoCommand(),
+func (a *app) hostVerbs() []verb {
+	return []verb{
+		{"run", a.runCommand}, {"runs", a.runsCommand}, {"show", a.showCommand}, {"review", a.reviewCommand},
+		{"pending", a.pendingCommand}, {"approve", a.approveCommand}, {"deny", a.denyCommand}, {"apply", a.applyCommand},
+		{"discard", a.discardCommand}, {"identity", a.identityCommand}, {"attest", a.attestCommand}, {"evidence", a.evidenceCommand},
+		{"why", a.whyCommand}, {"trust", a.trustCommand}, {"doctor", a.doctorCommand}, {"selftest", a.selfTestCommand},
+		{attackVerb, a.attackCommand}, {"demo", a.demoCommand},
 	}
 }
 

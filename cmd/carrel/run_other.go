@@ -14,17 +14,22 @@ import (
 // inside reports whether this process is the first of a desk: never here.
 func inside() bool { return false }
 
-func (a *app) hostVerbs() []*cobra.Command {
-	out := []*cobra.Command{a.answerCommand("approve", true), a.answerCommand("deny", false), a.pendingCommand(), a.doctorCommand()}
+func (a *app) hostVerbs() []verb {
+	answer := func(name string, granted bool) verb {
+		return verb{name, func() *cobra.Command { return a.answerCommand(name, granted) }}
+	}
+	out := []verb{answer("approve", true), answer("deny", false), {"pending", a.pendingCommand}, {"doctor", a.doctorCommand}}
 	for _, name := range []string{
 		"run", "runs", "show", "review", "apply", "discard", "identity", "attest", "evidence", "why", "trust", "selftest", "demo",
 	} {
-		out = append(out, &cobra.Command{
-			Use: name, Short: "Work with desks (Linux only)", Hidden: name != "run", DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error {
-				return &exitStatus{exitCarrel, fmt.Errorf("desks are built with Linux namespaces, and this is %s: run carrel in a Linux virtual machine; hooks, policies, and reading and verifying a log work here", runtime.GOOS)}
-			},
-		})
+		out = append(out, verb{name, func() *cobra.Command {
+			return &cobra.Command{
+				Use: name, Short: "Work with desks (Linux only)", Hidden: name != "run", DisableFlagParsing: true,
+				RunE: func(*cobra.Command, []string) error {
+					return &exitStatus{exitCarrel, fmt.Errorf("desks are built with Linux namespaces, and this is %s: run carrel in a Linux virtual machine; hooks, policies, and reading and verifying a log work here", runtime.GOOS)}
+				},
+			}
+		}})
 	}
 	return out
 }

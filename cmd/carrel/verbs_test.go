@@ -24,7 +24,7 @@ func TestAttackAgentOperatesCarrel(t *testing.T) {
 	}
 	defer p.Close()
 	stopped := 0
-	for _, verb := range (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root().Commands() {
+	for _, verb := range (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root(nil).Commands() {
 		want := carrel.Deny
 		if slices.Contains(verbsOfAgents, verb.Name()) {
 			want = carrel.Allow
@@ -49,5 +49,21 @@ func TestAttackAgentOperatesCarrel(t *testing.T) {
 	}
 	if stopped < 12 {
 		t.Errorf("%d verbs are the person's", stopped)
+	}
+}
+
+// A verb is found by the name it is listed under, alone.
+func TestVerbsAreMadeByTheirNames(t *testing.T) {
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	for _, v := range a.verbs() {
+		if got := v.make().Name(); got != v.name {
+			t.Errorf("%s makes %s", v.name, got)
+		}
+		if made := a.verbsFor([]string{v.name, "x"}); len(made) != 1 || made[0].name != v.name {
+			t.Errorf("%s makes %d verbs", v.name, len(made))
+		}
+	}
+	if all := a.verbsFor([]string{"no-such-verb"}); len(all) != len(a.verbs()) {
+		t.Errorf("an unknown verb is looked for among %d", len(all))
 	}
 }

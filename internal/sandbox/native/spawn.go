@@ -56,6 +56,8 @@ func (p *process) fork(image *os.File, id Identity, files []*os.File) error {
 	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("closing inherited descriptors: %w", err)
 	}
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, desk.Slack, 0, 0, 0)
+	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // back to this thread's own
 	pid, err := execute(image, []string{desk.Name}, attr)
 	if err != nil {
 		return whyNoNamespaces(err)

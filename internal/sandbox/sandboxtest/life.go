@@ -123,6 +123,17 @@ func background(b *bed) {
 	}
 }
 
+// usualTimers: PID 1's are late on purpose, the program's must not be.
+func usualTimers(b *bed) {
+	host, err := os.ReadFile("/proc/self/timerslack_ns")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if inside := b.sh("cat /proc/self/timerslack_ns"); inside != string(host) {
+		b.t.Errorf("slack inside: %sof this process: %s", inside, host)
+	}
+}
+
 func standardInput(b *bed) {
 	s := b.spec("/bin/sh", "-c", "wc -c; echo done")
 	in, w, err := os.Pipe()

@@ -23,6 +23,7 @@ var cases = []struct {
 	{"RaisedWallsAreForOneProgram", raisedForAnother, false},
 	{"ProgramNotFoundIs127", notFound, false},
 	{"ProgramNotExecutableIs126", notExecutable, false},
+	{"TimersAreAsUsual", usualTimers, false},
 	{"SignalsAreForwarded", signals, false},
 	{"GraceEndsEverything", grace, false},
 	{"BackgroundProcessesEndWithTheRun", background, false},
