@@ -129,6 +129,9 @@ func planKindOf(t reflect.Type) planKind {
 
 // ownForm reports whether a type says itself how it is encoded.
 func ownForm(t reflect.Type) bool {
+	if t.PkgPath() == "" && t.Kind() != reflect.Struct {
+		return false // it has no name, and no methods
+	}
 	p := reflect.PointerTo(t)
 	return p.Implements(marshaler) || p.Implements(textMarshaler)
 }

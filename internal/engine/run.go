@@ -92,7 +92,6 @@ func (v *visit) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(v.e.reap)
 	if !v.opts.DryRun {
 		group.Go(func() (err error) { v.log, err = v.e.openLog(); return err })
 	}

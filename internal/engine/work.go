@@ -39,6 +39,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	v.began = true
 	secrets := sync.OnceValue(v.visibleSecrets)
 	go secrets() // while the agent works
+	reaped := later(v.e.reap)
 	defer v.gather()()
 	stop := v.passSignals(ctx, desk)
 	defer stop()
@@ -49,6 +50,9 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	quiet()
 	v.screen.close()
 	v.result.Warnings = append(v.result.Warnings, secrets()...)
+	if err := reaped(); err != nil {
+		v.result.Warnings = append(v.result.Warnings, err.Error())
+	}
 	v.result.Enforcement = append(desk.Enforcement(), door.Enforcement()...)
 	return exit, err
 }

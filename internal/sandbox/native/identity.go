@@ -1,10 +1,11 @@
 package native
 
 import (
-	"bufio"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
@@ -29,8 +30,13 @@ const (
 	dedicatedSmall = 64_987
 )
 
-// Who returns the identity of the desks of this process.
-func Who() (Identity, error) {
+// Who returns the identity of the desks of this process, which stays what it
+// was at first.
+func Who() (Identity, error) { return who() }
+
+var who = sync.OnceValues(findIdentity)
+
+func findIdentity() (Identity, error) {
 	if uid := os.Geteuid(); uid != 0 {
 		return Identity{Inside: uid, Outside: uid, Group: os.Getegid()}, nil
 	}
@@ -46,14 +52,18 @@ func Who() (Identity, error) {
 
 // mapped reports whether id exists in this user namespace.
 func mapped(id int) bool {
-	f, err := os.Open("/proc/self/uid_map")
+	b, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return false
 	}
-	defer f.Close()
-	for in := bufio.NewScanner(f); in.Scan(); {
-		var first, outside, count int64
-		if n, _ := fmt.Sscan(in.Text(), &first, &outside, &count); n == 3 && int64(id) >= first && int64(id) < first+count {
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line) // first number here, outside, how many
+		if len(f) != 3 {
+			continue
+		}
+		first, err := strconv.ParseInt(f[0], 10, 64)
+		count, cerr := strconv.ParseInt(f[2], 10, 64)
+		if err == nil && cerr == nil && int64(id) >= first && int64(id) < first+count {
 			return true
 		}
 	}
