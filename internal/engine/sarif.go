@@ -2,7 +2,6 @@ package engine
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -62,10 +61,10 @@ func location(path carrel.Text) map[string]any {
 		if !utf8.ValidString(p) {
 			p = strings.ToValidUTF8(p, "\uFFFD")
 		}
-		parts[i] = url.PathEscape(p)
+		parts[i] = strings.ReplaceAll(url.PathEscape(p), ":", "%3A") // before it would be a scheme
 	}
 	return map[string]any{
-		"artifactLocation": map[string]any{"uri": strings.Join(slices.Clone(parts), "/"), "uriBaseId": "ROOT"},
+		"artifactLocation": map[string]any{"uri": strings.Join(parts, "/"), "uriBaseId": "ROOT"},
 		"region":           map[string]any{"startLine": 1},
 	}
 }
