@@ -81,7 +81,9 @@ deny contains {"rule": "unnamed", "msg": ""} if endswith(input.path, ".empty")
 	h.expect(r, 3)
 	var log struct {
 		Runs []struct {
-			Tool    struct{ Driver struct{ Rules []struct{ ID string } } }
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
 			Results []struct {
 				RuleID    string
 				RuleIndex int

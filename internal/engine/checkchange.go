@@ -72,7 +72,7 @@ func CheckChange(ctx context.Context, host Host, opts CheckChangeOptions) (*Chec
 	if err != nil {
 		return nil, err
 	}
-	c := &CheckedChange{Head: "index", Verdict: carrel.Allow, Verdicts: map[string]int{}}
+	c := &CheckedChange{Head: "index", Verdict: carrel.Allow, Files: []CheckedFile{}, Verdicts: map[string]int{}}
 	differences, err := c.find(ctx, repo, opts)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 // PolicyExplained is what `policy explain` prints.
 type PolicyExplained struct {
 	Action   carrel.Action    `json:"action"`
+	Decided  bool             `json:"decided"` // false: it was recorded, and nobody was asked
 	Run      carrel.RunID     `json:"run,omitempty"`
 	Time     time.Time        `json:"time"`
 	Recorded carrel.Decision  `json:"recorded"` // as the log has it
@@ -27,10 +28,13 @@ type PolicyExplained struct {
 	Approval *carrel.Approval `json:"approval,omitempty"`
 
 	// Again is what the same policy says to the same action at the same time;
-	// or today's, if the text of the one that decided is not kept.
+	// or today's, if the text of the one that decided is not kept. Floor is
+	// false where only the built-in rules are today's and were others then.
 	Again  carrel.Decision `json:"again"`
 	Same   bool            `json:"same_policy"`
-	Proved bool            `json:"same_input"` // Input has the digest that the record names
+	Floor  bool            `json:"same_floor"`
+	Proved bool            `json:"same_input"`       // Input has the digest that the record names
+	Lacked []string        `json:"lacked,omitempty"` // fields of today that the input had not yet
 	Input  json.RawMessage `json:"input,omitempty"`
 	Voices []policy.Voice  `json:"voices"`
 	Fired  []policy.Fired  `json:"fired"`
@@ -72,7 +76,10 @@ func (e *Records) recorded(ctx context.Context, id carrel.ActionID) (PolicyExpla
 		switch r.Kind {
 		case carrel.KindIntent, carrel.KindRefused:
 			found = true
-			x.Action, x.Run, x.Time, x.Recorded, x.Approval = *r.Action, r.Run, r.Time, *r.Decision, r.Approval
+			x.Action, x.Decided, x.Run, x.Time, x.Recorded, x.Approval = *r.Action, true, r.Run, r.Time, *r.Decision, r.Approval
+		case carrel.KindObservation:
+			found = true
+			x.Action, x.Run, x.Time = *r.Action, r.Run, r.Time
 		case carrel.KindResult:
 			x.Outcome = r.Outcome
 		}
@@ -94,8 +101,8 @@ func decidedAt(d carrel.Decision, record time.Time) time.Time {
 // explainAgain decides the action again, by the policy that decided it if its
 // text is kept and no other is named.
 func (e *Records) explainAgain(ctx context.Context, x *PolicyExplained, opts PolicyOptions) error {
-	layers, err := e.keptPolicy(x.Recorded.Policy)
-	x.Same = err == nil && len(opts.Paths) == 0
+	layers, sources, err := e.keptPolicy(x.Recorded.Policy)
+	x.Same = x.Decided && err == nil && len(opts.Paths) == 0
 	if !x.Same {
 		if layers, err = e.host.policyLayers(opts); err != nil {
 			return err
@@ -109,10 +116,14 @@ func (e *Records) explainAgain(ctx context.Context, x *PolicyExplained, opts Pol
 		return err
 	}
 	at := decidedAt(x.Recorded, x.Time)
-	again := engine.ExplainAt(x.Action, at)
-	x.Again, x.Voices, x.Input = again.Decision, again.Voices, again.Input
+	again := engine.ExplainRecorded(x.Action, at, x.Recorded.Input)
+	x.Again, x.Voices, x.Input, x.Lacked = again.Decision, again.Voices, again.Input, again.Lacked
+	x.Floor = x.Same && sameFloor(sources, again.Sources)
+	if x.Same && x.Floor {
+		x.Again.Policy = x.Recorded.Policy
+	}
 	x.Proved = again.Decision.Input == x.Recorded.Input && x.Recorded.Input != ""
-	if x.Fired, err = policy.FiredBy(x.Action, at, layers...); err != nil {
+	if x.Fired, err = policy.FiredBy(again, layers...); err != nil {
 		return err
 	}
 	if !x.Again.Allows() {
@@ -128,19 +139,19 @@ func (x PolicyExplained) print(w io.Writer) error {
 		fmt.Fprintf(&b, " of %s", x.Run)
 	}
 	fmt.Fprintf(&b, ", %s\n\n", x.Time.Format(time.RFC3339))
-	fmt.Fprintf(&b, "decided: %s\n", x.Recorded.Verdict)
-	writeDecision(&b, x.Recorded)
+	if x.Decided {
+		fmt.Fprintf(&b, "decided: %s\n", x.Recorded.Verdict)
+		writeDecision(&b, x.Recorded)
+	} else {
+		b.WriteString("recorded, not decided: commands were observed only\n")
+	}
 	if x.Approval != nil {
 		fmt.Fprintf(&b, "  answered by %s, granted: %v\n", x.Approval.By, x.Approval.Granted)
 	}
 	if x.Outcome != nil {
 		fmt.Fprintf(&b, "  outcome: %s\n", x.Outcome.Status)
 	}
-	if x.Same {
-		b.WriteString("\nthe policy that decided said\n")
-	} else {
-		fmt.Fprintf(&b, "\nanother policy than the one that decided (%s) would say %s\n", x.Recorded.Policy.Short(), x.Again.Verdict)
-	}
+	fmt.Fprintf(&b, "\n%s\n", x.whose())
 	for _, v := range x.Voices {
 		fmt.Fprintf(&b, "  %s: %s (%s) %s\n", v.Layer, v.Verdict, strings.Join(v.Rules, ", "), v.Reason)
 	}
@@ -150,14 +161,42 @@ func (x PolicyExplained) print(w io.Writer) error {
 			fmt.Fprintf(&b, "    input.%s = %s\n", name, f.Reads[name])
 		}
 	}
-	if x.Proved {
-		b.WriteString("\nthe values are those it was decided on: their digest is the record's\n")
+	if s := x.certainty(); s != "" {
+		fmt.Fprintf(&b, "\n%s\n", s)
 	}
 	for _, n := range x.Narrowest {
 		fmt.Fprintf(&b, "\nto decide otherwise: %s\n", n)
 	}
 	_, err := io.WriteString(w, terminal.EscapeText(b.String()))
 	return err
+}
+
+// whose says whose answer follows.
+func (x PolicyExplained) whose() string {
+	switch {
+	case !x.Decided:
+		return fmt.Sprintf("today's policy would say %s", x.Again.Verdict)
+	case !x.Same:
+		return fmt.Sprintf("another policy than the one that decided (%s) would say %s", x.Recorded.Policy.Short(), x.Again.Verdict)
+	case !x.Floor:
+		return fmt.Sprintf("the policy that decided, with the built-in rules of today, which were others then, would say %s", x.Again.Verdict)
+	case !x.Proved && x.Again.Verdict != x.Recorded.Verdict:
+		return fmt.Sprintf("the policy that decided would say %s today", x.Again.Verdict)
+	}
+	return "the policy that decided said"
+}
+
+// certainty says what is known of the values that the rules saw.
+func (x PolicyExplained) certainty() string {
+	switch {
+	case !x.Decided || x.Input == nil:
+		return ""
+	case x.Proved && len(x.Lacked) > 0:
+		return "the values are those it was decided on: their digest is the record's; rules had not yet " + strings.Join(x.Lacked, ", ")
+	case x.Proved:
+		return "the values are those it was decided on: their digest is the record's"
+	}
+	return "what the rules saw then is not known for certain: the values above are worked out from the record by this version, and their digest is not the record's"
 }
 
 func writeDecision(b *strings.Builder, d carrel.Decision) {

@@ -27,17 +27,17 @@ func (e *Records) readPolicy(d carrel.Digest) ([]byte, error) {
 }
 
 // keptPolicy rebuilds the Rego layers of the policy with this digest from its
-// kept texts. What it granted in Go is not among them.
-func (e *Records) keptPolicy(d carrel.Digest) ([]policy.Layer, error) {
+// kept texts. What it granted in Go is not among them; sources are all that it
+// was made of.
+func (e *Records) keptPolicy(d carrel.Digest) (layers []policy.Layer, sources []policy.Source, err error) {
 	raw, err := e.readPolicy(d)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var manifest struct{ Sources []policy.Source }
 	if err := json.Unmarshal(raw, &manifest); err != nil {
-		return nil, fmt.Errorf("the kept policy %s: %w", d.Short(), err)
+		return nil, nil, fmt.Errorf("the kept policy %s: %w", d.Short(), err)
 	}
-	var layers []policy.Layer
 	for _, s := range manifest.Sources {
 		known := func(l policy.Layer) bool { return l.Name == s.Layer }
 		if len(s.Files) == 0 || s.Layer == policy.Builtin || slices.ContainsFunc(layers, known) {
@@ -47,16 +47,32 @@ func (e *Records) keptPolicy(d carrel.Digest) ([]policy.Layer, error) {
 		for _, f := range s.Files {
 			source, err := e.readPolicy(f.Digest)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			l.Files = append(l.Files, policy.File{Name: f.Name, Source: source})
 		}
 		if s.Data != "" {
 			if l.Data, err = e.readPolicy(s.Data); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		layers = append(layers, l)
 	}
-	return layers, nil
+	return layers, manifest.Sources, nil
+}
+
+// sameFloor reports whether two policies have the same built-in texts.
+func sameFloor(a, b []policy.Source) bool {
+	texts := func(all []policy.Source) (out []string) {
+		for _, s := range all {
+			for _, f := range s.Files {
+				if s.Layer == policy.Builtin {
+					out = append(out, string(f.Digest))
+				}
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	return slices.Equal(texts(a), texts(b))
 }

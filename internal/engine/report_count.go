@@ -119,6 +119,7 @@ func (s *summing) refused(r carrel.Record) {
 
 func (s *summing) sum() Report {
 	r := s.report
+	r.Actions, r.Denials, r.Findings = []ActionCount{}, []DenialCount{}, []FindingReport{}
 	for _, o := range s.open {
 		o.counted.Unknown++
 	}

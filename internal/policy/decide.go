@@ -70,6 +70,11 @@ func (e *Engine) decide(a carrel.Action, at time.Time) (carrel.Decision, []Voice
 		d.Policy = e.digest
 		return d, nil, input{}
 	}
+	return e.decideOn(in, a, at)
+}
+
+// decideOn decides on the input of a, which the caller made.
+func (e *Engine) decideOn(in input, a carrel.Action, at time.Time) (carrel.Decision, []Voice, input) {
 	seen := inputs{plain: in, timed: in}
 	looks := e.readsTime(a.Operation)
 	if looks {

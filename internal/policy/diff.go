@@ -23,6 +23,7 @@ type Differ struct {
 // lets by first. It bounds the memory of this process. tried says how many
 // inputs there were.
 func Diff(ctx context.Context, old, new Layer) (found []Differ, tried int, err error) {
+	found = []Differ{}
 	before, err := NewHere(ctx, old)
 	if err != nil {
 		return nil, 0, fmt.Errorf("the old policy: %w", err)

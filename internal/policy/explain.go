@@ -19,6 +19,9 @@ type Explanation struct {
 	Voices   []Voice         `json:"voices"`
 	Input    json.RawMessage `json:"input,omitempty"` // what the policies saw, canonical
 	Sources  []Source        `json:"sources"`
+	Lacked   []string        `json:"lacked,omitempty"` // fields that Input had not yet: see ExplainRecorded
+
+	in input
 }
 
 // Explain decides a as Decide does and tells how the answer came about.
@@ -27,8 +30,7 @@ func (e *Engine) Explain(a carrel.Action) Explanation { return e.ExplainAt(a, ti
 // ExplainAt explains what would be decided at another time.
 func (e *Engine) ExplainAt(a carrel.Action, at time.Time) Explanation {
 	d, voices, in := e.decide(a, at)
-	x := Explanation{Action: a, Decision: d, Voices: voices}
-	x.Input = in.json
+	x := Explanation{Action: a, Decision: d, Voices: voices, Input: in.json, in: in}
 	if e != nil {
 		x.Sources = e.Sources()
 	}

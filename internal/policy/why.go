@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -102,13 +101,11 @@ func (m module) line(row int) string {
 }
 
 // FiredBy evaluates the Rego layers and the floor in this process and returns
-// the answering rules that held for a at that time.
-func FiredBy(a carrel.Action, at time.Time, layers ...Layer) ([]Fired, error) {
-	in, err := newInput(a)
-	if err != nil {
+// the answering rules that held for what x explains.
+func FiredBy(x Explanation, layers ...Layer) ([]Fired, error) {
+	if x.in.value == nil {
 		return nil, nil // it never reached a rule
 	}
-	in = in.at(at)
 	all, err := programs(slices.Clone(layers))
 	if err != nil {
 		return nil, err
@@ -116,8 +113,8 @@ func FiredBy(a carrel.Action, at time.Time, layers ...Layer) ([]Fired, error) {
 	var out []Fired
 	for _, p := range all {
 		for i, v := range p.voices {
-			if slices.Contains(v.Governs, a.Operation) {
-				out = append(out, p.fired(i, in)...)
+			if slices.Contains(v.Governs, x.Action.Operation) {
+				out = append(out, p.fired(i, x.in)...)
 			}
 		}
 	}
