@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/approval"
@@ -78,60 +75,4 @@ func (e *Records) printQuestion(q approval.OpenQuestion, asJSON bool) error {
 	}
 	_, err := fmt.Fprintln(e.host.Stdout, questionLine(q))
 	return err
-}
-
-const watchEvery = 200 * time.Millisecond
-
-// WatchPending shows actions as they begin to wait, until ctx ends. At a
-// terminal it asks about each.
-func WatchPending(ctx context.Context, host Host, asJSON bool) error {
-	e := &Records{host}
-	ask := !asJSON && term.IsTerminal(int(host.Stdin.Fd()))
-	seen := map[carrel.Digest]time.Time{}
-	for {
-		s, err := e.answers()
-		if err != nil {
-			return err
-		}
-		var all []approval.OpenQuestion
-		if s != nil {
-			if all, err = s.Questions(); err != nil {
-				return err
-			}
-		}
-		for _, q := range all {
-			if seen[q.Digest].Equal(q.Since) {
-				continue
-			}
-			seen[q.Digest] = q.Since
-			if err := e.printQuestion(q, asJSON); err != nil {
-				return err
-			}
-			if ask {
-				if err := e.askWatcher(ctx, q); err != nil {
-					return err
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchEvery):
-		}
-	}
-}
-
-func (e *Records) askWatcher(ctx context.Context, q approval.OpenQuestion) error {
-	wait, cancel := context.WithDeadline(ctx, q.Until)
-	defer cancel()
-	reply, err := askOn(wait, e.host.Stdin, e.host.Stderr, q)
-	if err != nil || reply.word == "" { // no answer is none; the next one is asked
-		fmt.Fprintln(e.host.Stderr)
-		return nil
-	}
-	opts := ActionAnswer{Remember: reply.remember(), Reason: "at the terminal"}
-	if err := AnswerAction(ctx, e.host, string(q.Action.ID), reply.granted(), opts); err != nil {
-		fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.EscapeText(err.Error()))
-	}
-	return nil
 }

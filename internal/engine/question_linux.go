@@ -89,6 +89,11 @@ func onTerminal(tty *os.File, f func(fd int)) {
 	}
 }
 
+// discardTyped throws away what nobody has read, an unfinished line included.
+func discardTyped(tty *os.File) {
+	onTerminal(tty, func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
+}
+
 // askForeground asks at a terminal that the desk does not use.
 func askForeground(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) {
 	tty := foreground()
@@ -102,7 +107,7 @@ func askForeground(ctx context.Context, q approval.OpenQuestion) (approval.Reply
 // askAt asks at a terminal. What was typed before the question is not an
 // answer to it.
 func askAt(ctx context.Context, tty *os.File, q approval.OpenQuestion) (approval.Reply, error) {
-	onTerminal(tty, func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
+	discardTyped(tty)
 	fmt.Fprintf(tty, "\ncarrel: the agent waits for you:\n  %s\n", questionLine(q))
 	t, err := askOn(ctx, tty, tty, q)
 	if err != nil {

@@ -37,11 +37,16 @@ func askOn(ctx context.Context, in *os.File, out io.Writer, q approval.OpenQuest
 	if err != nil {
 		return typed{}, err
 	}
+	return wordOf(line, out, q), nil
+}
+
+// wordOf is the answer that a line is. What is none leaves the question open.
+func wordOf(line string, out io.Writer, q approval.OpenQuestion) typed {
 	if t := (typed{strings.ToLower(strings.TrimSpace(line))}); t.granted() || t.word == "no" {
-		return t, nil
+		return t
 	}
 	fmt.Fprintf(out, "left open until %s: carrel approve %s, or carrel deny %s, from another terminal\n", q.Until.Local().Format(time.TimeOnly), q.Action.ID, q.Action.ID)
-	return typed{}, nil
+	return typed{}
 }
 
 // readWord reads a line, or returns when ctx ends. It reads no further than
