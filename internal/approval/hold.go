@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	maxHeld    = 16          // questions open at once
 	maxAsked   = 200         // questions of one run
 	coolDown   = time.Minute // before what nobody answered is asked again
+	tiredAfter = 5           // questions by the same rules, refused or not answered in a row, before these rest
 	noticeFor  = time.Hour   // how long an action that is not held can be answered
 	lookEvery  = 50 * time.Millisecond
 	countEvery = time.Second // how often a growing count is written down
@@ -42,6 +44,8 @@ type Live struct {
 	asked    int
 	resting  map[carrel.Digest]time.Time // until when what nobody answered is not asked again
 	answered map[carrel.Digest]carrel.Approval
+	refused  map[string]int       // questions by the same rules, in a row
+	tired    map[string]time.Time // until when rules do not ask
 }
 
 // Reply is what a person said at the terminal.
@@ -60,12 +64,13 @@ type held struct {
 }
 
 // likeness is what identical asks have in common. The processes that ask are
-// not part of it: the same command again is no new question.
+// not part of it, nor the way to the program: a shell that was refused one
+// tries the next directory of its PATH, which is no new question.
 func likeness(a carrel.Action, digest carrel.Digest) carrel.Digest {
 	if a.Process == nil {
 		return digest
 	}
-	a.Process = nil
+	a.Process, a.RawPath = nil, ""
 	if d, err := a.Digest(); err == nil {
 		return d
 	}
@@ -113,9 +118,10 @@ func (s *Store) join(a carrel.Action, digest carrel.Digest, d carrel.Decision, h
 		close(h.done)
 		return h, false, nil
 	}
+	if err := l.rests(like, s.now(), a, d); err != nil {
+		return nil, false, err
+	}
 	switch {
-	case s.now().Before(l.resting[like]):
-		return nil, false, gate.ErrExpired
 	case len(l.open) >= maxHeld || l.asked >= maxAsked:
 		return nil, false, ErrTooMany
 	}
@@ -137,10 +143,41 @@ func (s *Store) join(a carrel.Action, digest carrel.Digest, d carrel.Decision, h
 	}
 	if l.open == nil {
 		l.open, l.resting, l.answered = map[carrel.Digest]*held{}, map[carrel.Digest]time.Time{}, map[carrel.Digest]carrel.Approval{}
+		l.refused, l.tired = map[string]int{}, map[string]time.Time{}
 	}
 	h = &held{question: q, done: make(chan struct{})}
 	l.open[like] = h
 	return h, true, nil
+}
+
+// rests returns an error while an ask is not put to people again. l.mu is held.
+func (l *Live) rests(like carrel.Digest, now time.Time, a carrel.Action, d carrel.Decision) error {
+	if until := l.resting[like]; now.Before(until) {
+		return fmt.Errorf("%w: nobody answered, and it is not asked again before %s", gate.ErrExpired, until.Local().Format(time.TimeOnly))
+	}
+	if until := l.tired[rules(a, d)]; now.Before(until) {
+		return fmt.Errorf("%w: %d such questions in a row were refused or not answered, and no more are asked before %s", gate.ErrExpired, tiredAfter, until.Local().Format(time.TimeOnly))
+	}
+	return nil
+}
+
+// rules name what asked: an agent that varies its question is refused by these
+// again and again.
+func rules(a carrel.Action, d carrel.Decision) string {
+	return string(a.Operation) + " " + strings.Join(d.Rules, " ")
+}
+
+// settle counts an answer, or that there was none. l.mu is held.
+func (l *Live) settle(q OpenQuestion, granted bool, now time.Time) {
+	asks := rules(q.Action, q.Decision)
+	if granted {
+		delete(l.refused, asks)
+		return
+	}
+	if l.refused[asks]++; l.refused[asks] >= tiredAfter {
+		l.tired[asks] = now.Add(coolDown)
+		delete(l.refused, asks)
+	}
 }
 
 // attend waits for the answer to one question, from the terminal or from
@@ -160,6 +197,7 @@ func (s *Store) attend(h *held, hold time.Duration) {
 	h.answer, h.err = answer, err
 	like := likeness(h.question.Action, h.question.Digest)
 	delete(l.open, like)
+	l.settle(h.question, err == nil && answer.Granted, s.now())
 	switch {
 	case errors.Is(err, gate.ErrExpired):
 		l.resting[like] = s.now().Add(coolDown)

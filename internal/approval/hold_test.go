@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -287,5 +288,69 @@ func TestAnswerFromElsewhereForTheRun(t *testing.T) {
 			s.Live.Opened = nil
 			wantRefused(t, s, other, policyA, gate.ErrExpired)
 		}
+	}
+}
+
+// H152: an agent that varies its question after each no, or each silence, is
+// not asked about for a while; a yes begins anew, and other rules still ask.
+func TestVariedQuestionsRest(t *testing.T) {
+	s, opened := holding(t, 20*time.Millisecond)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	reply, word := true, true
+	s.Live.Ask = func(ctx context.Context, _ OpenQuestion) (Reply, error) {
+		if !word {
+			<-ctx.Done()
+			return Reply{}, gate.ErrPending
+		}
+		return Reply{Granted: reply}, nil
+	}
+	n := 0
+	try := func(rule string) error {
+		n++
+		a, _ := asked(fmt.Sprintf("run_%d", n))
+		_, err := s.Await(context.Background(), a, digestOf(a), carrel.Decision{Verdict: carrel.Ask, Policy: policyA, Rules: []string{rule}})
+		return err
+	}
+	for i, granted := range []bool{false, false, false, false, true, false, false} {
+		reply = granted
+		if err := try("r/one"); err != nil {
+			t.Fatalf("question %d: %v", i, err)
+		}
+	}
+	word = false // nobody is there
+	for range tiredAfter - 2 {
+		if err := try("r/one"); !errors.Is(err, gate.ErrExpired) {
+			t.Fatal(err)
+		}
+	}
+	before := len(opened)
+	if err := try("r/one"); !errors.Is(err, gate.ErrExpired) || len(opened) != before {
+		t.Errorf("asked after %d refusals in a row: %v", tiredAfter, err)
+	} else if want := now.Add(coolDown).Local().Format(time.TimeOnly); !strings.Contains(err.Error(), want) {
+		t.Errorf("it does not say until when, %s: %v", want, err)
+	}
+	word = true
+	if err := try("r/two"); err != nil || len(opened) != before+1 {
+		t.Errorf("another rule: %v", err)
+	}
+	now = now.Add(coolDown + time.Second)
+	if err := try("r/one"); err != nil || len(opened) != before+2 {
+		t.Errorf("after the rest: %v", err)
+	}
+}
+
+// A shell that was refused a program tries the next directory of its PATH.
+func TestNextDirectoryOfThePathIsNoNewQuestion(t *testing.T) {
+	s, opened := holding(t, 50*time.Millisecond)
+	for i, raw := range []carrel.Text{"", "/bin/tool", "tool"} {
+		a, _ := asked("run_1")
+		a.Process, a.RawPath = &carrel.Process{PID: 100 + i, Parent: 1}, raw
+		if _, err := s.Await(context.Background(), a, digestOf(a), carrel.Decision{Verdict: carrel.Ask, Policy: policyA}); !errors.Is(err, gate.ErrExpired) {
+			t.Error(err)
+		}
+	}
+	if len(opened) != 1 {
+		t.Errorf("%d questions", len(opened))
 	}
 }

@@ -68,7 +68,7 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s: %v: %s", r.Action.Operation, r.cause, r.Decision.Reason)
 }
 
-// Unwrap returns ErrDenied, ErrPending or ErrExpired.
+// Unwrap returns ErrDenied, ErrPending, or an error that is ErrExpired.
 func (r *Refusal) Unwrap() error { return r.cause }
 
 // Gate is the road. Its zero value refuses everything; make one with New.
@@ -152,7 +152,7 @@ func (g *Gate) answer(ctx context.Context, a carrel.Action, digest carrel.Digest
 	approval, err := g.approver.Await(ctx, a.Clone(), digest, d)
 	switch {
 	case errors.Is(err, ErrExpired):
-		return nil, &Refusal{a, digest, d, ErrExpired}
+		return nil, &Refusal{a, digest, d, err}
 	case errors.Is(err, ErrPending):
 		return nil, &Refusal{a, digest, d, ErrPending}
 	case err != nil:
