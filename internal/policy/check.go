@@ -64,7 +64,7 @@ func Check(ctx context.Context, l Layer) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	c := &checker{program: p, engine: e, layer: l.Name, report: &r}
+	c := &checker{program: p, engine: e, layer: l.Name, report: &r, fields: meaningsOf(p.modules), spoken: wordsOf(p.modules)}
 	for _, v := range p.voices {
 		r.Files, r.Packages = v.Files, append(r.Packages, v.Package)
 		for _, op := range v.Governs {
@@ -101,6 +101,8 @@ type checker struct {
 	engine  *Engine
 	layer   string
 	report  *Report
+	fields  meanings
+	spoken  words
 }
 
 func (c *checker) add(severity Severity, check string, at *ast.Location, format string, args ...any) {
@@ -111,15 +113,20 @@ func (c *checker) add(severity Severity, check string, at *ast.Location, format 
 	c.report.Findings = append(c.report.Findings, f)
 }
 
-// show adds a finding with the action that shows it, unless the same place has
-// one of its kind.
+// show adds a hole with the action that shows it.
 func (c *checker) show(check string, at *ast.Location, a carrel.Action, format string, args ...any) {
+	c.shown(Hole, check, at, a, format, args...)
+}
+
+// shown adds a finding with the action that shows it, unless the same place has
+// one of its kind.
+func (c *checker) shown(severity Severity, check string, at *ast.Location, a carrel.Action, format string, args ...any) {
 	for _, f := range c.report.Findings {
 		if f.Check == check && f.File == at.File && f.Line == at.Row {
 			return
 		}
 	}
-	c.add(Hole, check, at, format, args...)
+	c.add(severity, check, at, format, args...)
 	f := &c.report.Findings[len(c.report.Findings)-1]
 	f.Layer, f.Whole = c.own(a).Verdict, c.engine.Decide(context.Background(), a).Verdict
 	if in, err := newInput(a); err == nil {

@@ -16,65 +16,15 @@ func (c *checker) holes() {
 	for _, m := range c.program.modules {
 		ast.WalkRules(m.ast, func(r *ast.Rule) bool {
 			c.prefixes(r)
+			c.patterns(r)
 			c.paths(r)
+			c.operations(r)
 			c.commands(r)
+			c.words(r)
 			c.below(r)
+			c.queries(r)
 			return false
 		})
-	}
-}
-
-// test is a function of text applied to a field, as startswith(input.path, "/x").
-type test struct {
-	function, field, text string
-	at                    *ast.Location
-}
-
-func testsOf(r *ast.Rule) []test {
-	var out []test
-	ast.WalkExprs(r, func(x *ast.Expr) bool {
-		if !x.IsCall() || len(x.Operands()) != 2 {
-			return false
-		}
-		for _, side := range [][2]int{{0, 1}, {1, 0}} {
-			ref, isRef := x.Operand(side[0]).Value.(ast.Ref)
-			text, isText := x.Operand(side[1]).Value.(ast.String)
-			if !isRef || !isText || len(ref) < 2 || !ref[0].Equal(ast.InputRootDocument) {
-				continue
-			}
-			field, _ := ref[1].Value.(ast.String)
-			out = append(out, test{x.Operator().String(), string(field), string(text), x.Location})
-		}
-		return false
-	})
-	return out
-}
-
-// prefixes finds tests that hold for more than they name: a path without its
-// slash, a host without its dot.
-func (c *checker) prefixes(r *ast.Rule) {
-	for _, t := range testsOf(r) {
-		var tried []carrel.Action
-		message := "startswith(input.path, %q) holds for neighbours too; end it with a slash"
-		switch {
-		case t.field == "path" && t.function == "startswith" && !strings.HasSuffix(t.text, "/"):
-			tried = c.files(t.text+"x/evil", t.text+"-other/evil")
-		case t.field == "host" && t.function == "endswith" && !strings.HasPrefix(t.text, "."):
-			message = "endswith(input.host, %q) holds for other people's names too; begin it with a dot, or compare whole names"
-			tried = c.hosts("evil" + t.text)
-		case t.field == "host" && (t.function == "startswith" || t.function == "contains"):
-			message = "a host that begins with or holds %q may be anybody's; compare its end, or whole names"
-			tried = c.hosts(strings.Trim(t.text, ".")+".evil.test", "x."+strings.Trim(t.text, ".")+".evil.test")
-		case t.field == "path" && t.function == "contains":
-			message = "contains(input.path, %q) holds anywhere in a path; use startswith, or input.parts"
-			tried = c.files("/workspace/evil/" + strings.Trim(t.text, "/") + "/x")
-			tried = slices.DeleteFunc(tried, func(carrel.Action) bool { return r.Head.Name != "allow" })
-		}
-		for _, a := range tried {
-			if c.own(a).Verdict == carrel.Allow {
-				c.show("prefix-without-end", t.at, a, message, t.text)
-			}
-		}
 	}
 }
 
@@ -90,18 +40,6 @@ func (c *checker) files(paths ...string) []carrel.Action {
 	return out
 }
 
-func (c *checker) hosts(hosts ...string) []carrel.Action {
-	var out []carrel.Action
-	for _, op := range c.report.Governs {
-		for _, host := range hosts {
-			if slices.Contains([]carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest}, op) && checkHost(host) == nil {
-				out = append(out, hostProbes(op, words{"host": {host}})...)
-			}
-		}
-	}
-	return slices.DeleteFunc(out, func(a carrel.Action) bool { return !slices.Contains(hosts, a.Host) })
-}
-
 // paths finds a denial or an ask that a neighbour of what it names gets past:
 // what lies below it, another case, another place.
 func (c *checker) paths(r *ast.Rule) {
@@ -114,6 +52,7 @@ func (c *checker) paths(r *ast.Rule) {
 			continue
 		}
 		p := witness.Path
+		c.caseOfDirectory(r, witness)
 		for _, v := range []struct{ check, message, path string }{
 			{"not-below", "what lies below %s is let by: a test of the end of a path, or of all of it, says nothing about its children", p + "/below"},
 			{"other-case", "the same name in another case is let by, and is the same file on many systems: %s; compare input.parts, which are folded", path.Dir(p) + "/" + strings.ToUpper(path.Base(p))},
@@ -127,6 +66,41 @@ func (c *checker) paths(r *ast.Rule) {
 	}
 }
 
+// caseOfDirectory notes a denial that the directory in another case gets past.
+// Where the file system tells cases apart it is another directory.
+func (c *checker) caseOfDirectory(r *ast.Rule, witness carrel.Action) {
+	rest, inside := strings.CutPrefix(path.Dir(witness.Path), "/workspace/")
+	other := fileProbe(witness.Operation, "/workspace/"+strings.ToUpper(rest)+"/"+path.Base(witness.Path))
+	if inside && other.Path != witness.Path && checkPath(other.Path) == nil && c.own(other).Verdict == carrel.Allow {
+		c.shown(Note, "directory-case", r.Location, other, "the directory in another case is let by, and is the same where file systems fold case: %s; compare input.parts, which are folded", witness.Path)
+	}
+}
+
+// operations finds a denial of writing that deleting gets past: a rename is a
+// deletion too.
+func (c *checker) operations(r *ast.Rule) {
+	if r.Head.Name == "allow" || !slices.Contains(c.report.Governs, carrel.OpDelete) || !c.speaksOfWriteOnly(r) {
+		return
+	}
+	texts := pathTexts(r)
+	for _, word := range c.spoken["path"] {
+		if namesPath(word) {
+			texts = append(texts, matched(word))
+		}
+	}
+	for _, witness := range c.files(append(witnesses(texts[:min(len(texts), maxTried)], c.allowedPlaces()), commonPaths...)...) {
+		a := fileProbe(carrel.OpDelete, witness.Path)
+		if witness.Operation == carrel.OpWrite && stopped(c.own(witness)) && c.own(a).Verdict == carrel.Allow {
+			c.show("other-operation", r.Location, a, "what may not be written may be deleted, and so be renamed or replaced: %s; say input.operation in {\"write\", \"delete\"}", a.Path)
+		}
+	}
+}
+
+func (c *checker) speaksOfWriteOnly(r *ast.Rule) bool {
+	said := wordsOf([]module{{ast: &ast.Module{Rules: []*ast.Rule{r}}}})["operation"]
+	return slices.Contains(fieldsRead(r), "operation") && slices.Contains(said, "write") && !slices.Contains(said, "delete")
+}
+
 // pathTexts are the texts that a rule about paths speaks of: in tests, sets and
 // patterns, of which it is something they match.
 func pathTexts(r *ast.Rule) []string {
@@ -134,13 +108,23 @@ func pathTexts(r *ast.Rule) []string {
 	if !slices.Contains(fieldsRead(r), "path") {
 		return nil
 	}
-	ast.WalkTerms(r.Body, func(t *ast.Term) bool {
-		if s, ok := t.Value.(ast.String); ok && strings.ContainsAny(string(s), "/.") && len(out) < maxTried {
-			out = append(out, matched(string(s)))
+	for _, x := range r.Body {
+		if x.Negated { // it speaks of what the rule leaves alone
+			continue
 		}
-		return false
-	})
+		ast.WalkTerms(x, func(t *ast.Term) bool {
+			if s, ok := t.Value.(ast.String); ok && namesPath(string(s)) && len(out) < maxTried {
+				out = append(out, matched(string(s)))
+			}
+			return false
+		})
+	}
 	return out
+}
+
+// namesPath reports whether a text may be about a path: sentences are not.
+func namesPath(text string) bool {
+	return strings.HasPrefix(text, "/") || strings.ContainsAny(text, "/.") && !strings.Contains(text, " ")
 }
 
 // maxTried bounds what one rule is tried with, and maxPlaces where.
@@ -157,7 +141,7 @@ func (c *checker) allowedPlaces() []string {
 	var out []string
 	for _, m := range c.program.modules {
 		ast.WalkRules(m.ast, func(r *ast.Rule) bool {
-			for _, t := range testsOf(r) {
+			for _, t := range c.testsOf(r) {
 				if r.Head.Name == "allow" && t.field == "path" && t.function == "startswith" && len(out) < maxPlaces {
 					out = append(out, t.text)
 				}
@@ -196,39 +180,4 @@ func moved(p string, texts []string) string {
 		}
 	}
 	return ""
-}
-
-// below finds a denial of a host that its subdomains get past.
-func (c *checker) below(r *ast.Rule) {
-	for _, x := range r.Body {
-		ref, value, ok := equality(x)
-		if !ok || r.Head.Name == "allow" || ref.String() != "input.host" {
-			continue
-		}
-		host, _ := value.Value.(ast.String)
-		for _, named := range c.hosts(string(host)) {
-			sub := named
-			sub.Host = "sub." + named.Host
-			if checkHost(sub.Host) == nil && stopped(c.own(named)) && c.own(sub).Verdict == carrel.Allow {
-				c.show("not-below", x.Location, sub, "names below %s are let by; compare with endswith(input.host, %q) too", host, "."+string(host))
-			}
-		}
-	}
-}
-
-// commands finds a denial of a program that its full path gets past.
-func (c *checker) commands(r *ast.Rule) {
-	if r.Head.Name == "allow" || !slices.Contains(c.report.Governs, carrel.OpExec) {
-		return
-	}
-	for _, t := range testsOf(r) {
-		if t.field != "argv" || strings.ContainsAny(t.text, " /") {
-			continue
-		}
-		named := carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{carrel.Text(t.text), "x"}}
-		full := carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{carrel.Text("/usr/bin/" + t.text), "x"}}
-		if stopped(c.own(named)) && c.own(full).Verdict == carrel.Allow {
-			c.show("program-by-word", t.at, full, "the program by its full path is let by; look for %q in input.programs instead of input.argv[0]", t.text)
-		}
-	}
 }

@@ -58,25 +58,20 @@ func (c *checker) contradiction(r *ast.Rule) {
 func (c *checker) misread(r *ast.Rule) {
 	const never = "the test never holds: "
 	check := func(function, field, text string, at *ast.Location) {
-		whole := function == "startswith" || function == "equal"
+		whole := function == "startswith" || function == "equal" || function == "eq"
 		switch {
 		case field == "path" && whole && text != "" && !strings.HasPrefix(text, "/"):
 			c.add(Fault, "unreachable", at, never+"input.path is absolute, and begins with /workspace/ in the workspace; %q does not", text)
-		case field == "path" && (function == "equal" || function == "endswith") && len(text) > 1 && strings.HasSuffix(text, "/") && !slices.Contains(c.report.Governs, carrel.OpRequest):
+		case field == "path" && (function == "equal" || function == "eq" || function == "endswith") && len(text) > 1 && strings.HasSuffix(text, "/") && !slices.Contains(c.report.Governs, carrel.OpRequest):
 			c.add(Fault, "unreachable", at, never+"input.path does not end in a slash, as %q does", text)
+		case field == "url" && whole && text != "" && !strings.HasPrefix(text, "/"):
+			c.add(Fault, "unreachable", at, never+"input.url is path and query, and begins with a slash; %q does not: compare input.host and input.path", text)
 		case field == "host" && text != strings.ToLower(text):
 			c.add(Fault, "unreachable", at, never+"input.host is in lower case; %q is not", text)
 		}
 	}
-	for _, t := range testsOf(r) {
+	for _, t := range c.testsOf(r) {
 		check(t.function, t.field, t.text, t.at)
-	}
-	for _, x := range r.Body {
-		if ref, value, ok := equality(x); ok && len(ref) == 2 {
-			if text, ok := value.Value.(ast.String); ok {
-				check("equal", strings.Trim(ref[1].Value.String(), `"`), string(text), x.Location)
-			}
-		}
 	}
 }
 
@@ -116,7 +111,7 @@ func (c *checker) tautologies() {
 			return false
 		})
 	}
-	tried := probes(wordsOf(c.program.modules), c.report.Governs)
+	tried := probes(c.spoken, c.report.Governs)
 	verdicts := map[carrel.Verdict]int{}
 	var allowed *carrel.Action
 	for i, a := range tried {

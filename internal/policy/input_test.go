@@ -108,6 +108,6 @@ func TestDocumentExample(t *testing.T) {
 	wantVerdict(t, e, inside, carrel.Allow, "user/allow")
 	wantVerdict(t, e, execAction, carrel.Allow, "user/allow")
 	wantVerdict(t, e, carrel.Action{Operation: carrel.OpExec, Argv: []carrel.Text{"curl", "x"}}, carrel.Deny, "user/no-curl")
-	wantVerdict(t, e, write("/workspace/a.sql"), carrel.Ask, "user/ask")
+	wantVerdict(t, e, write("/workspace/migrations/a.sql"), carrel.Ask, "user/ask")
 	wantVerdict(t, e, carrel.Action{Operation: carrel.OpRead, Path: "/workspace/a"}, carrel.Allow, "builtin/allow")
 }
