@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/term"
@@ -61,12 +62,26 @@ func (v *visit) summarise(s *selected) {
 	} else {
 		v.summariseChange(line, s)
 	}
-	if b.Len() > 0 && term.IsTerminal(int(v.e.host.Stderr.Fd())) {
+	if b.Len() > 0 && v.sharesOutput() {
 		// The agent's last words may lack their newline: they must not read as
 		// the beginning of ours.
 		fmt.Fprintln(v.e.host.Stderr)
 	}
 	fmt.Fprint(v.e.host.Stderr, b.String())
+}
+
+// sharesOutput reports whether what the agent printed stands right before what
+// Carrel says: at a terminal, or where both its outputs go to one file.
+func (v *visit) sharesOutput() bool {
+	if term.IsTerminal(int(v.e.host.Stderr.Fd())) {
+		return true
+	}
+	out, err := v.e.host.Stdout.Stat()
+	if err != nil {
+		return false
+	}
+	own, err := v.e.host.Stderr.Stat()
+	return err == nil && os.SameFile(out, own)
 }
 
 func (v *visit) summariseRefusals(line func(string, ...any), refused []Denial) {

@@ -125,6 +125,25 @@ func TestRenderShowsWhatHasNoLines(t *testing.T) {
 		"new/ (directory, mode 0777)", "suid (10 bytes, mode 4755)")
 }
 
+// What is kept back says why once, and what else is known of it.
+func TestWithheldFileSaysItsReasonOnce(t *testing.T) {
+	s := contents{}
+	held := file("pipe", carrel.Created, none, s.file("x"),
+		carrel.Label{Name: "special-file", Severity: carrel.SeverityHigh, Reason: "it is a FIFO"},
+		carrel.Label{Name: "special", Severity: carrel.SeverityHigh, Reason: "it is a FIFO; it was not opened"},
+		carrel.Label{Name: "changes-ci", Severity: carrel.SeverityCritical, Reason: "CI runs it"})
+	held.Decision = carrel.Decision{Verdict: carrel.Deny, Rules: []string{"workspace/special"}, Reason: "it is a FIFO; it was not opened"}
+	c := change()
+	c.Withheld = []carrel.FileChange{held}
+	text := render(t, c, s, Options{})
+	if strings.Count(text, "it is a FIFO") != 1 || !strings.Contains(text, "changes-ci: CI runs it") {
+		t.Error(text)
+	}
+	if len(c.Withheld[0].Labels) != 3 || c.Withheld[0].Labels[0].Name != "special-file" {
+		t.Errorf("the change itself was altered: %+v", c.Withheld[0].Labels)
+	}
+}
+
 // Nothing that an agent wrote may reach the terminal as anything but text
 // (C56): in names, contents, targets, messages, reasons, branch names.
 func TestNothingFromTheDeskIsRaw(t *testing.T) {

@@ -127,8 +127,15 @@ func (p *page) withheld(files []carrel.FileChange) {
 	for _, f := range files {
 		p.text("  %s %s %s\n", p.red(mark(f)), name(f.Path), p.dim(kindNote(f)))
 		p.text("      %s%s\n", shown(reason(f.Decision)), rules(f.Decision))
-		p.labels(f.Labels, "      ")
+		p.labels(besides(f), "      ")
 	}
+}
+
+// besides are the labels of a file that say more than why it was kept back.
+func besides(f carrel.FileChange) []carrel.Label {
+	return slices.DeleteFunc(slices.Clone(f.Labels), func(l carrel.Label) bool {
+		return l.Reason != "" && strings.HasPrefix(f.Decision.Reason, l.Reason)
+	})
 }
 
 // conflicts lists what stands against the change, and beside it what the user

@@ -109,7 +109,7 @@ func (r *root) create(target string, make func(parent int, name string) error) e
 		return err
 	}
 	if !r.own[st.Dev] {
-		return fmt.Errorf("%s does not exist, and making it would change the host: %w", target, unix.ENOENT)
+		return fmt.Errorf("%s is not at the desk, where an earlier run may have removed it, and making it would change the host: leave out what names it, such as --hide, or begin with --fresh: %w", target, unix.ENOENT)
 	}
 	return make(parent, path.Base(target))
 }
