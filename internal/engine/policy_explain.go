@@ -40,6 +40,8 @@ type PolicyExplained struct {
 	Fired  []policy.Fired  `json:"fired"`
 	// Narrowest is what would decide otherwise, one for each voice in the way.
 	Narrowest []string `json:"narrowest,omitempty"`
+	// Pages are the sections of the documentation about the rules that answered.
+	Pages []string `json:"pages,omitempty"`
 }
 
 // PolicyExplain says why an action of the log was allowed or refused, from the
@@ -55,6 +57,7 @@ func (e *Records) PolicyExplain(ctx context.Context, action string, opts PolicyO
 	if err := e.explainAgain(ctx, &x, opts); err != nil {
 		return err
 	}
+	x.Pages = pagesOf(x.Recorded)
 	if asJSON {
 		return encodeJSON(e.host.Stdout, x)
 	}
@@ -199,6 +202,18 @@ func (x PolicyExplained) certainty() string {
 	return "what the rules saw then is not known for certain: the values above are worked out from the record by this version, and their digest is not the record's"
 }
 
+// pagesOf are the sections of the documentation about the built-in rules that
+// a decision names.
+func pagesOf(d carrel.Decision) []string {
+	var out []string
+	for _, rule := range d.Rules {
+		if page := policy.Page(rule); page != "" {
+			out = append(out, page)
+		}
+	}
+	return out
+}
+
 func writeDecision(b *strings.Builder, d carrel.Decision) {
 	fmt.Fprintf(b, "  rules: %s\n", strings.Join(d.Rules, ", "))
 	if d.Reason != "" {
@@ -206,6 +221,9 @@ func writeDecision(b *strings.Builder, d carrel.Decision) {
 	}
 	for _, n := range d.NextSteps {
 		fmt.Fprintf(b, "  next: %s\n", n)
+	}
+	for _, page := range pagesOf(d) {
+		fmt.Fprintf(b, "  see: %s\n", page)
 	}
 }
 

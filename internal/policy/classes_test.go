@@ -123,28 +123,51 @@ func TestEveryClassIsAnsweredAndDocumented(t *testing.T) {
 	}
 }
 
-// TestEveryRuleHasALineInTheDocs: a rule that a decision names must be found.
-func TestEveryRuleHasALineInTheDocs(t *testing.T) {
-	page, err := os.ReadFile("../../docs/policies.md")
+// TestEveryRuleHasASectionInTheDocs: a rule that a decision names is found
+// where Page says, and no section is about a rule that is not.
+func TestEveryRuleHasASectionInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rules.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rego := readBundle(t)
-	found := map[string]bool{}
-	for _, m := range regexp.MustCompile(`"rule": "([a-z-]+)"`).FindAllStringSubmatch(rego, -1) {
-		found[m[1]] = true
+	rules, err := builtinRules()
+	if err != nil || len(rules) < 30 {
+		t.Fatalf("%d rules: %v", len(rules), err)
 	}
-	for _, table := range regexp.MustCompile(`(?s)(?:denied|asked) := \{(.*?)\n\}`).FindAllStringSubmatch(rego, -1) {
-		for _, m := range regexp.MustCompile(`"([a-z-]+)": "`).FindAllStringSubmatch(table[1], -1) {
-			found[m[1]] = true
+	var sections []string
+	for _, section := range regexp.MustCompile(`(?m)^### (.*)$`).FindAllStringSubmatchIndex(string(page), -1) {
+		name := string(page[section[2]:section[3]])
+		sections = append(sections, name)
+		text, _, _ := strings.Cut(string(page[section[1]:]), "\n#")
+		for _, part := range []string{"*deny: `", "*ask: `"} {
+			text = strings.Replace(text, part, "*answer", 1)
+		}
+		for _, part := range []string{"*answer", "- **Why:** ", "- **Narrowest way:** ", "- **Who looks:** "} {
+			if !strings.Contains(text, part) {
+				t.Errorf("the section %s says nothing of %q", name, part)
+			}
 		}
 	}
-	if len(found) < 25 {
-		t.Errorf("only %d rules were found", len(found))
+	slices.Sort(sections)
+	if !slices.Equal(sections, rules) {
+		t.Errorf("sections %q\nrules    %q", sections, rules)
 	}
-	for rule := range found {
-		if !strings.Contains(string(page), "| `"+rule+"` |") {
-			t.Errorf("docs/policies.md does not explain %s", rule)
+	for _, rule := range append(rules, "allow", "not-allowed", "error") {
+		if (Page("builtin/"+rule) == "docs/rules.md#"+rule) != slices.Contains(rules, rule) || Page("user/"+rule) != "" || Page(rule) != "" {
+			t.Errorf("the page of %s is %q", rule, Page("builtin/"+rule))
+		}
+	}
+}
+
+// TestEveryNameInTheBundleIsFound holds builtinRules to the text of the rules.
+func TestEveryNameInTheBundleIsFound(t *testing.T) {
+	rules, err := builtinRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"rule": "([a-z-]+)"`).FindAllStringSubmatch(readBundle(t), -1) {
+		if !slices.Contains(rules, m[1]) {
+			t.Errorf("%s is not found", m[1])
 		}
 	}
 }
