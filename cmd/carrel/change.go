@@ -40,6 +40,7 @@ func (a *app) reviewCommand() *cobra.Command {
 			return e.Review(cmd.Context(), sel, opts)
 		})
 	cmd.Flags().BoolVar(&opts.Stat, "stat", false, "leave the differences out")
+	cmd.Flags().StringVar(&opts.Content, "content", "", "print this file of the change instead, as the agent left it")
 	cmd.Flags().BoolVar(&opts.NoPager, "no-pager", false, "do not use a pager")
 	a.jsonFlag(cmd)
 	return cmd

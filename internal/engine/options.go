@@ -62,6 +62,7 @@ type ReviewOptions struct {
 	NoColor bool
 	NoPager bool
 	Stat    bool
+	Content string // print this file alone, as the agent left it
 }
 
 // AnswerOptions are the flags of approve and deny.

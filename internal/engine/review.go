@@ -6,7 +6,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 
+	"golang.org/x/term"
+
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/review"
 	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace"
@@ -27,6 +32,9 @@ func (e *Engine) Review(ctx context.Context, sel Selection, opts ReviewOptions) 
 	if err != nil {
 		return err
 	}
+	if opts.Content != "" {
+		return e.printContent(s.change, opts)
+	}
 	if opts.JSON {
 		document, err := review.JSON(s.change, string(s.entry.State))
 		if err != nil {
@@ -39,6 +47,40 @@ func (e *Engine) Review(ctx context.Context, sel Selection, opts ReviewOptions) 
 		return err
 	}
 	return s.ws.MarkShown(s.entry.ID)
+}
+
+// maxContent bounds the file that is printed.
+const maxContent = 256 << 20
+
+// printContent writes one file of a change, byte for byte, so that a user whose
+// own file stands in its way can put it there by hand. An agent wrote it: a
+// terminal might act on it.
+func (e *Engine) printContent(c *carrel.Change, opts ReviewOptions) error {
+	if opts.JSON || opts.Stat {
+		return misused("--content prints one file as it is: leave --json and --stat out")
+	}
+	name := opts.Content
+	i := slices.IndexFunc(c.Files, func(f carrel.FileChange) bool { return string(f.Path) == path.Clean(name) })
+	if i < 0 {
+		return misused("--content %s: %s changes no file of that name: carrel review %[2]s --stat lists them, by their paths in the workspace", name, c.ID)
+	}
+	f := &c.Files[i]
+	switch {
+	case f.Kind == carrel.FileNone:
+		return misused("--content %s: the agent deleted it", name)
+	case f.Kind == carrel.FileLink:
+		return misused("--content %s: it is a link: ln -s %q makes it", name, f.Target)
+	case f.Kind != carrel.FileRegular:
+		return misused("--content %s: it has no content, the change makes it: %s", name, f.Kind)
+	case term.IsTerminal(int(e.host.Stdout.Fd())):
+		return misused("--content %s: a terminal could act on what it says: carrel review %s --content %[1]s >FILE", name, c.ID)
+	}
+	content, err := e.blobs.Read(f.Digest, maxContent)
+	if err != nil {
+		return fmt.Errorf("reading %s of %s: %w", name, c.ID, err)
+	}
+	_, err = e.host.Stdout.Write(content)
+	return err
 }
 
 func (e *Engine) page(ctx context.Context, s selected, opts ReviewOptions) error {

@@ -37,6 +37,16 @@ func (p *applyPlan) isAlready(f *carrel.FileChange, now *unix.Stat_t) (bool, err
 	return sum.Equal(f.Digest), err
 }
 
+// butForMode reports whether the tree has what the change wants, with another
+// mode: a file that the user took from the change, perhaps.
+func (p *applyPlan) butForMode(f *carrel.FileChange, now *unix.Stat_t) bool {
+	if f.Kind != carrel.FileRegular || kindOf(now) != carrel.FileRegular || now.Size != f.Size {
+		return false
+	}
+	sum, _, err := p.sum(string(f.Path), now, "")
+	return err == nil && sum.Equal(f.Digest)
+}
+
 // moved says why the tree is not what the change was made from; "" if it is.
 // Then sum is the digest of what is there, to recognise it when displaced.
 func (p *applyPlan) moved(f *carrel.FileChange, now *unix.Stat_t) (why string, sum carrel.Digest, err error) {

@@ -168,6 +168,9 @@ func (p *applyPlan) planReached(f *carrel.FileChange, now unix.Stat_t) error {
 	if err != nil {
 		return err
 	}
+	if why != "" && p.butForMode(f, &now) {
+		why = fmt.Sprintf("it is what the agent made of it but for its mode; chmod %o makes it the same", f.Mode&0o777)
+	}
 	if why == "" {
 		why = p.forbidden(f)
 	}

@@ -112,7 +112,7 @@ func (p *branchPlan) plan(ctx context.Context) error {
 		return &ConflictError{Change: c.ID, Conflicts: p.conflicts, Branch: true}
 	}
 	if len(p.files) == 0 {
-		return fmt.Errorf("nothing of %s can be committed: %d paths are left out (the first: %q, %s); apply to the tree instead", c.ID, len(p.left), p.left[0].Path, p.left[0].Reason)
+		return fmt.Errorf("nothing of %s can be committed: what it changes is left out (%d in all, the first: %q, %s); apply to the tree instead", c.ID, len(p.left), p.left[0].Path, p.left[0].Reason)
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (p *branchPlan) planTracked(ctx context.Context, f *carrel.FileChange, base
 		return err
 	}
 	if !clean {
-		p.refuse(f, "it holds work of yours that is not in the commit the agent began with, which the branch would hold, too; apply to the tree, or commit it and run the agent again")
+		p.refuse(f, "it holds work of yours that is not in the commit the agent began with, which the branch would hold, too; apply to the tree instead, or commit it as it was then and run the agent again")
 		return nil
 	}
 	file := git.File{Path: string(f.Path)}

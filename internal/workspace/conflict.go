@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -19,6 +20,9 @@ type Conflict struct {
 	Base     carrel.FileState `json:"base"`
 	Ours     carrel.FileState `json:"ours"`
 	Theirs   carrel.FileState `json:"theirs"`
+	// untracked: the base commit has no such file, and the agent began with
+	// one, so that a branch would refuse it as well.
+	untracked bool
 }
 
 // ConflictError is an apply that was refused before anything was written.
@@ -46,6 +50,16 @@ func (e *ConflictError) Error() string {
 		b.WriteString("\nno branch was made")
 		return b.String()
 	}
-	b.WriteString("\nyour files are as you left them; apply to a branch (carrel apply --branch NAME) and merge it, or run the agent again")
+	b.WriteString("\nyour files are as you left them; " + e.wayOn())
 	return b.String()
+}
+
+// wayOn is a step that works for every conflict: a file that has become what
+// the change wants is none any more.
+func (e *ConflictError) wayOn() string {
+	way := fmt.Sprintf("move yours aside (mv FILE FILE.mine), put the agent's there unless the agent deleted it (carrel review %s --content FILE >FILE), apply again, and bring yours back", e.Change)
+	if slices.ContainsFunc(e.Conflicts, func(c Conflict) bool { return c.untracked }) {
+		return way
+	}
+	return "apply to a branch (carrel apply --branch NAME) and merge it; or " + way
 }

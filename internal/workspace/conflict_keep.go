@@ -15,7 +15,8 @@ func (p *applyPlan) conflict(f *carrel.FileChange, now unix.Stat_t, why string) 
 	if ours.Kind != carrel.FileNone {
 		ours.Mode, ours.Size = now.Mode&0o7777, now.Size
 	}
-	p.conflicts = append(p.conflicts, Conflict{Path: f.Path, Reason: why, Ours: ours, Theirs: f.FileState})
+	was := f.Before.Kind == carrel.FileRegular || f.Before.Kind == carrel.FileLink
+	p.conflicts = append(p.conflicts, Conflict{Path: f.Path, Reason: why, Ours: ours, Theirs: f.FileState, untracked: was && !isBlob(p.base[string(f.Path)])})
 }
 
 // maxMerge bounds the contents that are kept to show a merge.
