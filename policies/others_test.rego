@@ -83,4 +83,5 @@ test_commands if {
 test_read_credentials if {
 	doc := {"operation": "read", "path": "/workspace/.aws/credentials", "classes": ["credential-store"]}
 	{f.rule | some f in read.deny} == {"credential-store"} with input as doc
+	{f.rule | some f in read.deny} == {"credential-store"} with input as object.union(doc, {"path": "/home/u/.aws/credentials"})
 }

@@ -14,6 +14,7 @@ deny contains {
 	"next": "copy it into the workspace, or give it to the run with --ro",
 } if {
 	not startswith(input.path, "/workspace/")
+	not credential_store # which is not to be copied anywhere
 }
 
 deny contains {
@@ -21,5 +22,7 @@ deny contains {
 	"msg": "the path names a credential store",
 	"next": "keep credentials outside: the model door and leases bring them to the destination",
 } if {
-	"credential-store" in input.classes
+	credential_store
 }
+
+credential_store if "credential-store" in input.classes

@@ -32,8 +32,12 @@ func (e *Records) hookPlace(call hook.Event, opts HookOptions) (hook.Place, erro
 	if rel, err := filepath.Rel(root, home); err == nil && home != "" && filepath.IsLocal(rel) || filepath.Dir(root) == root {
 		root = ""
 	}
+	temp, _ := e.host.lookup("TMPDIR")
+	if !filepath.IsAbs(temp) {
+		temp = ""
+	}
 	return hook.Place{
-		Workspace: root, Home: e.host.Home, Client: call.Client(),
+		Workspace: root, Home: e.host.Home, Temp: temp, Client: call.Client(),
 		Program: e.host.program,
 		Labels: func(path string, content []byte) []carrel.Label {
 			f := risk.File{Now: risk.Head{Bytes: content, Whole: content != nil}}

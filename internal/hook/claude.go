@@ -1,6 +1,11 @@
 package hook
 
-import "github.com/carrel-dev/carrel"
+import (
+	"fmt"
+	"os"
+
+	"github.com/carrel-dev/carrel"
+)
 
 // ClaudeCode is the name of the client.
 const ClaudeCode = "claude-code"
@@ -33,6 +38,9 @@ var claudeCode = &Client{
 	dir: ".claude",
 	notes: func(below []string) bool { // its plans and its memory
 		return len(below) > 1 && below[0] == "plans" || len(below) > 3 && below[0] == "projects" && below[2] == "memory"
+	},
+	scratch: func(below []string) bool { // claude-UID/PROJECT/SESSION/…: outputs of background tasks, and a scratchpad
+		return len(below) > 4 && below[0] == fmt.Sprintf("claude-%d", os.Getuid()) && (below[3] == "tasks" || below[3] == "scratchpad")
 	},
 	reply: replyClaude,
 	enter: func(c Command, name string) object {

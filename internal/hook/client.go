@@ -19,6 +19,7 @@ type Client struct {
 	own     map[string]bool              // tools that act on nothing but the conversation, or start something that has hooks of its own
 	dir     string                       // its directory in the home
 	notes   func(below []string) bool    // what it writes down there for itself
+	scratch func(below []string) bool    // its files of a session in the temporary directory; nil: none
 	reply   func(Event, Answer) object   // one JSON object, whatever the event
 	enter   func(Command, string) object // the registration of one hook
 	off     func(settings object) string // why settings keep hooks from being called; "" if nothing does

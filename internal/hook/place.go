@@ -2,7 +2,6 @@ package hook
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -14,6 +13,7 @@ import (
 type Place struct {
 	Workspace string // the project's directory, links resolved
 	Home      string
+	Temp      string // the user's own directory for temporary files; "": the system's only
 	Client    *Client
 	// Program finds a program as the client's shell would; "" if it cannot.
 	Program func(name string) string
@@ -75,24 +75,4 @@ func resolved(p string) string {
 		}
 		rest, p = filepath.Join(filepath.Base(p), rest), parent
 	}
-}
-
-// programs are directories that every desk sees read-only: looking into them
-// is not put to the policy.
-var programs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/System", "/Library/Developer", "/c:/program files"}
-
-// open reports a place that is read without asking: programs, and what the
-// client writes down for itself.
-func (p Place) open(path string) bool {
-	folded := strings.ToLower(path)
-	return slices.ContainsFunc(programs, func(dir string) bool { return strings.HasPrefix(folded, strings.ToLower(dir)+"/") }) || p.own(path)
-}
-
-// own reports the client's own notes in the home, such as its plans.
-func (p Place) own(path string) bool {
-	if p.Home == "" || p.Client.dir == "" {
-		return false
-	}
-	below, ok := strings.CutPrefix(path, slashed(resolved(p.Home))+"/"+p.Client.dir+"/")
-	return ok && p.Client.notes(strings.Split(below, "/"))
 }
