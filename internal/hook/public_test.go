@@ -1,4 +1,4 @@
-//go:build !windows // whose file modes say nothing
+//go:build !windows
 
 package hook
 
