@@ -98,7 +98,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringArrayVar(&opts.Services, "host-service", nil, "NAME=HOST:PORT: inside, NAME.desk:PORT reaches that address; repeatable")
 	f.StringArrayVar(&opts.Expose, "expose", nil, "[HOSTPORT:]PORT: show a server inside on the host's loopback while the run lasts; repeatable")
 	f.StringArrayVar(&opts.Credentials, "credential", nil, "lend a credential of your configuration that is lent only by name; repeatable")
-	f.StringVar(&opts.Limit, "limit", "", "limits, as in memory=4G,pids=512,wall=30m,disk=2G")
+	f.StringVar(&opts.Limit, "limit", "", "limits of this run, as in memory=4G,pids=512,wall=30m,disk=2G,upload=1G; disk is what it adds to what the desk holds")
 	f.BoolVar(&opts.LimitBestEffort, "limit-best-effort", false, "go on where a limit cannot be enforced on this machine")
 	f.StringVar(&opts.Home, "home", "", "keep or discard the desk's home (default: keep for known agents)")
 	f.StringSliceVar(&opts.Cache, "cache", nil, "host caches to offer read-only below a private layer: go,npm,pip,cargo or none (default: what the workspace uses)")

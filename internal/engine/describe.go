@@ -35,6 +35,7 @@ type dryRun struct {
 	ModelKey  string            `json:"model_key,omitempty"`
 	Tools     bool              `json:"tools,omitempty"` // the client asks before it uses a tool of a server
 	Limits    sandbox.Limits    `json:"limits"`
+	Upload    int64             `json:"upload_limit,omitempty"` // bytes
 	Policy    []policy.Source   `json:"policy"`
 	Handed    []string          `json:"handed_over"`
 	Wishes    []config.Grant    `json:"not_trusted"`
@@ -67,7 +68,7 @@ func (v *visit) describe() error {
 	d := dryRun{
 		Profile: v.profile.Name, Command: v.plan.Args, Program: v.plan.Program, Dir: v.plan.Dir,
 		Workspace: v.ws.Root(), Staging: v.seat.Staging(), HomeKept: v.keepsHome(),
-		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Tools: v.grants.Tools, Limits: v.limits,
+		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Tools: v.grants.Tools, Limits: v.limits, Upload: v.upload,
 		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes,
 		Warnings: append(v.warnings(), v.visibleSecrets()...),
 	}
@@ -99,6 +100,7 @@ func (d dryRun) write(w io.Writer) {
 	section("Sees", mountLines(d.Mounts), "nothing")
 	section("Reaches", d.reachLines(), "nothing: no destination is allowed")
 	section("Environment", d.Env, "empty")
+	section("Limits of this run", d.limitLines(), "none but those of the machine")
 	section("Policy", policyLines(d.Policy), "none")
 	section("Handed over", d.Handed, "nothing that looks like a secret")
 	if len(d.Wishes) > 0 {

@@ -45,7 +45,7 @@ func (v *visit) summarise(s *selected) {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "carrel: "+format+"\n", args...) }
 	if v.result.EndedBy != "" {
-		line("the run was ended by its limit: %s", v.result.EndedBy)
+		line("the run was ended by its limit: %s", v.endedBy())
 	}
 	if refused := live(v.result.Denials); len(refused) > 0 {
 		v.summariseRefusals(line, refused)
