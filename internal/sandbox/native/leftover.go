@@ -27,13 +27,29 @@ func claim(dir string) (*os.File, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := claimAs(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("claiming the run's directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	return f, nil
+}
+
+// claimAs locks the file at path. A new one is locked before it has that name:
+// whoever found it without a lock would take the directory for left over.
+func claimAs(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.CreateTemp(filepath.Dir(path), "claim-*")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil && f.Name() != path {
+		err = errors.Join(os.Link(f.Name(), path), os.Remove(f.Name()))
+	}
+	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("claiming the run's directory: %w", err)
+		return nil, err
 	}
 	return f, nil
 }

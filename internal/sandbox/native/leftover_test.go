@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -39,6 +40,49 @@ func TestReapRemovesOnlyWhatIsAbandoned(t *testing.T) {
 		}
 	}
 	if _, err := Reap(filepath.Join(parent, "missing")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Runs that begin while others clear up must not lose their directories, nor
+// their claims.
+func TestReapingBesideThoseWhoBegin(t *testing.T) {
+	parent := t.TempDir()
+	over := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-over:
+				done <- nil
+				return
+			default:
+			}
+			if _, err := Reap(parent); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for i := range 3000 {
+		dir := filepath.Join(parent, strconv.Itoa(i))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		held, err := claim(dir)
+		if err != nil {
+			t.Fatalf("run %d: %v", i, err)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			t.Fatalf("run %d: %v", i, err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		held.Close()
+	}
+	close(over)
+	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
