@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -40,10 +41,15 @@ const (
 // a program can do more than its words show.
 type line struct {
 	commands []command
-	dir      string // where relative paths lead: what literal cd's made of it
-	lost     bool   // a cd led to where only the shell knows
-	subs     int    // parts of the line around this one that are shells of their own
+	at       directory
+	vars     map[string]string // what the line set, in so many words
 	depth    int
+}
+
+// directory is where relative paths lead: what literal cd's made of it.
+type directory struct {
+	dir  string
+	lost bool // a cd led to where only the shell knows
 }
 
 // parseLine finds the programs that a shell would start for source, those in
@@ -71,19 +77,19 @@ func (l *line) parse(source string) error {
 	l.depth++
 	defer func() { l.depth-- }()
 	piped := map[*syntax.Stmt]bool{}
-	var apart []bool // for each node around this one: does a cd in it end with it?
+	var around []directory // where each node around this one began
+	var nodes []syntax.Node
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if n == nil {
-			l.apart(apart[len(apart)-1], -1)
-			apart = apart[:len(apart)-1]
+			last := len(nodes) - 1
+			l.leave(nodes[last], around[last])
+			nodes, around = nodes[:last], around[:last]
 			return false
 		}
 		if err != nil {
 			return false
 		}
-		sub := ownShell(n)
-		apart = append(apart, sub)
-		l.apart(sub, 1)
+		nodes, around = append(nodes, n), append(around, l.at)
 		switch n := n.(type) {
 		case *syntax.BinaryCmd:
 			if n.Op == syntax.Pipe || n.Op == syntax.PipeAll {
@@ -97,19 +103,14 @@ func (l *line) parse(source string) error {
 	return err
 }
 
-// ownShell reports a part of a command line that may not run, or runs in a
-// shell of its own: where a cd in it leads, what follows does not know.
-func ownShell(n syntax.Node) bool {
+// leave ends a part of a line that began in a directory. What a shell of its
+// own did there is over; after what may not run nobody knows.
+func (l *line) leave(n syntax.Node, began directory) {
 	switch n.(type) {
-	case *syntax.Subshell, *syntax.CmdSubst, *syntax.ProcSubst, *syntax.FuncDecl, *syntax.IfClause, *syntax.CaseClause, *syntax.WhileClause, *syntax.ForClause:
-		return true
-	}
-	return false
-}
-
-func (l *line) apart(sub bool, by int) {
-	if sub {
-		l.subs += by
+	case *syntax.Subshell, *syntax.CmdSubst, *syntax.ProcSubst:
+		l.at = began
+	case *syntax.FuncDecl, *syntax.IfClause, *syntax.CaseClause, *syntax.WhileClause, *syntax.ForClause:
+		l.at.lost = l.at.lost || l.at != began
 	}
 }
 
@@ -137,8 +138,14 @@ func (l *line) statement(s *syntax.Stmt, piped bool) error {
 	}
 	last := &l.commands[len(l.commands)-1]
 	last.files = append(last.files, files...)
+	if last.unclear == "" && disguised(s.Redirs) {
+		last.unclear = "the name of a file is disguised"
+	}
 	return l.enough()
 }
+
+// ownBuiltins start what they start in the shell itself.
+var ownBuiltins = map[string]bool{"eval": true, "command": true, "builtin": true, "source": true, ".": true}
 
 func (l *line) enough() error {
 	if len(l.commands) > maxCommands {
@@ -157,13 +164,20 @@ func (l *line) start(words []word, stdin input) error {
 		l.changeDir(words[1:])
 	} else {
 		inner, why := startedBy(name, words[1:], stdin)
+		began := l.at
 		c.unclear = why
 		for _, in := range inner {
 			if err := l.inner(in); err != nil {
 				return err
 			}
 		}
-		c.files = l.place(filesOf(name, words[1:]))
+		if name == "carrel" && c.unclear == "" && slices.ContainsFunc(words, func(w word) bool { return !w.known }) {
+			c.unclear = "which verb it is is known only when it runs"
+		}
+		if !ownBuiltins[name] {
+			l.at = began // where another program went this shell has not gone
+		}
+		c.files = l.place(filesOf(name, l.allNamed(words[1:])))
 		if name == "apply_patch" {
 			if stdin.piped {
 				c.unclear = onlyThen
@@ -186,14 +200,14 @@ func (l *line) inner(in started) error {
 func (l *line) changeDir(words []word) {
 	to := operands(words)
 	switch {
-	case len(to) != 1 || !to[0].known || l.subs > 0:
-		l.lost = true
+	case len(to) != 1 || !to[0].known:
+		l.at.lost = true
 	case strings.HasPrefix(to[0].text, "/") || strings.HasPrefix(to[0].text, "~"):
-		l.dir, l.lost = to[0].text, false
-	case l.dir == "":
-		l.dir = to[0].text
+		l.at = directory{dir: to[0].text}
+	case l.at.dir == "":
+		l.at.dir = to[0].text
 	default:
-		l.dir += "/" + to[0].text
+		l.at.dir += "/" + to[0].text
 	}
 }
 
@@ -203,11 +217,11 @@ func (l *line) place(files []fileUse) []fileUse {
 	var out []fileUse
 	for _, f := range files {
 		absolute := strings.HasPrefix(f.path, "/") || strings.HasPrefix(f.path, "~/")
-		if f.path == "" || f.path == "-" || l.lost && !absolute {
+		if f.path == "" || f.path == "-" || l.at.lost && !absolute {
 			continue
 		}
 		if !absolute {
-			f.dir = l.dir
+			f.dir = l.at.dir
 		}
 		out = append(out, f)
 	}
@@ -226,13 +240,24 @@ func (l *line) redirections(redirs []*syntax.Redirect) []fileUse {
 		default:
 			continue
 		}
-		w := wordOf(r.Word)
+		w := l.named(wordOf(r.Word))
 		if !w.known || device(w.text) || r.Op == syntax.DplOut && strings.Trim(w.text, "0123456789-") == "" {
 			continue
 		}
 		out = append(out, fileUse{how: how, path: w.text})
 	}
 	return l.place(out)
+}
+
+// disguised reports a file of a redirection whose name is written in escapes,
+// which nobody needs.
+func disguised(redirs []*syntax.Redirect) bool {
+	for _, r := range redirs {
+		if w := wordOf(r.Word); r.Hdoc == nil && r.Op != syntax.WordHdoc && strings.Contains(w.text, "$'") {
+			return true
+		}
+	}
+	return false
 }
 
 // device reports a file that is no file: the bit bucket and a process's own

@@ -8,8 +8,13 @@ import (
 // filesOf are the files that a well-known program would read, write or delete
 // by its own words. A program that is not here is judged by its name alone.
 func filesOf(name string, words []word) []fileUse {
+	return append(operandFiles(name, words), each(writes, valuesOf(name, outputs[name], words))...)
+}
+
+// operandFiles are those that its operands name.
+func operandFiles(name string, words []word) []fileUse {
 	switch name {
-	case "cat", "tac", "head", "tail", "less", "more", "nl", "od", "xxd", "hexdump", "strings", "base64", "source", ".", "bat":
+	case "cat", "tac", "head", "tail", "less", "more", "nl", "od", "hexdump", "strings", "base64", "source", ".", "bat":
 		return each(reads, operands(words))
 	case "wc", "sort", "uniq", "cut", "paste", "diff", "cmp", "md5sum", "sha1sum", "sha256sum", "zcat":
 		return each(reads, operands(withoutValues(words, valued[name])))
@@ -36,12 +41,25 @@ func filesOf(name string, words []word) []fileUse {
 			return nil
 		}
 		return append(each(deletes, all[:len(all)-1]), last(writes, all)...)
-	case "sed", "perl":
-		for _, w := range words {
-			if strings.HasPrefix(w.text, "-i") || strings.HasPrefix(w.text, "--in-place") || strings.HasPrefix(w.text, "-pi") {
-				return last(writes, operands(words))
-			}
+	case "sed", "perl", "ruby":
+		if inPlace(name, words) {
+			return last(writes, operands(words))
 		}
+	case "find":
+		return found(words)
+	case "chmod", "chown", "chgrp", "setfacl", "chattr":
+		if all := operands(words); len(all) > 1 { // the first says what they become
+			return each(writes, all[1:])
+		}
+	case "patch":
+		return first(writes, operands(words))
+	case "xxd":
+		all := operands(words)
+		return append(first(reads, all), each(writes, all[min(1, len(all)):])...)
+	case "ed", "ex":
+		return each(writes, operands(words))
+	case "tar":
+		return unpackedBy(words)
 	case "dd":
 		for _, w := range words {
 			if to, ok := strings.CutPrefix(w.text, "of="); ok && w.known {
@@ -92,6 +110,8 @@ func within(path *string) bool {
 	*path = (*path)[:slash+1]
 	return slash >= 0
 }
+
+func first(how use, words []word) []fileUse { return each(how, words[:min(1, len(words))]) }
 
 func last(how use, words []word) []fileUse {
 	if len(words) == 0 {

@@ -1,6 +1,9 @@
 package hook
 
 import (
+	"cmp"
+	"os"
+	"path"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -10,7 +13,7 @@ import (
 var runVariables = map[string]bool{
 	"GIT_SSH_COMMAND": true, "GIT_SSH": true, "GIT_EXTERNAL_DIFF": true, "GIT_PAGER": true, "GIT_EDITOR": true, "GIT_SEQUENCE_EDITOR": true,
 	"GIT_ASKPASS": true, "GIT_PROXY_COMMAND": true, "SSH_ASKPASS": true, "PAGER": true, "MANPAGER": true, "EDITOR": true, "VISUAL": true,
-	"BROWSER": true, "PROMPT_COMMAND": true, "RSYNC_RSH": true,
+	"BROWSER": true, "PROMPT_COMMAND": true, "RSYNC_RSH": true, "CARGO_BUILD_RUSTC_WRAPPER": true, "RUSTC_WRAPPER": true, "FZF_DEFAULT_COMMAND": true, "PS4": true,
 }
 
 // loadVariables are variables that have programs run a file, whatever they are.
@@ -39,11 +42,19 @@ func (l *line) assignments(cmd syntax.Command) error {
 
 func (l *line) assigned(name string, value word) error {
 	why := ""
+	if l.vars == nil {
+		l.vars = map[string]string{}
+	}
+	if delete(l.vars, name); value.known {
+		l.vars[name] = value.text
+	}
 	switch {
 	case value.text == "":
 		return nil
 	case loadVariables[name] || strings.HasPrefix(name, "GIT_CONFIG_"):
 		why = "the variable " + name + " has programs run what only they find"
+	case name == "CDPATH":
+		why = "where a cd leads is known only when it runs"
 	case !runVariables[name]:
 		return nil
 	case value.known:
@@ -53,4 +64,44 @@ func (l *line) assigned(name string, value word) error {
 	}
 	l.commands = append(l.commands, command{argv: []string{name + "=" + value.text}, unclear: why})
 	return l.enough()
+}
+
+// named is a word that names a file, with what the line itself put into
+// variables, and a pattern for the one name that nobody may write to. This is
+// for files alone: another branch of the line may set the variable otherwise,
+// so that a program which is named so stays unclear.
+func (l *line) named(w word) word {
+	if w.known {
+		return w
+	}
+	text := os.Expand(w.text, func(name string) string {
+		if value, ok := l.vars[name]; ok {
+			return value
+		}
+		if name == "PWD" && !l.at.lost {
+			return cmp.Or(l.at.dir, ".")
+		}
+		return "$" + name
+	})
+	if strings.HasPrefix(text, `"`) && strings.Count(text, `"`) == 2 && !strings.Contains(text, `\`) {
+		text = strings.ReplaceAll(text, `"`, "")
+	}
+	parts := strings.Split(text, "/")
+	for i, part := range parts {
+		if ok, err := path.Match(part, ".git"); ok && err == nil && part[0] == '.' { // no pattern stands for a first dot
+			parts[i] = ".git"
+		}
+	}
+	if text = strings.Join(parts, "/"); strings.ContainsAny(text, "$`*?[{<>()\"'\\") {
+		return word{text, false}
+	}
+	return word{text, true}
+}
+
+func (l *line) allNamed(words []word) []word {
+	out := make([]word, len(words))
+	for i, w := range words {
+		out[i] = l.named(w)
+	}
+	return out
 }

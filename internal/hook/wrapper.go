@@ -58,6 +58,14 @@ var wrappers = map[string]wrapper{
 	"ltrace":           {valued: "eopnsuaxlD"},
 	"valgrind":         {},
 	"entr":             {},
+	"toybox":           {},
+	"unbuffer":         {},
+	"rlwrap":           {},
+	"firejail":         {},
+	"screen":           {valued: "cehpsSTt"},
+	"npx":              {valued: "p", longs: " --package "},
+	"bunx":             {},
+	"pnpx":             {},
 }
 
 // loader reports the program that loads others, which can be called by name.
@@ -85,9 +93,13 @@ func startedBy(name string, words []word, stdin input) (inner []started, unclear
 		return readBy(words, stdin)
 	case interpreters[name] && stdin.piped && (len(operands(words)) == 0 || operands(words)[0].text == "-"):
 		return nil, fromAnother
+	case evaluates(name, words):
+		return nil, onlyThen
+	case runsLater(name, words):
+		return nil, "it would run something later, when nobody is asked"
 	case takesCommand[name]:
-		if c := slices.IndexFunc(words, func(w word) bool { return w.text == "-c" || w.text == "--command" }); c >= 0 && c+1 < len(words) {
-			return sourceOf(words[c+1 : c+2])
+		if line := valuesOf(name, []string{"-c", "--command"}, words); len(line) > 0 {
+			return sourceOf(line[:1])
 		}
 		if name != "flock" {
 			return nil, ""
@@ -96,6 +108,16 @@ func startedBy(name string, words []word, stdin input) (inner []started, unclear
 		return startedByFind(words)
 	case name == "git":
 		return startedByGit(words)
+	case name == "gdb":
+		if at := slices.IndexFunc(words, func(w word) bool { return w.text == "--args" || w.text == "-args" }); at >= 0 && at+1 < len(words) {
+			return []started{{words: words[at+1:]}}, ""
+		}
+		return nil, ""
+	case name == "ip":
+		if at := slices.IndexFunc(words, func(w word) bool { return w.text == "exec" }); at >= 0 && at+2 < len(words) {
+			return []started{{words: words[at+2:]}}, ""
+		}
+		return nil, ""
 	case runOptions[name] != nil:
 		return startedByOption(words, runOptions[name])
 	}
@@ -115,7 +137,28 @@ func startedBy(name string, words []word, stdin input) (inner []started, unclear
 	if why != "" || len(rest) == 0 {
 		return nil, why
 	}
+	if name == "watch" || name == "parallel" { // they hand their words to a shell
+		return sourceOf(rest)
+	}
 	return []started{{words: rest}}, ""
+}
+
+// runsLater reports programs that keep a command for another time, or give it
+// to a terminal of its own.
+func runsLater(name string, words []word) bool {
+	has := func(verbs ...string) bool {
+		return slices.ContainsFunc(words, func(w word) bool { return !w.known || slices.Contains(verbs, w.text) })
+	}
+	switch name {
+	case "at", "batch":
+		return !has("-l", "-q", "-V")
+	case "crontab":
+		return !has("-l")
+	case "tmux":
+		return has("new", "new-session", "neww", "new-window", "splitw", "split-window", "send", "send-keys", "respawnp", "respawn-pane", "respawnw", "respawn-window",
+			"run", "run-shell", "if", "if-shell", "pipep", "pipe-pane", "source", "source-file", "set-hook", "popup", "display-popup")
+	}
+	return false
 }
 
 // program returns the words from the wrapped program on.

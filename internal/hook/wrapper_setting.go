@@ -11,6 +11,9 @@ var runOptions = map[string][]string{
 	"rg":    {"--pre", "--hostname-bin"},
 	"sort":  {"--compress-program"},
 	"rsync": {"-e", "--rsh"},
+
+	"mapfile": {"-C"}, "readarray": {"-C"}, "complete": {"-C"}, "compgen": {"-C"},
+	"ssh": {"-oProxyCommand", "-oLocalCommand", "-oKnownHostsCommand"}, "scp": {"-oProxyCommand", "-S"}, "sftp": {"-oProxyCommand", "-S"},
 }
 
 // startedByOption finds what such options have run, with = or in a word of
@@ -18,6 +21,9 @@ var runOptions = map[string][]string{
 func startedByOption(words []word, options []string) (out []started, unclear string) {
 	for i, w := range words {
 		name, value, joined := strings.Cut(w.text, "=")
+		if i > 0 && words[i-1].text == "-o" { // of ssh: in two words
+			name = "-o" + name
+		}
 		if !slices.Contains(options, name) {
 			continue
 		}
@@ -55,6 +61,9 @@ func startedByGit(words []word) (out []started, unclear string) {
 			continue
 		}
 		in, why := runBySetting(setting, w.known)
+		if kept && len(in) > 0 {
+			why = "git would run it later, when nobody is asked"
+		}
 		if why != "" || kept {
 			return append(out, in...), why
 		}

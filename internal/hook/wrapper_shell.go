@@ -1,6 +1,9 @@
 package hook
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // interpreters run what they read, where no file is named.
 var interpreters = map[string]bool{"python": true, "python2": true, "python3": true, "perl": true, "ruby": true, "node": true, "php": true, "lua": true}
@@ -53,23 +56,47 @@ func ownInput(path string) bool {
 }
 
 func startedByShell(words []word, stdin input) ([]started, string) {
-	for i, w := range words {
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		letters := (strings.HasPrefix(w.text, "-") || strings.HasPrefix(w.text, "+")) && !strings.HasPrefix(w.text, "--") && w.text != "-"
 		switch {
 		case !w.known:
 			return nil, onlyThen
-		case !strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "+"), w.text == "-":
-			return readBy(words[i:], stdin)
 		case w.text == "--version" || w.text == "--help":
 			return nil, ""
-		case !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c"):
+		case w.text == "--rcfile" || w.text == "--init-file":
+			return nil, onlyThen
+		case letters && strings.Contains(w.text, "c"):
 			rest := operands(words[i+1:])
+			rest = rest[min(named(w.text), len(rest)):]
 			if len(rest) == 0 {
 				return nil, ""
 			}
 			return sourceOf(rest[:1])
-		case w.text == "-o" || w.text == "-O" || w.text == "--rcfile" || w.text == "--init-file":
-			return nil, onlyThen
+		case letters:
+			i += named(w.text)
+		case !strings.HasPrefix(w.text, "--"):
+			return readBy(words[i:], stdin)
 		}
 	}
 	return readBy(nil, stdin)
+}
+
+// named is how many of a shell's options in one word are followed by a name,
+// as "pipefail" follows -euo.
+func named(options string) int { return strings.Count(options, "o") + strings.Count(options, "O") }
+
+// subscripts are builtins that evaluate what stands between brackets in their
+// words, quoted or not.
+var subscripts = map[string]bool{"let": true, "test": true, "[": true, "printf": true, "read": true, "unset": true, "mapfile": true, "readarray": true, "wait": true, "getopts": true}
+
+// evaluates reports a word in which such a builtin finds a program to run.
+func evaluates(name string, words []word) bool {
+	if !subscripts[name] || name == "printf" && !slices.ContainsFunc(words, func(w word) bool { return strings.HasPrefix(w.text, "-v") }) {
+		return false
+	}
+	return slices.ContainsFunc(words, func(w word) bool {
+		_, inside, ok := strings.Cut(w.text, "[")
+		return ok && w.known && (strings.Contains(inside, "$(") || strings.Contains(inside, "`"))
+	})
 }
