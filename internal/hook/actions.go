@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -235,9 +236,14 @@ func (p Place) search(c Call, in toolInput) ([]carrel.Action, error) {
 	out, err := p.searchText(c, in)
 	if pattern := in.Pattern; pattern != nil && (filepath.IsAbs(*pattern) || strings.HasPrefix(*pattern, "~") || strings.Contains(*pattern, "..")) {
 		out[0] = p.read(c, beforePattern(*pattern))
+	} else if pattern != nil && alternativeAway.MatchString(*pattern) {
+		out[0] = p.read(c, "/")
 	}
 	return out, err
 }
+
+// alternativeAway is a pattern of which one alternative begins elsewhere.
+var alternativeAway = regexp.MustCompile(`[{,(|]\s*[/~]`)
 
 func beforePattern(pattern string) string {
 	if i := strings.IndexAny(pattern, "*?[{"); i >= 0 {

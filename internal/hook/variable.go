@@ -55,6 +55,8 @@ func (l *line) assigned(name string, value word) error {
 		why = "the variable " + name + " has programs run what only they find"
 	case name == "CDPATH":
 		why = "where a cd leads is known only when it runs"
+	case name == "BASH_ALIASES" || name == "BASH_CMDS":
+		why = onlyThen
 	case !runVariables[name]:
 		return nil
 	case value.known:

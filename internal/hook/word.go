@@ -12,6 +12,7 @@ import (
 var (
 	errTooLong = errors.New("the command is longer than 1 MiB")
 	errTooDeep = errors.New("the command nests more than 8 shells")
+	errTwoWays = errors.New("it has characters that shells read in different ways")
 	errTooMany = errors.New("the command starts more than 64 programs")
 )
 

@@ -39,7 +39,7 @@ var wrappers = map[string]wrapper{
 	"command":    {},
 	"builtin":    {},
 	"exec":       {valued: "a"},
-	"xargs":      {valued: "aEdIiLlnPs", longs: " --arg-file --delimiter --replace --max-lines --max-args --max-procs --max-chars "},
+	"xargs":      {valued: "aEdILnPs", longs: " --arg-file --delimiter --replace --max-lines --max-args --max-procs --max-chars "},
 	"parallel":   {valued: "jaIN", longs: " --jobs --arg-file --max-args "},
 	"watch":      {valued: "nq", longs: " --interval "},
 	"strace":     {valued: "eoPpSsuaE", longs: " --output --trace "},
@@ -93,7 +93,7 @@ func startedBy(name string, words []word, stdin input) (inner []started, unclear
 		return readBy(words, stdin)
 	case interpreters[name] && stdin.piped && (len(operands(words)) == 0 || operands(words)[0].text == "-"):
 		return nil, fromAnother
-	case evaluates(name, words):
+	case evaluates(name, words), name == "hash" && len(valuesOf(name, []string{"-p"}, words)) > 0, name == "enable" && len(valuesOf(name, []string{"-f"}, words)) > 0:
 		return nil, onlyThen
 	case runsLater(name, words):
 		return nil, "it would run something later, when nobody is asked"
