@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -179,19 +180,25 @@ func (r revision) follows(before revision, path string) error {
 			fmt.Errorf("policy bundle %s: its revision %q is older than %q, which was in force before", path, r.Revision, before.Revision),
 			"to go back, sign the older rules under a newer revision",
 		}
-	case r.Revision == before.Revision && r != before:
+	case r != before && !policy.OlderRevision(before.Revision, r.Revision): // the same, or one that counts as the same: 1, 01
 		return &hintError{
-			fmt.Errorf("policy bundle %s: it is another one than before, under the same revision %q", path, r.Revision),
+			fmt.Errorf("policy bundle %s: it is another one than before, under the same revision %q", path, before.Revision),
 			"sign it under a newer revision",
 		}
 	}
 	return nil
 }
 
+// layerDigest is of the files and data of a layer. The names are somebody
+// else's: none reads as two lines.
 func layerDigest(l policy.Layer) carrel.Digest {
 	text := string(carrel.DigestBytes(l.Data))
 	for _, f := range l.Files {
-		text += "\n" + f.Name + " " + string(carrel.DigestBytes(f.Source))
+		name := f.Name
+		if strings.ContainsAny(name, "\n\"\\") {
+			name = strconv.Quote(name)
+		}
+		text += "\n" + name + " " + string(carrel.DigestBytes(f.Source))
 	}
 	return carrel.DigestBytes([]byte(text))
 }
