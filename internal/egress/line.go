@@ -24,6 +24,8 @@ import (
 type line struct {
 	mu   sync.Mutex // held from a request to the end of its answer
 	conn net.Conn   // nil: none yet, or broken
+	wire *wire      // that conn runs over
+	kept bool       // conn has carried an answer before
 	in   limited
 	r    *bufio.Reader // of the exchange under way, as w
 	w    *bufio.Writer
@@ -48,8 +50,8 @@ var errOtherProtocol = errors.New("the origin speaks HTTP/2")
 // or on a new one of dial.
 func (l *line) roundTrip(r *http.Request, dial func(context.Context) (net.Conn, error)) (*http.Response, error) {
 	for {
-		kept := l.conn != nil
-		if !kept {
+		l.kept = l.conn != nil
+		if !l.kept {
 			conn, err := dial(r.Context())
 			if err != nil {
 				l.mu.Unlock()
@@ -62,14 +64,16 @@ func (l *line) roundTrip(r *http.Request, dial func(context.Context) (net.Conn, 
 			return resp, nil
 		}
 		l.drop()
-		if !kept || r.Context().Err() != nil || !closedMeanwhile(err) {
+		if !l.kept || r.Context().Err() != nil || !l.unanswered(err) {
 			l.mu.Unlock()
 			return nil, err
 		}
 	}
 }
 
-func (l *line) adopt(conn net.Conn) { l.conn, l.in = conn, limited{conn, 0} }
+func (l *line) adopt(conn net.Conn) {
+	l.conn, l.wire, l.in = conn, wireOf(conn), limited{Conn: conn}
+}
 
 // lineReaders and lineWriters are lent to lines for one exchange each: those
 // that wait hold none.
@@ -108,16 +112,22 @@ func (l *line) close() {
 	}
 }
 
-// closedMeanwhile reports whether a kept connection had been closed before the
-// request came.
-func closedMeanwhile(err error) bool {
+// errUnasked says that something came over a kept connection before the
+// request had gone, which it therefore does not answer.
+var errUnasked = errors.New("the server closed the connection, or spoke unasked")
+
+// unanswered reports whether the request, which may be sent twice, broke off
+// before anything of an answer was read: a kept connection was closed
+// meanwhile, say (RFC 9110, 9.2.2).
+func (l *line) unanswered(err error) bool {
 	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout()
+	return !l.in.began && (errors.Is(err, errUnasked) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout())
 }
 
 // exchange writes r and reads the header of its answer.
 func (l *line) exchange(r *http.Request) (*http.Response, error) {
 	conn := l.conn
+	l.in.began = false
 	l.borrow()
 	stop := context.AfterFunc(r.Context(), func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	resp, err := l.ask(r)
@@ -138,6 +148,12 @@ func (l *line) exchange(r *http.Request) (*http.Response, error) {
 
 func (l *line) ask(r *http.Request) (*http.Response, error) {
 	if err := r.Write(l.w); err != nil {
+		return nil, err
+	}
+	if l.kept && !l.wire.silent(l.conn) { // as late as can be: the last of r is not sent yet
+		return nil, errUnasked
+	}
+	if err := r.Context().Err(); err != nil { // its deadline may be gone
 		return nil, err
 	}
 	if err := l.w.Flush(); err != nil {
@@ -161,7 +177,8 @@ func (l *line) ask(r *http.Request) (*http.Response, error) {
 // limited bounds what is read of a header.
 type limited struct {
 	net.Conn
-	left int64
+	left  int64
+	began bool // something of the answer came
 }
 
 // Read implements io.Reader.
@@ -171,6 +188,7 @@ func (c *limited) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	c.left -= int64(n)
+	c.began = c.began || n > 0
 	return n, err
 }
 
@@ -221,9 +239,13 @@ func (b *answerBody) end(whole bool) {
 
 // dialTLS opens a connection to the site's origin, verified if it is TLS.
 func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
-	conn, err := s.dial(ctx, "", "")
-	if err != nil || s.action.Protocol != carrel.ProtoTLS {
-		return conn, err
+	raw, err := s.dial(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	conn := newWire(raw, s.action.Protocol == carrel.ProtoTLS)
+	if !conn.records {
+		return conn, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

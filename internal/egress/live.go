@@ -126,6 +126,9 @@ func (d *Door) keepConn(conn net.Conn, a carrel.Action, addr netip.Addr, since u
 	return &keptConn{conn, l, context.AfterFunc(ctx, func() { reset(conn) })}
 }
 
+// NetConn returns the connection that was dialled.
+func (c *keptConn) NetConn() net.Conn { return c.Conn }
+
 // Close implements net.Conn.
 func (c *keptConn) Close() error {
 	c.stop()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -140,8 +141,12 @@ func (l *looker) watch() (stop func()) {
 		return func() {}
 	}
 	ended := make(chan struct{})
+	var stopping atomic.Bool
 	timer := time.AfterFunc(watchAfter, func() {
 		defer close(ended)
+		if err := l.conn.SetReadDeadline(time.Time{}); err != nil || stopping.Load() { // the wait for a request may be over
+			return
+		}
 		var timeout net.Error
 		if err := f.more(); err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
 			l.gone()
@@ -151,6 +156,7 @@ func (l *looker) watch() (stop func()) {
 		if timer.Stop() {
 			return
 		}
+		stopping.Store(true)
 		_ = l.conn.SetReadDeadline(time.Unix(1, 0)) // one that is closed ends the watch as well
 		l.until = time.Time{}
 		<-ended

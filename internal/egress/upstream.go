@@ -134,6 +134,9 @@ func (c *earlyConn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// NetConn returns the connection below.
+func (c *earlyConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite passes a half-close on.
 func (c *earlyConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
