@@ -167,7 +167,8 @@ func (d *Door) breach(a carrel.Action, err error) (carrel.Outcome, error) {
 }
 
 // recordRefused puts a packet that the desk's rules refused before the gate,
-// which says no and keeps the record.
+// which says no and keeps the record. What it would allow by now was refused
+// all the same, and is recorded as something that did not come off.
 func (d *Door) recordRefused(p refusedPacket) {
 	host := d.names.name(p.to.Addr())
 	if host == "" {
@@ -184,5 +185,11 @@ func (d *Door) recordRefused(p refusedPacket) {
 		d.count("refused_other")
 		a.Protocol = carrel.Protocol(fmt.Sprintf("ip-%d", p.protocol))
 	}
-	d.gate.Judge(d.ctx, a)
+	if !d.gate.Judge(d.ctx, a).Allows() {
+		return
+	}
+	shut := &Breach{Action: a, Rule: "egress/port",
+		Reason: fmt.Sprintf("%s to %s:%d is allowed by now, and was refused: which ports a desk can reach is settled when its run starts", a.Protocol, a.Host, a.Port),
+		Next:   []string{"start a new run"}}
+	_, _ = d.gate.Do(d.ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) { return d.breach(a, shut) }) // a log that fails stops the gate
 }

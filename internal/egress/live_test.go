@@ -254,3 +254,61 @@ func TestHostThatOnlyLaterRulesInspect(t *testing.T) {
 		t.Errorf("what it is good for: %s", resp.Status)
 	}
 }
+
+// A port that was shut when the desk began stays shut; what is refused there
+// although it is allowed by now is on record, as what did not come off.
+func TestConnectionToALaterPortIsRecorded(t *testing.T) {
+	wide, err := NewRules(Grants{Rules: []Rule{{Host: "ok.test", Ports: []int{443}}, {Host: public, Ports: []int{5432}, Protocol: carrel.ProtoTCP}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now atomic.Pointer[Rules]
+	narrow := Grants{Rules: []Rule{{Host: "ok.test", Ports: []int{443}}}}
+	first, _ := NewRules(narrow)
+	now.Store(first)
+	d := newDesk(t, setup{grants: narrow, decide: func(a carrel.Action) carrel.Decision { return now.Load().Decide(a) }})
+	now.Store(wide)
+	d.door.Replace(wide)
+	if _, err := d.exchangeAddr(public+":5432", "canary"); err == nil {
+		t.Error("connected")
+	}
+	d.wantBreach("egress/port")
+}
+
+// An allowed port on which nobody listens is on record in the same way.
+func TestConnectionToNobodyIsRecorded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close() // nobody listens there any more
+	d := newDesk(t, setup{
+		grants:    Grants{Rules: []Rule{{Host: "ok.test", Ports: []int{80}}, {Host: "ok.test", Ports: []int{5432}, Protocol: carrel.ProtoTCP}}},
+		addresses: map[string][]string{"ok.test": {public}},
+		dial:      map[string]string{public + ":5432": l.Addr().String(), public + ":80": l.Addr().String()},
+	})
+	if _, err := d.exchange("ok.test", "5432", "canary"); err == nil {
+		t.Error("connected")
+	}
+	get(t, d.client(), "http://ok.test/")
+	d.wantFailed(carrel.OpConnect)
+	d.wantFailed(carrel.OpRequest)
+}
+
+// wantFailed waits for the record of an action of this kind that did not come
+// off.
+func (d *testDesk) wantFailed(op carrel.Operation) {
+	d.t.Helper()
+	eventually(d.t, "a failed "+string(op), func() bool {
+		allowed := map[carrel.Digest]carrel.Operation{}
+		for _, r := range d.log.Records() {
+			switch {
+			case r.Kind == carrel.KindIntent:
+				allowed[r.ActionDigest] = r.Action.Operation
+			case r.Kind == carrel.KindResult && r.Outcome.Status == carrel.OutcomeFailed && allowed[r.ActionDigest] == op:
+				return true
+			}
+		}
+		return false
+	})
+}

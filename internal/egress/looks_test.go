@@ -180,7 +180,10 @@ func TestWhoAskedIsMissedWhenGone(t *testing.T) {
 // A refusal ends the connection, and arrives although more was sent.
 func TestRefusalOfALookArrives(t *testing.T) {
 	d, c, r, _ := lookedAt(t)
-	resp, body, err := asks(t, c, r, "GET", "/a/..%2fb", "")
+	resp, body, err := asks(t, c, r, "GET", "/a/..%2fb?key=canary", "")
+	if why := d.lastBreach().Reason; !strings.Contains(why, `"GET" "/a/..%2fb"`) || strings.Contains(why, "canary") {
+		t.Errorf("told as %s", why)
+	}
 	if err != nil || resp.StatusCode != 403 || !strings.Contains(body, `"rule":"egress/path"`) || !resp.Close {
 		t.Errorf("%d %s %v", resp.StatusCode, body, err)
 	}

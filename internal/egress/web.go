@@ -215,9 +215,10 @@ func (d *Door) refuseRequest(a carrel.Action, w http.ResponseWriter, r *http.Req
 	newDenial(status, a.ID, b.Rule, b.Reason, b.Next).write(w, r)
 }
 
-// refuseTarget answers a request whose path or query has no one meaning.
+// refuseTarget answers a request whose path or query has no one meaning. The
+// query, where keys may be, is left out of what is told.
 func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, r *http.Request, err error) {
-	d.refuseRequest(a, w, r, &Breach{Action: a, Rule: "egress/path", Reason: "what is asked for can be read in two ways: " + err.Error(),
+	d.refuseRequest(a, w, r, &Breach{Action: a, Rule: "egress/path", Reason: fmt.Sprintf("%q %q can be read in two ways: %v", shorten(r.Method), shorten(r.URL.EscapedPath()), err),
 		Next: []string{"ask for the plain path, by its own method"}})
 }
 
