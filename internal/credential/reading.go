@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -24,7 +23,7 @@ type reading struct {
 // sent.
 func (r *reading) read() ([]use, *fault) {
 	r.ours = map[string]bool{}
-	for _, step := range []func() *fault{r.readHeader, r.readQuery, r.readRest, r.readForeign} {
+	for _, step := range []func() *fault{r.readHeader, r.readQuery, r.readRest, r.readForeign, r.readEncoding} {
 		if f := step(); f != nil {
 			return nil, f
 		}
@@ -250,41 +249,4 @@ func (l *lease) in(text string) bool {
 		text = plain
 	}
 	return false
-}
-
-// watchBody ends the request when a placeholder comes by in its body or its
-// trailer, before it has left whole.
-func (r *reading) watchBody(ctx context.Context) {
-	req, leases := r.req, r.ls.all()
-	if req.Body == nil || req.Body == http.NoBody || len(leases) == 0 {
-		return
-	}
-	all := &texts{}
-	for _, l := range leases {
-		all.list = append(all.list, l.held.list...)
-	}
-	ctx = context.WithoutCancel(ctx)
-	found := func(where string, in func(*lease) bool) error {
-		for _, l := range leases {
-			if in(l) {
-				return r.ls.refuse(ctx, r.action(l.def.Name, misplaced(l, where)))
-			}
-		}
-		return nil
-	}
-	s := &stream{Closer: req.Body, from: req.Body, texts: all}
-	s.look = func(b []byte) error {
-		return found("in the body", func(l *lease) bool { return l.held.has(b) })
-	}
-	s.end = func() error {
-		for name, values := range req.Trailer {
-			for _, v := range append(values, name) {
-				if err := found("in the trailer", func(l *lease) bool { return l.in(v) }); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	req.Body, req.GetBody = s, nil
 }

@@ -72,7 +72,8 @@ const (
 	ruleMisplaced = "misplaced" // a placeholder where it does not belong
 	ruleForeign   = "foreign"   // a key that is not one of ours, at a bound host
 	ruleExpired   = "expired"
-	ruleForm      = "form" // a request that cannot be read in one way
+	ruleForm      = "form"   // a request that cannot be read in one way
+	ruleUnread    = "unread" // a body that is compressed so that nobody can look inside
 	leaseReason   = "lease until "
 )
 
@@ -82,6 +83,7 @@ var ruleHelp = map[string]string{
 	ruleForeign:   "leave the header to Carrel's placeholder, or let the credential's entry say own: true",
 	ruleExpired:   "start a new run, or lend the credential for longer with for: in its entry",
 	ruleForm:      "send one plain request with the credential in one place",
+	ruleUnread:    "send the body as it is, or in one of gzip, deflate and zstd",
 	"method":      "add the method to the credential's entry",
 	"path":        "add the path to the credential's entry",
 	"host":        "add the host to the credential's entry",
