@@ -198,4 +198,3 @@ func TestWatchEndsWhenTheAnswerDoes(t *testing.T) {
 		}
 	}
 }
-
