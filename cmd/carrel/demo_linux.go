@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carrel-dev/carrel/internal/demo"
+	"github.com/carrel-dev/carrel/internal/engine"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
@@ -21,7 +23,11 @@ func (a *app) demoCommand() *cobra.Command {
 			}
 			opts.Self, opts.Path, opts.Stdout, opts.Stderr = self, os.Getenv("PATH"), a.stdout, a.stderr
 			opts.Color = terminal.Colors(a.stdout, a.noColor)
-			return demo.Run(cmd.Context(), opts)
+			err = demo.Run(cmd.Context(), opts)
+			if errors.Is(err, demo.ErrNoSuchAgent) {
+				return &engine.UsageError{Err: err}
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&opts.Agent, "agent", "", "claude: use the real Claude Code client, driven by a scripted model on loopback")

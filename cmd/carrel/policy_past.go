@@ -69,7 +69,7 @@ func (a *app) policyLearnCommand() *cobra.Command {
 	var opts engine.PolicyLearnOptions
 	cmd := &cobra.Command{
 		Use: "learn RUN…", Short: "Propose narrow rules for what runs were refused, or asked and allowed",
-		Long: "Propose rules that allow exactly what the runs were refused, with their tests,\nand the lines that the configuration would need, with how often and where the\nlog has it. RUN may be \"latest\". What no grant would have allowed is said to be so. What a rule asked about and a\nperson allowed becomes a list of exceptions, ratified, with who allowed it, how\noften, and where the log has it. Nothing is put in force: read\nit, and place it yourself. What the built-in floor answers is left out.",
+		Long: "Propose rules that allow exactly what the runs were refused, with their tests,\nand the lines that the configuration would need, with how often and where the\nlog has it. RUN may be latest. What no grant would have allowed is said to be\nso. What a rule asked about and a person allowed becomes a list of exceptions,\nratified, with who allowed it, how often, and where the log has it. Nothing is\nput in force: read it, and place it yourself. What the built-in floor answers\nis left out.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return exactly(1, "a run, as run_…")(cmd, args)
@@ -81,6 +81,6 @@ func (a *app) policyLearnCommand() *cobra.Command {
 			return a.onRecords(func(r *engine.Records) error { return r.PolicyLearn(cmd.Context(), opts) })
 		},
 	}
-	cmd.Flags().StringVar(&opts.Output, "out", "", "write the files into this directory (default: print them)")
+	cmd.Flags().StringVarP(&opts.Output, "output", "o", "", "write the files into this directory (default: print them)")
 	return cmd
 }

@@ -33,12 +33,12 @@ staged copy and reaches only what policy allows. What it made comes out as a
 change that you review, approve and apply, and every step is in a log that
 anybody can check.
 
-    carrel run -- claude          work at a desk
-    carrel review                 what it changed, and the risks
-    carrel approve --reason "…"   say yes to exactly that change
-    carrel apply                  put it into the tree, or on a branch
-    carrel log verify             check the log
-    carrel evidence latest -o DIR what others need to check it, with carrel verify`
+    carrel run -- claude            work at a desk
+    carrel review                   what it changed, and the risks
+    carrel approve --reason "…"     say yes to exactly that change
+    carrel apply [--branch NAME]    put it into the tree, or on a new branch
+    carrel log verify               check the log
+    carrel evidence latest -o DIR   what others need to check it, with carrel verify`
 
 const rootExit = `
 Exit codes: 0 ok, 1 error, 2 usage, 3 denied, 4 pending approval, 5 expired or
@@ -135,6 +135,9 @@ func below(cmd *cobra.Command, name string) (found []string) {
 // atMost turns too many arguments into a usage error.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n && n == 0 {
+			return &engine.UsageError{Err: fmt.Errorf("%s takes no argument, got %q; see %[1]s --help", cmd.CommandPath(), args)}
+		}
 		if len(args) > n {
 			return &engine.UsageError{Err: fmt.Errorf("%s takes at most %d argument(s), got %d: %q", cmd.CommandPath(), n, len(args), args)}
 		}

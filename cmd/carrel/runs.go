@@ -51,6 +51,7 @@ func (a *app) showCommand() *cobra.Command {
 	var denials bool
 	cmd := &cobra.Command{
 		Use: "show [RUN]", Short: "Show one run: what it was given, what it did, what was refused", Args: atMost(1),
+		Long: "Show one run: what it was given, what it did, what was refused, and how each\nwall was held. RUN may be latest, which is the default: the newest run in this\nworkspace.",
 		RunE: a.withEngine(func(cmd *cobra.Command, e *engine.Engine, args []string) error {
 			return e.Show(cmd.Context(), first(args), engine.ShowOptions{Denials: denials, JSON: a.json})
 		}),

@@ -32,6 +32,9 @@ func Format(r carrel.Record, escape func(string) string) string {
 		if d.Reason != "" {
 			add("(%s)", d.Reason)
 		}
+		if r.Kind == carrel.KindRefused && r.Action != nil {
+			add("%s", string(r.Action.ID)) // what policy explain wants
+		}
 	}
 	if r.Repeats > 0 {
 		fmt.Fprintf(&b, "  and %d times more", r.Repeats)
@@ -50,7 +53,7 @@ func formatRest(r carrel.Record, add func(format string, args ...string)) {
 		add("%s %s (%s)", answer, p.By, string(p.Reason))
 	}
 	if o := r.Outcome; o != nil {
-		add("%s %s", o.Status, string(o.Error))
+		add("%s", strings.TrimSpace(o.Status+" "+string(o.Error)))
 	}
 	if i := r.RunInfo; i != nil && r.Kind == carrel.KindRunStart {
 		words := make([]string, len(i.Command))

@@ -1,6 +1,9 @@
 package demo
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // agent is who works in the demo: the shell script, or the real client.
 type agent interface {
@@ -13,6 +16,9 @@ type agent interface {
 	check(s *stage) error                    // looks at the host while the agent's helpers still run
 }
 
+// ErrNoSuchAgent means that Options.Agent is none that a demo is there for.
+var ErrNoSuchAgent = errors.New("there is no demo with")
+
 func chooseAgent(opts Options) (agent, error) {
 	switch opts.Agent {
 	case "":
@@ -20,7 +26,7 @@ func chooseAgent(opts Options) (agent, error) {
 	case "claude":
 		return findClaude(opts.Path)
 	}
-	return nil, fmt.Errorf("there is no demo with %q: leave --agent out, or say --agent claude", opts.Agent)
+	return nil, fmt.Errorf("%w %q: leave --agent out, or say --agent claude", ErrNoSuchAgent, opts.Agent)
 }
 
 // script is the shell script that does good and bad.

@@ -89,6 +89,10 @@ func (e *Records) LogRetain(ctx context.Context, from int64) error {
 	if err != nil {
 		return err
 	}
+	if from == 0 {
+		_, err = fmt.Fprintln(e.host.Stdout, "every record is shown")
+		return err
+	}
 	_, err = fmt.Fprintf(e.host.Stdout, "records before %d are no longer shown; the log can still be checked whole\n", from)
 	return err
 }

@@ -35,6 +35,10 @@ func (e *Records) LogRecover(ctx context.Context, accept bool) error {
 	if err != nil {
 		return fmt.Errorf("the log was recovered and says so, but recording who decided it failed: %w", err)
 	}
+	if r.Accepted == "" && r.Cut == 0 {
+		fmt.Fprintf(e.host.Stdout, "nothing had to be recovered: the log has %s\n", plural(int(r.Size), "record"))
+		return nil
+	}
 	fmt.Fprintf(e.host.Stdout, "the log has %s; the second place knew %d; %d bytes were no records\n", plural(int(r.Size), "record"), r.Known, r.Cut)
 	if r.Accepted != "" {
 		fmt.Fprintf(e.host.Stdout, "  accepted and recorded: %s\n", terminal.Escape(r.Accepted))

@@ -123,7 +123,7 @@ func printTests(w io.Writer, r policy.TestReport) error {
 	for _, f := range r.Files {
 		fmt.Fprintf(&b, "%s: %.1f%% covered", f.Name, f.Coverage)
 		if len(f.Missing) > 0 {
-			fmt.Fprintf(&b, ", no test looks at lines %v", f.Missing)
+			fmt.Fprintf(&b, ", no test looks at line %s", strings.Trim(fmt.Sprint(f.Missing), "[]"))
 		}
 		b.WriteByte('\n')
 	}
@@ -158,6 +158,9 @@ func PolicyInit(host Host, dir string) error {
 // writeOnce writes a file that must not be there yet.
 func writeOnce(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return &hintError{fmt.Errorf("%s exists already", path), "name another directory: nothing is overwritten"}
+	}
 	if err != nil {
 		return fmt.Errorf("writing: %w", err)
 	}

@@ -79,10 +79,11 @@ func (e *Records) Report(ctx context.Context, opts ReportOptions) error {
 	reader := audit.OpenReader(e.state("log"))
 	records := reader.From(ctx, 0)
 	if opts.Run != "" {
-		if err := checkID(opts.Run, "run_"); err != nil {
+		run, err := e.runNamed(opts.Run)
+		if err != nil {
 			return err
 		}
-		records = reader.Run(ctx, carrel.RunID(opts.Run))
+		records = reader.Run(ctx, run)
 	}
 	for entry, err := range records {
 		if err != nil {

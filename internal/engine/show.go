@@ -33,6 +33,10 @@ func (e *Engine) showDenials(r *RunResult, asJSON bool) error {
 	if asJSON {
 		return e.printJSON(map[string]any{"run": r.Run, "denials": r.Denials, "findings": r.Findings})
 	}
+	if len(r.Denials)+len(r.Findings) == 0 {
+		_, err := fmt.Fprintf(e.host.Stdout, "nothing was refused in %s\n", r.Run)
+		return err
+	}
 	for _, n := range r.Denials {
 		if _, err := fmt.Fprintf(e.host.Stdout, "%d× %s\n", n.Count, n.line()); err != nil {
 			return err

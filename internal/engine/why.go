@@ -113,6 +113,8 @@ func (e *Engine) source(root, file string) (rel string, content []byte, err erro
 	}
 	info, err := os.Lstat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return rel, nil, &hintError{fmt.Errorf("%s is not in the working tree", file), "check out the branch that has it, or ask about a commit: carrel why BRANCH"}
 	case err != nil:
 		return rel, nil, err
 	case !info.Mode().IsRegular():

@@ -176,6 +176,8 @@ func (t *tests) report() TestReport {
 				c.Missing = append(c.Missing, line)
 			}
 		}
+		slices.Sort(c.Missing)
+		c.Missing = slices.Compact(c.Missing) // several expressions of a line
 		r.Files = append(r.Files, c)
 	}
 	slices.SortFunc(r.Files, func(a, b FileCoverage) int { return strings.Compare(a.Name, b.Name) })
