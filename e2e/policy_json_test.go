@@ -47,7 +47,7 @@ func documentedMembers(t *testing.T) (always, sometimes map[string][]string) {
 func TestJSONIsAsDocumented(t *testing.T) {
 	h := asUser(t)
 	always, sometimes := documentedMembers(t)
-	if len(always) != 10 {
+	if len(always) != 11 {
 		t.Fatalf("the table has the verbs %v", slices.Sorted(maps.Keys(always)))
 	}
 	tried := map[string]bool{}
@@ -87,6 +87,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 			}
 		}
 	}
+	is("policy learn", "latest")
 	input := h.write("input.json", `{"operation": "write", "path": "/workspace/a"}`)
 	is("policy eval", "--input", input, "--policy", "team")
 	is("policy eval", "--input", h.write("wrong.json", `{"operation": "write", "path": 7}`))

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/carrel-dev/carrel/internal/engine"
@@ -77,10 +79,14 @@ func (a *app) policyLearnCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.Runs = args
+			opts.Runs, opts.JSON = args, a.json
+			if a.json && opts.Output != "" {
+				return &engine.UsageError{Err: errors.New("--json prints what --output writes: give one of them")}
+			}
 			return a.onRecords(func(r *engine.Records) error { return r.PolicyLearn(cmd.Context(), opts) })
 		},
 	}
 	cmd.Flags().StringVarP(&opts.Output, "output", "o", "", "write the files into this directory (default: print them)")
+	a.jsonFlag(cmd)
 	return cmd
 }

@@ -85,6 +85,9 @@ var ErrTestsFailed = errors.New("tests failed")
 
 // PolicyTest runs a policy's tests and prints what they found.
 func PolicyTest(host Host, opts PolicyCheckOptions) error {
+	if !(opts.MinCoverage >= 0 && opts.MinCoverage <= 100) {
+		return &UsageError{Err: fmt.Errorf("--min-coverage %v: it is a number of percent, 0 to 100", opts.MinCoverage)}
+	}
 	l, err := opts.layer()
 	if err != nil {
 		return err
@@ -135,6 +138,9 @@ func printTests(w io.Writer, r policy.TestReport) error {
 // PolicyInit writes a policy to start from, and its tests, into a directory
 // that has none.
 func PolicyInit(host Host, dir string) error {
+	if there, _ := filepath.Glob(filepath.Join(dir, "*.rego")); len(there) > 0 { // two policies would be read as one
+		return &hintError{fmt.Errorf("%s exists: %s holds a policy already", there[0], dir), "name another directory"}
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("making %s: %w", dir, err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +61,7 @@ func PolicyEval(ctx context.Context, host Host, opts PolicyEvalOptions) (PolicyA
 		return answer, err
 	}
 	defer e.Close()
-	raw, err := readInput(host.Stdin, opts.Input)
+	raw, err := readInput(ctx, host.Stdin, opts.Input)
 	if err != nil {
 		answer := answerOf(carrel.Decision{Verdict: carrel.Deny, Rules: []string{"input/missing"}, Reason: err.Error()})
 		return answer, answer.print(host.Stdout, opts.JSON)
@@ -80,7 +81,28 @@ func errorsJoinPrint(w io.Writer, answer PolicyAnswer, err error) error {
 
 // readInput reads a file or standard input, a little more than an input may
 // have, so that what is too long is refused as such.
-func readInput(stdin io.Reader, path string) ([]byte, error) {
+func readInput(ctx context.Context, stdin io.Reader, path string) ([]byte, error) {
+	type input struct {
+		raw []byte
+		err error
+	}
+	read := make(chan input, 1)
+	go func() { // ends with what it reads, which may be a pipe that nobody writes to, or with the process
+		raw, err := readAllOf(stdin, path)
+		if err == nil && len(raw) == 0 {
+			err = errors.New("reading the input: it is empty; give one action as JSON")
+		}
+		read <- input{raw, err}
+	}()
+	select {
+	case in := <-read:
+		return in.raw, in.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("reading the input: %w", context.Cause(ctx))
+	}
+}
+
+func readAllOf(stdin io.Reader, path string) ([]byte, error) {
 	if path == "-" {
 		return io.ReadAll(io.LimitReader(stdin, policy.MaxDocument+1))
 	}

@@ -20,6 +20,17 @@ import (
 type PolicyLearnOptions struct {
 	Runs   []string
 	Output string // a directory; empty: print
+	JSON   bool
+}
+
+// PolicyLearned is what `policy learn --json` prints: the texts of the files
+// that it would write, and what nothing is proposed for.
+type PolicyLearned struct {
+	Rules  int      `json:"rules"`
+	Rego   string   `json:"rego,omitempty"`
+	Tests  string   `json:"tests,omitempty"`
+	Config string   `json:"config,omitempty"`
+	Left   []string `json:"left"`
 }
 
 // isWork reports whether an operation is what agents do while they work: what
@@ -39,12 +50,14 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 		}
 		runs = append(runs, run)
 	}
+	seen := 0
 	var refused []policy.Refused
 	var ratified []policy.Ratified
 	for entry, err := range e.recordsOf(ctx, runs) {
 		if err != nil {
 			return err
 		}
+		seen++
 		switch r := entry.Record; {
 		case r.Kind == carrel.KindRefused:
 			refused = append(refused, policy.Refused{Action: *r.Action, Decision: *r.Decision, Record: entry.Index, Times: 1 + r.Repeats})
@@ -52,14 +65,20 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 			ratified = append(ratified, policy.Ratified{Action: *r.Action, Decision: *r.Decision, By: r.Approval.By, At: r.Approval.Time, Record: entry.Index})
 		}
 	}
-	if len(refused)+len(ratified) == 0 {
-		return &hintError{errors.New("nothing was refused in these runs, or asked and allowed"), "carrel runs lists them"}
+	switch {
+	case seen == 0:
+		return &hintError{fmt.Errorf("the log has nothing of %s", strings.Join(opts.Runs, ", ")), "carrel runs --all lists the runs"}
+	case len(refused)+len(ratified) == 0:
+		return &hintError{errors.New("nothing was refused in these runs, or asked and allowed"), "carrel runs --all lists the runs"}
 	}
 	learned, err := policy.Learn(refused, ratified)
 	if err != nil {
 		return err
 	}
-	if opts.Output == "" {
+	switch {
+	case opts.JSON && opts.Output == "":
+		return encodeJSON(e.host.Stdout, PolicyLearned{learned.Rules, string(learned.Rego), string(learned.Table), string(learned.Config), append([]string{}, learned.Left...)})
+	case opts.Output == "":
 		return e.printLearned(learned)
 	}
 	return e.writeLearned(opts.Output, learned)

@@ -55,11 +55,17 @@ type Simulation struct {
 // PolicySimulate replays what was decided in the last runs against a
 // candidate, with the floor and what those runs were granted.
 func (e *Records) PolicySimulate(ctx context.Context, opts PolicySimulateOptions) error {
-	past, runs, err := e.past(ctx, opts.Runs)
+	if opts.Runs < 0 {
+		return &UsageError{Err: fmt.Errorf("--runs %d: say how many of the last runs are replayed, or 0 for all", opts.Runs)}
+	}
+	layer, err := policy.FromPath("user", policy.User, opts.Candidate)
 	if err != nil {
 		return err
 	}
-	layer, err := policy.FromPath("user", policy.User, opts.Candidate)
+	if _, err := policy.NewHere(ctx, layer); err != nil { // found out before the log is read
+		return fmt.Errorf("the candidate: %w", err)
+	}
+	past, runs, err := e.past(ctx, opts.Runs)
 	if err != nil {
 		return err
 	}

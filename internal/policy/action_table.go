@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,13 +26,16 @@ type actionTable struct {
 	} `yaml:"actions"`
 }
 
+// goType is what the reader of YAML says of this program, which helps nobody.
+var goType = regexp.MustCompile(` (in|into) (type )?(struct \{.*\}|policy\.\w+)`)
+
 // table asks the policy, with the floor, about every action of a table.
 func (t *tests) table(f File) error {
 	var table actionTable
 	dec := yaml.NewDecoder(bytes.NewReader(f.Source))
 	dec.KnownFields(true)
 	if err := dec.Decode(&table); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: %w", f.Name, err)
+		return fmt.Errorf("%s: not a table of actions, each with name, input, expect and rule: %s", f.Name, oneLine(goType.ReplaceAllString(strings.ReplaceAll(err.Error(), "yaml: unmarshal errors:", ""), "")))
 	}
 	e, err := t.engine()
 	if err != nil {

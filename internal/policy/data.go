@@ -31,7 +31,7 @@ func newBase(data []byte, c *ast.Compiler) (base, error) {
 	}
 	v, err := ast.ValueFromReader(bytes.NewReader(data))
 	if err != nil {
-		return base{}, fmt.Errorf("data: %w", err)
+		return base{}, fmt.Errorf("data.json cannot be read as JSON: %w", err)
 	}
 	root, ok := v.(ast.Object)
 	if !ok {

@@ -88,7 +88,28 @@ func sources(dir string, want func(name string) bool) ([]string, error) {
 	return names, nil
 }
 
+// beside is sources without what lies in directories of dir.
+func beside(dir string, want func(name string) bool) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading policy %s: %w", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && want(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) > maxFiles {
+		return nil, fmt.Errorf("reading policy %s: more than %d files", dir, maxFiles)
+	}
+	return names, nil
+}
+
 func readFile(path, name string) (File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe waits for its writer
+		return File{}, fmt.Errorf("reading policy: %s is not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return File{}, fmt.Errorf("reading policy: %w", err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -36,6 +37,9 @@ type module struct {
 // What both versions accept, both read alike: v1 only forbids more. A test
 // holds the parser to that.
 func parseModule(f File) (module, error) {
+	if !utf8.Valid(f.Source) {
+		return module{}, fmt.Errorf("%s is not text in UTF-8", f.Name)
+	}
 	if err := checkDepth(f); err != nil {
 		return module{}, err
 	}

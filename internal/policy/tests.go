@@ -76,13 +76,15 @@ func Test(l Layer, path string) (TestReport, error) {
 
 func testFiles(path string) ([]File, error) {
 	dir := path
+	isTest := func(name string) bool {
+		return strings.HasSuffix(name, "_test.rego") || strings.HasSuffix(name, "_test.yaml") || strings.HasSuffix(name, "_test.yml")
+	}
+	find := sources
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		dir = filepath.Dir(path)
+		dir, find = filepath.Dir(path), beside
 	}
 	var out []File
-	names, err := sources(dir, func(name string) bool {
-		return strings.HasSuffix(name, "_test.rego") || strings.HasSuffix(name, "_test.yaml") || strings.HasSuffix(name, "_test.yml")
-	})
+	names, err := find(dir, isTest)
 	for _, name := range names {
 		f, ferr := readFile(filepath.Join(dir, name), name)
 		out, err = append(out, f), errors.Join(err, ferr)
