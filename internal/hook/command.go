@@ -198,7 +198,7 @@ func (l *line) start(words []word, stdin input) error {
 	if !words[0].known {
 		c.unclear = "the name of the program is known only when it runs"
 	} else if name := base(words[0].text); name == "cd" || name == "pushd" || name == "popd" {
-		l.changeDir(words[1:])
+		l.changeDir(name, words[1:])
 	} else {
 		if name == "alias" {
 			l.alias(words[1:])
@@ -237,9 +237,11 @@ func (l *line) inner(in started) error {
 	return l.parse(in.source)
 }
 
-func (l *line) changeDir(words []word) {
+func (l *line) changeDir(name string, words []word) {
 	to := operands(words)
 	switch {
+	case name == "cd" && len(words) == 0:
+		l.at = directory{dir: "~"}
 	case len(to) != 1 || !to[0].known:
 		l.at.lost = true
 	case strings.HasPrefix(to[0].text, "/") || strings.HasPrefix(to[0].text, "~"):

@@ -8,7 +8,7 @@ import (
 // filesOf are the files that a well-known program would read, write or delete
 // by its own words. A program that is not here is judged by its name alone.
 func filesOf(name string, words []word) []fileUse {
-	return append(operandFiles(name, words), each(writes, valuesOf(name, outputs[name], words))...)
+	return append(append(operandFiles(name, words), inputFiles(name, words)...), each(writes, valuesOf(name, outputs[name], words))...)
 }
 
 // operandFiles are those that its operands name.
@@ -34,7 +34,21 @@ func operandFiles(name string, words []word) []fileUse {
 		}
 		return append(each(reads, all[:len(all)-1]), last(writes, all)...)
 	case "ln":
-		return last(writes, operands(words))
+		all := operands(words)
+		if len(all) < 2 {
+			return last(writes, all)
+		}
+		out := last(writes, all) // where a link leads is read later; from home it is told now
+		for _, w := range all[:len(all)-1] {
+			if strings.HasPrefix(w.text, "~") {
+				out = append(out, each(reads, []word{w})...)
+			}
+		}
+		return out
+	case "rev", "fold", "zip", "gzip", "bzip2", "xz", "vi", "vim", "nano", "emacs":
+		return each(reads, operands(words))
+	case "awk", "gawk", "mawk", "jq":
+		return afterScript(name, words)
 	case "mv":
 		all := operands(words)
 		if len(all) < 2 {
@@ -44,6 +58,9 @@ func operandFiles(name string, words []word) []fileUse {
 	case "sed", "perl", "ruby":
 		if inPlace(name, words) {
 			return last(writes, operands(words))
+		}
+		if name == "sed" {
+			return afterScript(name, words)
 		}
 	case "find":
 		return found(words)
@@ -61,11 +78,16 @@ func operandFiles(name string, words []word) []fileUse {
 	case "tar":
 		return unpackedBy(words)
 	case "dd":
+		var out []fileUse
 		for _, w := range words {
 			if to, ok := strings.CutPrefix(w.text, "of="); ok && w.known {
-				return []fileUse{{how: writes, path: to}}
+				out = append(out, each(writes, []word{homely(to)})...)
+			}
+			if from, ok := strings.CutPrefix(w.text, "if="); ok {
+				out = append(out, each(reads, []word{homely(from)})...)
 			}
 		}
+		return out
 	}
 	return nil
 }

@@ -32,7 +32,11 @@ func valuesOf(name string, options []string, words []word) (out []word) {
 		letters := w.text[1] != '-' && !oneDash[name]
 		switch {
 		case joined && slices.Contains(options, option):
-			out = append(out, word{value, w.known})
+			value := word{value, w.known}
+			if !w.known {
+				value = homely(value.text)
+			}
+			out = append(out, value)
 		case slices.Contains(options, w.text) || letters && several(w.text) && slices.Contains(options, "-"+w.text[len(w.text)-1:]):
 			if i+1 < len(words) && !strings.Contains(words[i+1].text, "://") {
 				out = append(out, words[i+1])
@@ -65,6 +69,7 @@ func unpackedBy(words []word) []fileUse {
 		if out = each(writes, valuesOf("tar", []string{"-f", "--file"}, words)); len(out) == 0 && len(words) > 1 && strings.HasSuffix(flags, "f") {
 			out = each(writes, words[1:2])
 		}
+		out = append(out, packed(words)...)
 	}
 	return out
 }
