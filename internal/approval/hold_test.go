@@ -294,16 +294,22 @@ func TestAnswerFromElsewhereForTheRun(t *testing.T) {
 // H152: an agent that varies its question after each no, or each silence, is
 // not asked about for a while; a yes begins anew, and other rules still ask.
 func TestVariedQuestionsRest(t *testing.T) {
-	s, opened := holding(t, 20*time.Millisecond)
+	s, opened := holding(t, 0)
 	now := time.Now()
 	s.now = func() time.Time { return now }
-	reply, word := true, true
+	var reply, silent atomic.Bool
+	s.Live.Hold = func(carrel.Action) time.Duration {
+		if silent.Load() {
+			return 20 * time.Millisecond
+		}
+		return 20 * time.Second
+	}
 	s.Live.Ask = func(ctx context.Context, _ OpenQuestion) (Reply, error) {
-		if !word {
+		if silent.Load() {
 			<-ctx.Done()
 			return Reply{}, gate.ErrPending
 		}
-		return Reply{Granted: reply}, nil
+		return Reply{Granted: reply.Load()}, nil
 	}
 	n := 0
 	try := func(rule string) error {
@@ -313,12 +319,12 @@ func TestVariedQuestionsRest(t *testing.T) {
 		return err
 	}
 	for i, granted := range []bool{false, false, false, false, true, false, false} {
-		reply = granted
+		reply.Store(granted)
 		if err := try("r/one"); err != nil {
 			t.Fatalf("question %d: %v", i, err)
 		}
 	}
-	word = false // nobody is there
+	silent.Store(true) // nobody is there
 	for range tiredAfter - 2 {
 		if err := try("r/one"); !errors.Is(err, gate.ErrExpired) {
 			t.Fatal(err)
@@ -330,7 +336,7 @@ func TestVariedQuestionsRest(t *testing.T) {
 	} else if want := now.Add(coolDown).Local().Format(time.TimeOnly); !strings.Contains(err.Error(), want) {
 		t.Errorf("it does not say until when, %s: %v", want, err)
 	}
-	word = true
+	silent.Store(false)
 	if err := try("r/two"); err != nil || len(opened) != before+1 {
 		t.Errorf("another rule: %v", err)
 	}
