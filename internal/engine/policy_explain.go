@@ -146,7 +146,7 @@ func (x PolicyExplained) print(w io.Writer) error {
 		fmt.Fprintf(&b, "decided: %s\n", x.Recorded.Verdict)
 		writeDecision(&b, x.Recorded)
 	} else {
-		b.WriteString("recorded, not decided: commands were observed only\n")
+		b.WriteString("recorded, not decided: this is the agent, whose start was decided, or commands were observed only\n")
 	}
 	if x.Approval != nil {
 		fmt.Fprintf(&b, "  answered by %s, granted: %v\n", x.Approval.By, x.Approval.Granted)
