@@ -56,9 +56,14 @@ type LogDocument struct {
 	Origin string `json:"origin"`
 	Index  int64  `json:"index"`
 	Size   int64  `json:"size"`
+	// Witnesses are the names of those who cosigned every checkpoint of the log
+	// that was looked at, as far as the one who checks knows their keys; never
+	// nil.
+	Witnesses []string `json:"witnesses"`
 }
 
-// Document returns what a policy sees of the set.
+// Document returns what a policy sees of the set. Cosignatures are not in the
+// set: the caller adds who has witnessed the log.
 func (s *Set) Document(commit *CommitDocument) (Document, error) {
 	p := &s.Provenance
 	in, first := p.Build.Internal, s.Attested[0]
@@ -76,7 +81,7 @@ func (s *Set) Document(commit *CommitDocument) (Document, error) {
 		Files: in.Change.Files, Withheld: in.Change.Withheld, LeftOut: in.Change.Left, Risk: in.Change.Risk,
 		Destinations: destinations, Properties: s.Verification.Properties, Level: in.Level.Level,
 		Started: p.Run.Metadata.Started, Finished: p.Run.Metadata.Finished, Attested: first.Time,
-		Log: LogDocument{first.Origin, first.Index, first.Size}, Key: first.Key,
+		Log: LogDocument{first.Origin, first.Index, first.Size, []string{}}, Key: first.Key,
 	}
 	for _, c := range in.Sandbox.Controls {
 		if before, twice := d.Controls[c.Control]; !twice || rank(c.Level) < rank(before) {

@@ -61,9 +61,10 @@ type verifying struct {
 	host        Host
 	opts        VerifyOptions
 	trust       verify.Trust
-	own         bool         // the trusted key is this machine's own
-	rule        *witnessRule // that the user named
-	checkpoints int          // whose cosignatures were looked at
+	own         bool                // the trusted key is this machine's own
+	rule        *witnessRule        // that the user named
+	checkpoints int                 // whose cosignatures were looked at
+	witnessed   map[string][]string // key of a log: who cosigned every checkpoint of it so far
 	out         Verdict
 }
 

@@ -35,6 +35,11 @@ func (v *verifying) documents(sets []verify.Set, commit *verify.CommitDocument) 
 		if err != nil {
 			return nil, err
 		}
+		key := v.trust.Log
+		if key == "" {
+			key = sets[i].Provenance.LogKey()
+		}
+		d.Log.Witnesses = append(d.Log.Witnesses, v.witnessed[key]...)
 		out = append(out, d)
 	}
 	v.out.Sets = append(v.out.Sets, out...)

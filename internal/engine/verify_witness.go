@@ -70,6 +70,7 @@ func (v *verifying) cosigned(signed []byte, logKey string) error {
 	if err != nil {
 		return err
 	}
+	v.witness(logKey, by)
 	for _, one := range by {
 		if line := (CosignedBy{c.Size, one}); !slices.Contains(v.out.Cosigned, line) {
 			v.out.Cosigned = append(v.out.Cosigned, line)
@@ -77,6 +78,23 @@ func (v *verifying) cosigned(signed []byte, logKey string) error {
 		v.say(&v.out.Proved, fmt.Sprintf("witness %s had seen the log of %d records at %s, and knew no other past of it", one.Witness, c.Size, one.Time.Format(time.RFC3339)))
 	}
 	return nil
+}
+
+// witness keeps the names of those who cosigned every checkpoint of a log.
+func (v *verifying) witness(logKey string, by []verify.Cosignature) {
+	names := []string{}
+	for _, one := range by {
+		names = append(names, one.Witness)
+	}
+	before, met := v.witnessed[logKey]
+	if met {
+		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(before, n) })
+	}
+	if v.witnessed == nil {
+		v.witnessed = map[string][]string{}
+	}
+	slices.Sort(names)
+	v.witnessed[logKey] = slices.Compact(names)
 }
 
 // say adds a line once.
