@@ -63,6 +63,6 @@ func (r *reading) watchBody(ctx context.Context) {
 			f := unreadBody(leases[0], r.host, err.Error())
 			return r.ls.refuse(ctx, r.action(f.name, f))
 		}
-		req.Body = &packed{Closer: s, in: &intake{Reader: bufio.NewReader(s)}, open: open, texts: all, look: look, unread: unread}
+		req.Body = &packed{Closer: s, in: &intake{Reader: bufio.NewReader(s)}, open: open, most: maxUnpacked, texts: all, look: look, unread: unread}
 	}
 }

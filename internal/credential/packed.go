@@ -132,7 +132,7 @@ type packed struct {
 	plain io.Reader // nil: not opened yet
 	buf   []byte    // what is inside; only what a placeholder may begin with stays
 	kept  int       // bytes of buf that stayed
-	size  int64     // of what was inside so far
+	most  int64     // of what may be inside
 	ready int       // bytes of in.taken that may be handed on
 	err   error     // told when those are
 }
@@ -170,8 +170,8 @@ func (b *packed) step() error {
 	}
 	n, err := b.plain.Read(b.buf[b.kept:])
 	drained := b.kept+n < len(b.buf) // all that was taken has been seen
-	if b.size += int64(n); b.size > maxUnpacked {
-		return b.unread(fmt.Errorf("%w: there is more than %d bytes inside", errUnread, maxUnpacked))
+	if b.most -= int64(n); b.most < 0 {
+		return b.unread(fmt.Errorf("%w: too much is inside", errUnread))
 	}
 	seen := b.buf[:b.kept+n]
 	if found := b.look(seen); found != nil {

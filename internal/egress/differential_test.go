@@ -21,8 +21,8 @@ import (
 // twoSides sends raw bytes to the door as a desk would, on a connection to
 // ok.test, and returns what policy saw of them and what the origin received:
 // method, authority and target of each request, and how long its body was
-// said to be.
-func twoSides(t testing.TB, raw []byte) (decided, received []string) {
+// said to be; and the bodies that came whole.
+func twoSides(t testing.TB, raw []byte) (decided, received, bodies []string) {
 	var mu sync.Mutex
 	g := gate.New(gatetest.Decide(func(a carrel.Action) carrel.Decision {
 		if a.Operation == carrel.OpRequest {
@@ -36,7 +36,11 @@ func twoSides(t testing.TB, raw []byte) (decided, received []string) {
 		mu.Lock()
 		received = append(received, fmt.Sprintf("%s %s %s %d", r.Method, r.Host, r.RequestURI, r.ContentLength))
 		mu.Unlock()
-		io.Copy(io.Discard, r.Body)
+		if b, err := io.ReadAll(r.Body); err == nil {
+			mu.Lock()
+			bodies = append(bodies, string(b))
+			mu.Unlock()
+		}
 	})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -77,7 +81,7 @@ func twoSides(t testing.TB, raw []byte) (decided, received []string) {
 	<-ended
 	mu.Lock()
 	defer mu.Unlock()
-	return decided, received
+	return decided, received, bodies
 }
 
 // What the policy saw is what the origin received, request by request: none
@@ -85,12 +89,12 @@ func twoSides(t testing.TB, raw []byte) (decided, received []string) {
 func TestPolicySeesWhatTheOriginReceives(t *testing.T) {
 	const get = "GET /%61?b=%2e&c HTTP/1.1\r\nHost: OK.test:80\r\n\r\n"
 	for name, raw := range ambiguous {
-		decided, received := twoSides(t, []byte(get+raw+get))
+		decided, received, _ := twoSides(t, []byte(get+raw+get))
 		if !slices.Equal(decided, received) || len(received) != 1 {
 			t.Errorf("%s: decided %q, received %q", name, decided, received)
 		}
 	}
-	decided, received := twoSides(t, []byte(get+post+"Content-Length: 3\r\n\r\nabc"+get+post+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"+"OPTIONS * HTTP/1.1\r\nHost: ok.test\r\n\r\n"+get))
+	decided, received, _ := twoSides(t, []byte(get+post+"Content-Length: 3\r\n\r\nabc"+get+post+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"+"OPTIONS * HTTP/1.1\r\nHost: ok.test\r\n\r\n"+get))
 	want := []string{"GET ok.test /a?b=%2e&c 0", "POST ok.test /x 3", "GET ok.test /a?b=%2e&c 0", "POST ok.test /x -1", "OPTIONS ok.test * 0", "GET ok.test /a?b=%2e&c 0"}
 	if !slices.Equal(decided, want) || !slices.Equal(received, want) {
 		t.Errorf("decided %q\nreceived %q", decided, received)
@@ -104,7 +108,7 @@ func FuzzPolicySeesWhatTheOriginReceives(f *testing.F) {
 	f.Add("GET http://ok.test/a%2f?x HTTP/1.1\r\nHost: ok.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	f.Add(post + "Content-Length: 3\r\n\r\nabcGET /;a HTTP/1.0\r\nHost: ok.test\r\nConnection: keep-alive, x\r\nX: y\r\n\r\n")
 	f.Fuzz(func(t *testing.T, raw string) {
-		decided, received := twoSides(t, []byte(strings.ReplaceAll(raw, "a.test", "ok.test")))
+		decided, received, _ := twoSides(t, []byte(strings.ReplaceAll(raw, "a.test", "ok.test")))
 		for len(decided) > len(received) { // the last may have broken off before it was sent
 			decided = decided[:len(decided)-1]
 		}
