@@ -24,21 +24,22 @@ import (
 // said to be; and the bodies that came whole.
 func twoSides(t testing.TB, raw []byte) (decided, received, bodies []string) {
 	var mu sync.Mutex
+	var atGate, atOrigin, whole []string // the origin may be busy for longer than this
 	g := gate.New(gatetest.Decide(func(a carrel.Action) carrel.Decision {
 		if a.Operation == carrel.OpRequest {
 			mu.Lock()
-			decided = append(decided, fmt.Sprintf("%s %s %s %d", a.Method, authority(a), a.URL, a.BodySize))
+			atGate = append(atGate, fmt.Sprintf("%s %s %s %d", a.Method, authority(a), a.URL, a.BodySize))
 			mu.Unlock()
 		}
 		return carrel.Decision{Verdict: carrel.Allow}
 	}), gatetest.Nobody{}, &gatetest.Log{Forget: true})
 	origin := &http.Server{DisableGeneralOptionsHandler: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
-		received = append(received, fmt.Sprintf("%s %s %s %d", r.Method, r.Host, r.RequestURI, r.ContentLength))
+		atOrigin = append(atOrigin, fmt.Sprintf("%s %s %s %d", r.Method, r.Host, r.RequestURI, r.ContentLength))
 		mu.Unlock()
 		if b, err := io.ReadAll(r.Body); err == nil {
 			mu.Lock()
-			bodies = append(bodies, string(b))
+			whole = append(whole, string(b))
 			mu.Unlock()
 		}
 	})}
@@ -81,7 +82,7 @@ func twoSides(t testing.TB, raw []byte) (decided, received, bodies []string) {
 	<-ended
 	mu.Lock()
 	defer mu.Unlock()
-	return decided, received, bodies
+	return slices.Clone(atGate), slices.Clone(atOrigin), slices.Clone(whole)
 }
 
 // What the policy saw is what the origin received, request by request: none
