@@ -167,6 +167,9 @@ func WriteBundle(w io.Writer, dir, revision string, key SigningKey) error {
 	if err != nil {
 		return err
 	}
+	if _, err := parseLayer(l); err != nil { // whether it compiles, who loads it finds out
+		return err
+	}
 	manifest, err := json.Marshal(map[string]any{"revision": revision, "roots": []string{""}})
 	if err != nil {
 		return err
