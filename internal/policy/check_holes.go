@@ -84,14 +84,15 @@ func (c *checker) operations(r *ast.Rule) {
 	}
 	texts := pathTexts(r)
 	for _, word := range c.spoken["path"] {
-		if namesPath(word) {
+		if namesPath(word) && len(texts) < maxTried { // perhaps in a function that the rule asks
 			texts = append(texts, matched(word))
 		}
 	}
-	for _, witness := range c.files(append(witnesses(texts[:min(len(texts), maxTried)], c.allowedPlaces()), commonPaths...)...) {
+	for _, witness := range c.files(append(witnesses(texts, c.allowedPlaces()), commonPaths...)...) {
 		a := fileProbe(carrel.OpDelete, witness.Path)
 		if witness.Operation == carrel.OpWrite && stopped(c.own(witness)) && c.own(a).Verdict == carrel.Allow {
 			c.show("other-operation", r.Location, a, "what may not be written may be deleted, and so be renamed or replaced: %s; say input.operation in {\"write\", \"delete\"}", a.Path)
+			return
 		}
 	}
 }
