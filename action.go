@@ -1,6 +1,9 @@
 package carrel
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // Operation says what an action would do.
 type Operation string
@@ -139,13 +142,26 @@ const (
 // Digest binds decisions, approvals and grants to what the action would do.
 // It covers everything but the identifier, which only names the occurrence.
 func (a Action) Digest() (Digest, error) {
-	a.ID = ""
-	var d Digest
-	if err := withCanonical(&a, func(b []byte) { d = DigestBytes(b) }); err != nil {
-		return "", fmt.Errorf("digesting action: %w", err)
-	}
-	return d, nil
+	d, _, err := a.Measure()
+	return d, err
 }
+
+// Measure is Digest, and tells how many bytes of canonical JSON that covers.
+func (a *Action) Measure() (d Digest, size int, err error) {
+	unnamed := actions.Get().(*Action)
+	*unnamed = *a
+	unnamed.ID = ""
+	err = withCanonical(unnamed, func(b []byte) { d, size = DigestBytes(b), len(b) })
+	*unnamed = Action{}
+	actions.Put(unnamed)
+	if err != nil {
+		return "", 0, fmt.Errorf("digesting action: %w", err)
+	}
+	return d, size, nil
+}
+
+// actions are lent for digests: an action is large, and digested often.
+var actions = sync.Pool{New: func() any { return new(Action) }}
 
 // Clone returns a deep copy.
 func (a Action) Clone() Action {

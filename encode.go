@@ -21,7 +21,10 @@ import (
 // readers could understand differently has no digest.
 //
 // What has which member is as encoding/json has it, tags included.
-func Canonical(v any) ([]byte, error) { return AppendCanonical(make([]byte, 0, 768), v) }
+func Canonical(v any) (out []byte, err error) {
+	err = withCanonical(v, func(b []byte) { out = append(make([]byte, 0, len(b)+1), b...) }) // with room for a newline
+	return out, err
+}
 
 // AppendCanonical is Canonical into a buffer of the caller's. A pointer costs
 // less than the value it points to, and is encoded alike.
@@ -37,20 +40,23 @@ func AppendCanonical(out []byte, v any) ([]byte, error) {
 	return out, nil
 }
 
+// maxScratch bounds what scratch keeps: one large document must not stay.
+const maxScratch = 64 << 10
+
 // scratch holds buffers for encodings that are looked at and dropped.
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
 // withCanonical calls use with the encoding of v, which is gone after that.
 func withCanonical(v any, use func([]byte)) error {
 	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
 	b, err := AppendCanonical((*buf)[:0], v)
-	if err != nil {
-		return err
+	if err == nil {
+		use(b)
 	}
-	*buf = b
-	use(b)
-	return nil
+	if *buf = b; cap(b) <= maxScratch {
+		scratch.Put(buf)
+	}
+	return err
 }
 
 // maxInteger is the largest integer that every reader of JSON keeps exactly.

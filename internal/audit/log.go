@@ -170,7 +170,9 @@ func (s *store) begin(keys keyring) error {
 }
 
 // commit appends lines, with the log's own notes before them, and calls
-// durable as soon as they are. hashed waits until the lines have their leaves.
+// durable as soon as they are: what is published afterwards is derived from
+// them, and the next opening makes up for it. hashed waits until the lines
+// have their leaves.
 func (s *store) commit(lines []*line, hashed, durable func()) error {
 	at := now()
 	notes, err := s.takeNotes(at)
@@ -184,11 +186,13 @@ func (s *store) commit(lines []*line, hashed, durable func()) error {
 		s.lastWords(err)
 		return err
 	}
+	durable()
 	hashed()
 	s.advance(lines)
-	err = s.publish(at)
-	durable()
-	return errors.Join(err, s.syncSides())
+	if err := s.publish(at); err != nil {
+		return err
+	}
+	return s.syncSides()
 }
 
 // Append implements gate.Log: it returns once the record would survive a

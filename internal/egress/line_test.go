@@ -167,9 +167,9 @@ func TestWhoLeavesALongPollIsMissed(t *testing.T) {
 	}
 	defer server.Close()
 	gone := make(chan struct{})
-	k := &looker{conn: newVisitConn(server, &visit{}), gone: func() { close(gone) }}
+	k := newLooker(nil, newVisitConn(server, &visit{}), func() { close(gone) })
 	server.SetReadDeadline(time.Now()) // as after a poll that was longer than idleTimeout
-	stop := k.watch()
+	k.watch()
 	time.Sleep(3 * watchAfter)
 	client.Close()
 	select {
@@ -177,7 +177,7 @@ func TestWhoLeavesALongPollIsMissed(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("who asked has gone, and nobody noticed")
 	}
-	stop()
+	k.unwatch()
 }
 
 // Ending a watch takes no time, whenever it comes.
@@ -185,12 +185,12 @@ func TestWatchEndsWhenTheAnswerDoes(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	k := &looker{conn: newVisitConn(near, &visit{}), gone: func() { t.Error("nobody has gone") }}
+	k := newLooker(nil, newVisitConn(near, &visit{}), func() { t.Error("nobody has gone") })
 	for i := range 40 {
-		stop := k.watch()
+		k.watch()
 		time.Sleep(watchAfter - time.Millisecond + time.Duration(i)*50*time.Microsecond)
 		ended := make(chan struct{})
-		go func() { stop(); close(ended) }()
+		go func() { k.unwatch(); close(ended) }()
 		select {
 		case <-ended:
 		case <-time.After(5 * time.Second):

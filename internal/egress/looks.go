@@ -39,6 +39,10 @@ type looker struct {
 	out    *bufio.Writer
 	until  time.Time // the read deadline that is set
 	linger bool      // an answer was the last one
+
+	timer    *time.Timer   // of the watch
+	stopping atomic.Bool   // the watch is to end
+	ended    chan struct{} // has one token when a watch that began has ended
 }
 
 // looks reports whether the connection is over; if not, the server goes on.
@@ -46,7 +50,7 @@ func (w *web) looks(ctx context.Context, c *visitConn) (over bool) {
 	ctx = context.WithValue(context.WithValue(ctx, visitKey{}, c), http.ServerContextKey, w.http1.server)
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
-	l := &looker{web: w, conn: c, gone: gone, out: bufio.NewWriterSize(c, 4<<10)}
+	l := newLooker(w, c, gone)
 	for wait := helloTimeout; ; wait = idleTimeout {
 		r, err := l.next(ctx, wait)
 		switch {
@@ -57,6 +61,10 @@ func (w *web) looks(ctx context.Context, c *visitConn) (over bool) {
 			return true
 		}
 	}
+}
+
+func newLooker(w *web, c *visitConn, gone context.CancelFunc) *looker {
+	return &looker{web: w, conn: c, gone: gone, out: bufio.NewWriterSize(c, 4<<10), ended: make(chan struct{}, 1)}
 }
 
 // headReaders are lent for the parsing of one head.
@@ -117,7 +125,10 @@ func (f *framing) nextHead() ([]byte, error) {
 // answer panics with ends this connection and no other, as in http.Server.
 func (l *looker) answer(r *http.Request) (goOn bool) {
 	w := &reply{to: l.out, r: r, header: make(http.Header)}
-	defer l.watch()()
+	if len(l.conn.framing.held) == 0 { // else the next request is here already
+		l.watch()
+		defer l.unwatch()
+	}
 	defer func() {
 		if recover() != nil {
 			goOn = false
@@ -133,34 +144,36 @@ func (l *looker) answer(r *http.Request) (goOn bool) {
 	return !w.last
 }
 
-// watch looks, after a while, whether who asked is still there. What it reads
-// meanwhile is kept. The returned function ends it.
-func (l *looker) watch() (stop func()) {
-	f := &l.conn.framing
-	if len(f.held) > 0 { // the next request is here already
-		return func() {}
+// watch looks, after a while, whether who asked is still there, until unwatch.
+// What it reads meanwhile is kept.
+func (l *looker) watch() {
+	l.stopping.Store(false)
+	if l.timer == nil {
+		l.timer = time.AfterFunc(watchAfter, l.look)
+		return
 	}
-	ended := make(chan struct{})
-	var stopping atomic.Bool
-	timer := time.AfterFunc(watchAfter, func() {
-		defer close(ended)
-		if err := l.conn.SetReadDeadline(time.Time{}); err != nil || stopping.Load() { // the wait for a request may be over
-			return
-		}
-		var timeout net.Error
-		if err := f.more(); err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
-			l.gone()
-		}
-	})
-	return func() {
-		if timer.Stop() {
-			return
-		}
-		stopping.Store(true)
-		_ = l.conn.SetReadDeadline(time.Unix(1, 0)) // one that is closed ends the watch as well
-		l.until = time.Time{}
-		<-ended
+	l.timer.Reset(watchAfter)
+}
+
+func (l *looker) look() {
+	defer func() { l.ended <- struct{}{} }()
+	if err := l.conn.SetReadDeadline(time.Time{}); err != nil || l.stopping.Load() { // the wait for a request may be over
+		return
 	}
+	var timeout net.Error
+	if err := l.conn.framing.more(); err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+		l.gone()
+	}
+}
+
+func (l *looker) unwatch() {
+	if l.timer.Stop() {
+		return
+	}
+	l.stopping.Store(true)
+	_ = l.conn.SetReadDeadline(time.Unix(1, 0)) // one that is closed ends the watch as well
+	l.until = time.Time{}
+	<-l.ended
 }
 
 // close closes the connection, after a last answer so that it arrives.

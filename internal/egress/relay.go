@@ -165,14 +165,20 @@ func writeAll(raw syscall.RawConn, b []byte) (n int, err error) {
 
 // readNow reads from a socket that never blocks, and so need not tell the
 // scheduler that it may.
-func readNow(fd uintptr, b []byte) (int, error) { return atOnce(unix.SYS_READ, fd, b) }
+func readNow(fd uintptr, b []byte) (int, error) { return atOnce(unix.SYS_READ, fd, b, 0) }
 
 // writeNow is the same for writing.
-func writeNow(fd uintptr, b []byte) (int, error) { return atOnce(unix.SYS_WRITE, fd, b) }
+func writeNow(fd uintptr, b []byte) (int, error) { return atOnce(unix.SYS_WRITE, fd, b, 0) }
 
-func atOnce(call, fd uintptr, b []byte) (int, error) {
+// peekNow is the same for looking at what is there and leaving it.
+func peekNow(fd uintptr, b []byte) error {
+	_, err := atOnce(unix.SYS_RECVFROM, fd, b, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err
+}
+
+func atOnce(call, fd uintptr, b []byte, flags uintptr) (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, _, errno := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil

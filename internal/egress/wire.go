@@ -99,8 +99,6 @@ func (w *wire) silent(conn net.Conn) bool {
 		return false
 	}
 	var peeked error
-	err = w.raw.Control(func(fd uintptr) {
-		_, _, peeked = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	})
+	err = w.raw.Control(func(fd uintptr) { peeked = peekNow(fd, b[:]) })
 	return err == nil && peeked == unix.EAGAIN && w.atEnd()
 }

@@ -10,7 +10,7 @@ import (
 // one action and one decision in it, so that nothing an agent can name is too
 // large to be recorded: what cannot be recorded must not happen.
 const (
-	maxAction = 16 << 10 // canonical bytes
+	maxAction = 16 << 10 // canonical bytes, its identifier not counted
 	maxReason = 2000
 	maxRules  = 32
 	maxRule   = 200
@@ -26,23 +26,19 @@ func (g *Gate) enter(a carrel.Action) (carrel.Action, carrel.Digest, *Refusal) {
 	if a.ID == "" {
 		a.ID = carrel.NewActionID()
 	}
-	encoded, err := carrel.Canonical(a)
-	if err == nil && len(encoded) <= maxAction {
-		digest, derr := a.Digest()
-		if derr == nil {
-			return a, digest, nil
-		}
-		err = derr
+	digest, size, err := a.Measure()
+	if err == nil && size <= maxAction {
+		return a, digest, nil
 	}
 	d := carrel.Decision{Verdict: carrel.Deny, Rules: []string{"gate/encoding"}}
 	if err != nil {
 		d.Reason = cut(err.Error(), maxReason)
 	} else {
 		d.Rules[0] = "gate/size"
-		d.Reason = fmt.Sprintf("the action takes %d bytes, of which at most %d can be recorded", len(encoded), maxAction)
+		d.Reason = fmt.Sprintf("the action takes %d bytes, of which at most %d can be recorded", size, maxAction)
 	}
 	small := carrel.Action{ID: a.ID, Run: a.Run, Operation: a.Operation}
-	digest, _ := small.Digest() // three plain strings always encode
+	digest, _ = small.Digest() // three plain strings always encode
 	return small, digest, &Refusal{small, digest, d, ErrDenied}
 }
 
