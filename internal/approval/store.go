@@ -55,11 +55,7 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the approvals: %w", err)
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the approvals: %w", err)
-	}
-	if err := private.Check(info, os.ModeDir); err != nil {
+	if err := private.CheckDir(dir); err != nil {
 		return nil, fmt.Errorf("opening the approvals: %s %w", dir, err)
 	}
 	return &Store{dir: dir, now: time.Now}, nil

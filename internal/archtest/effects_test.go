@@ -34,7 +34,7 @@ var mayAct = map[string]string{
 	"internal/engine/init_files": granted, "internal/engine/signing": granted, "internal/engine/evidence_seal": granted, "internal/engine/log_serve": granted + "; a copy, where the user named its directory",
 	"internal/engine/log_prove": asked, "internal/engine/policy_check": asked, "internal/engine/policy_learn": asked, "internal/engine/putfile": "for those that are listed here",
 	"internal/engine/gather": state, "internal/engine/prune": state, "internal/engine/prune_policies": state, "internal/engine/policy_load": state + "; of a bundle " + asked,
-	"internal/engine/private_unix": state, "internal/engine/remember": state, "internal/engine/result": state, "internal/engine/rundir": state, "internal/engine/visit": state,
+	"internal/engine/remember": state, "internal/engine/result": state, "internal/engine/rundir": state, "internal/engine/visit": state,
 	"internal/engine/end": asked, "internal/engine/posed_linux": "the user's terminal", "internal/engine/question_linux": "the user's terminal",
 	"internal/attest": state, "internal/config": state + ", and what accepting a profile writes " + granted,
 	"internal/engine/attest": state, "internal/engine/log_verify": state, "internal/engine/proposal": state,

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
 	"unicode/utf8"
 
@@ -29,7 +28,9 @@ type Source struct {
 	Home  string // the user's home, for "~/"
 }
 
-// Load reads the file of s. A file that does not exist is an empty one.
+// Load reads the file of s. A file that does not exist is an empty one. One
+// that anybody could have written is refused, for it grants; root may read
+// anybody's, as it does when it acts for the user whose home it uses.
 func Load(s Source) (*File, error) {
 	f, err := os.Open(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,7 +40,7 @@ func Load(s Source) (*File, error) {
 		return nil, fmt.Errorf("reading the %s's configuration: %w", s.Layer, err)
 	}
 	defer f.Close()
-	if err := trustworthy(f); err != nil {
+	if err := private.CheckWriters(f); err != nil {
 		return nil, fmt.Errorf("reading the %s's configuration: %s %w", s.Layer, s.Path, err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -47,32 +48,6 @@ func Load(s Source) (*File, error) {
 		return nil, fmt.Errorf("reading the %s's configuration: %w", s.Layer, err)
 	}
 	return Parse(s, raw)
-}
-
-// trustworthy refuses a configuration that anybody could have written: it
-// grants. One of root's is the organisation's; root itself may read anybody's,
-// as it does when it acts for the user whose home it uses.
-func trustworthy(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("is not a regular file")
-	}
-	if runtime.GOOS == "windows" { // no mode and no owner to look at
-		return nil
-	}
-	uid, err := private.Owner(info)
-	switch me := os.Geteuid(); {
-	case err != nil:
-		return err
-	case info.Mode().Perm()&0o002 != 0:
-		return fmt.Errorf("may be written by everybody (mode %04o; chmod o-w)", info.Mode().Perm())
-	case uid != me && uid != 0 && me != 0:
-		return fmt.Errorf("belongs to user %d, neither to you (%d) nor to root", uid, me)
-	}
-	return nil
 }
 
 // Parse reads one configuration file. Unknown and repeated keys, anchors,

@@ -18,12 +18,8 @@ func privateDir(dir string) error {
 		}
 		return fmt.Errorf("making the state directory: %w", err)
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("checking the state directory: %w", err)
+	if err := private.CloseDir(dir); err != nil {
+		return fmt.Errorf("checking the state directory: %s %w", dir, err)
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	return checkPrivate(dir, info)
+	return nil
 }

@@ -24,11 +24,7 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := Check(info, 0); err != nil {
+	if err := check(f, 0, onlyMine); err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
@@ -38,32 +34,43 @@ func Read(path string, limit int64) ([]byte, error) {
 	return raw, err
 }
 
-// Check says why a file (kind 0) or a directory (fs.ModeDir) is not one that
-// only this user can reach. The error begins with a verb.
-func Check(info fs.FileInfo, kind fs.FileMode) error {
-	mode := map[bool]fs.FileMode{true: 0o700, false: 0o600}[kind == fs.ModeDir]
-	uid, links, err := ownerOf(info)
+// CheckDir says why a directory is not one that only this user can reach. The
+// error begins with a verb.
+func CheckDir(dir string) error {
+	return withDir(dir, onlyMine)
+}
+
+// CloseDir leaves a directory to this user, and refuses one that somebody else
+// owns. The error begins with a verb.
+func CloseDir(dir string) error {
+	return withDir(dir, func(d *os.File) error { return closeDir(dir, d) })
+}
+
+// CheckWriters says why a file is not a regular one that only this user and
+// administrators can have written; others may read it, and for an
+// administrator it may be anybody's. The error begins with a verb.
+func CheckWriters(f *os.File) error { return check(f, 0, writtenByTrusted) }
+
+func withDir(dir string, do func(*os.File) error) error {
+	d, err := openFile(dir)
+	if err != nil {
+		return fmt.Errorf("cannot be opened: %w", err)
+	}
+	defer d.Close()
+	return check(d, fs.ModeDir, do)
+}
+
+func check(f *os.File, kind fs.FileMode, who func(*os.File) error) error {
+	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("cannot be looked at: %w", err)
 	case info.Mode().Type() != kind && kind == fs.ModeDir:
 		return errors.New("is not a directory")
 	case info.Mode().Type() != kind:
 		return errors.New("is not a regular file")
-	case uid != os.Geteuid():
-		return fmt.Errorf("belongs to user %d, not to you (%d)", uid, os.Geteuid())
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("has mode %04o; others must not reach it (chmod %04o)", info.Mode().Perm(), mode)
-	case kind == 0 && links != 1:
-		return errors.New("has a second name (hard link)")
 	}
-	return nil
-}
-
-// Owner returns whose a file is. Where that cannot be told it fails.
-func Owner(info fs.FileInfo) (uid int, err error) {
-	uid, _, err = ownerOf(info)
-	return uid, err
+	return who(f)
 }
 
 // Replace puts content at path, with mode 0600. A reader, and whoever looks
@@ -94,7 +101,7 @@ func swapIn(path string, content []byte, durable bool) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+		err = rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
@@ -121,22 +128,13 @@ func MakeDir(dir string) error {
 	return SyncDir(filepath.Dir(dir))
 }
 
-// SyncDir makes durable which names a directory holds.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // Locked runs f while no other process is in a Locked of dir, which it makes
 // if need be. The lock ends with the process that holds it.
 func Locked(dir string, f func() error) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
+	d, err := openLock(dir)
 	if err != nil {
 		return err
 	}
