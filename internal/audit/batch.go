@@ -153,15 +153,16 @@ func (l *Log) commitDue() bool {
 		return false
 	}
 	err := l.store.with(context.Background(), func() error {
-		for end := time.Now().Add(maxHold); ; {
-			err := l.commit(b)
-			if err != nil || time.Now().After(end) || l.store.lock.wanted() {
+		for end := time.Now().Add(maxHold); b != nil; {
+			if err := l.commit(b); err != nil {
 				return err
 			}
-			if b = l.gather(); b == nil {
-				return nil
+			if time.Now().After(end) || l.store.lock.wanted() {
+				break
 			}
+			b = l.gather()
 		}
+		return l.store.publishGrown()
 	})
 	if err != nil {
 		err = l.fail(err)
@@ -172,14 +173,15 @@ func (l *Log) commitDue() bool {
 	return true
 }
 
-// commit makes one batch durable and answers those who wait for it.
+// commit makes one batch durable and answers those who wait for it. It is
+// published with the next, or by who calls.
 func (l *Log) commit(b *batch) error {
 	defer func() {
 		l.mu.Lock()
 		l.crowd = b.waiting + l.next.waiting
 		l.mu.Unlock()
 	}()
-	return l.store.commit(b.lines, b.hashing.Wait, func() { b.answer(nil) })
+	return l.store.grow(b.lines, b.hashing.Wait, func() { b.answer(nil) })
 }
 
 // answer tells those who wait what became of the batch, if they do not know.
@@ -193,7 +195,7 @@ func (b *batch) answer(err error) {
 // patience is the part of a wait for the disk that gather waits for company,
 // and maxPatience its bound.
 const (
-	patience    = 2
+	patience    = 4
 	maxPatience = 250 * time.Microsecond
 )
 

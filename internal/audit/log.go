@@ -169,11 +169,20 @@ func (s *store) begin(keys keyring) error {
 	return s.commit(nil, func() {}, func() {})
 }
 
-// commit appends lines, with the log's own notes before them, and calls
-// durable as soon as they are: what is published afterwards is derived from
-// them, and the next opening makes up for it. hashed waits until the lines
-// have their leaves.
+// commit appends lines and publishes what follows from them.
 func (s *store) commit(lines []*line, hashed, durable func()) error {
+	if err := s.grow(lines, hashed, durable); err != nil {
+		return err
+	}
+	return s.publishGrown()
+}
+
+// grow appends lines, with the log's own notes before them, and calls durable
+// when they are, and the second place knows them. What else follows from them
+// is left to publishGrown, or to the next grow, which sees to it while it waits
+// for the disk: the next opening would make up for it. hashed waits until the
+// lines have their leaves.
+func (s *store) grow(lines []*line, hashed, durable func()) error {
 	at := now()
 	notes, err := s.takeNotes(at)
 	if err != nil {
@@ -182,17 +191,32 @@ func (s *store) commit(lines []*line, hashed, durable func()) error {
 	if len(notes) > 0 {
 		lines = append(notes, lines...)
 	}
-	if err := s.write(lines); err != nil {
+	published := s.publishing()
+	err = s.write(lines)
+	if err := errors.Join(err, <-published); err != nil {
 		s.lastWords(err)
 		return err
 	}
-	durable()
 	hashed()
 	s.advance(lines)
-	if err := s.publish(at); err != nil {
+	s.grown = &at
+	if err := s.second.mark(s.tail.Size, s.tree.Root()); err != nil {
 		return err
 	}
-	return s.syncSides()
+	durable()
+	return nil
+}
+
+// publishing publishes what the batch before left, beside a write that does
+// not begin a segment: that would change the tail.
+func (s *store) publishing() <-chan error {
+	done := make(chan error, 1)
+	if s.grown == nil || s.tail.Offset >= s.rotate {
+		done <- s.publishGrown()
+		return done
+	}
+	go func() { done <- s.publishGrown() }() // one answer, for which there is room
+	return done
 }
 
 // Append implements gate.Log: it returns once the record would survive a

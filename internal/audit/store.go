@@ -44,6 +44,7 @@ type store struct {
 	stored   []tlog.Hash     // scratch of advance
 	floor    int64           // as many records were acknowledged, as far as is remembered
 	waited   time.Duration   // for the disk, the last time
+	grown    *moment         // of the batch that is not yet published; nil: none
 	notes    []carrel.Record // what the log has to say about itself, for the next batch
 }
 
@@ -215,9 +216,29 @@ func (s *store) advance(lines []*line) {
 	s.tail.grown(&s.tree)
 }
 
-// publish writes what is derived from the segments: hashes, index, the tail
-// and the mark in the second place. The segments can make up for all of it.
+// publishGrown publishes the last batch, if it is not yet.
+func (s *store) publishGrown() error {
+	if s.grown == nil {
+		return nil
+	}
+	if err := s.derive(*s.grown); err != nil {
+		return err
+	}
+	s.grown = nil
+	return s.syncSides()
+}
+
+// publish writes what is derived from the segments, and the mark in the second
+// place. The segments can make up for all of it.
 func (s *store) publish(at moment) error {
+	if err := s.derive(at); err != nil {
+		return err
+	}
+	return s.second.mark(s.tail.Size, s.tree.Root())
+}
+
+// derive writes hashes, index and the tail.
+func (s *store) derive(at moment) error {
 	if err := s.side.flush(); err != nil {
 		return err
 	}
@@ -231,7 +252,7 @@ func (s *store) publish(at moment) error {
 		return fmt.Errorf("writing the log's tail: %w", err)
 	}
 	s.tailRaw = raw
-	return s.second.mark(s.tail.Size, s.tree.Root())
+	return nil
 }
 
 // syncEvery is how many records may pass before hashes and index are made
