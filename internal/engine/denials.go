@@ -120,7 +120,7 @@ func (d *denials) tell(line string) {
 func (n Denial) line() string {
 	what := "refused"
 	if n.Verdict == carrel.Ask {
-		what = "held for approval"
+		what = "needs approval"
 	}
 	s := fmt.Sprintf("%s: %s %s", what, n.Operation, n.Target)
 	if n.Reason != "" {
