@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 
@@ -35,11 +34,7 @@ func (p Pack) agreeChange(s *Set) error {
 	if err != nil {
 		return err
 	}
-	var c carrel.Change
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return err
-	}
-	digest, err := c.Digest()
+	c, digest, err := decodeChange(raw)
 	if err != nil {
 		return err
 	}
@@ -106,6 +101,9 @@ func (s *Set) agreeReached(records []PackedRecord) error {
 	}
 	saidNetwork, _ := s.Provenance.byproduct(ByproductNetwork)
 	saidProcess, _ := s.Provenance.byproduct(ByproductProcess)
+	if reached.Omitted > 0 && s.Provenance.Build.Internal.Sandbox.Complete {
+		return errors.New("whether the trace is complete: it does not list everything")
+	}
 	if string(saidNetwork.Content) != string(network) || string(saidProcess.Content) != string(process) {
 		return errors.New("what the run reached, or what was started")
 	}
@@ -126,14 +124,20 @@ func (s *Set) agreePublication(records []PackedRecord) error {
 			result = r
 		}
 	}
-	if in.Change.Target != carrel.TargetTree && in.Change.Target != carrel.TargetBranch {
-		return nil
+	if in.Change.Target == TargetNone {
+		if result != nil {
+			return errors.New("that it was not published")
+		}
+		return s.agreeApproval(nil)
 	}
 	if result == nil || intent.Record.Action.Publication.Target != in.Change.Target || !intent.Record.Action.Publication.Digest.Equal(in.Change.Digest) {
 		return errors.New("that it was published there")
 	}
 	facts := result.Record.Outcome.Facts
 	commit, tree := string(facts["commit"]), string(facts["tree"])
+	if in.Change.Branch != facts["branch"] || int64(in.Change.Left) != result.Record.Outcome.Counts["left_out"] {
+		return errors.New("the branch, or how many files are not on it")
+	}
 	if in.Change.Target == carrel.TargetBranch {
 		if err := s.Attested[0].Statement.Covers(map[string]string{DigestCommit: commit, DigestTree: tree}); err != nil {
 			return err
@@ -157,7 +161,9 @@ func (s *Set) agreeApproval(given *carrel.Approval) error {
 		return nil
 	case given == nil || len(said) != 1:
 		return errors.New("the approval")
-	case said[0].By != given.By || said[0].Action != given.Action || !said[0].Time.Equal(given.Time):
+	}
+	want := ApprovalParameter{By: given.By, Time: given.Time, Action: given.Action, Reason: given.Reason, Terminal: given.Terminal}
+	if said[0] != want {
 		return errors.New("the approval")
 	}
 	return nil

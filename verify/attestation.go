@@ -171,21 +171,14 @@ func (s *Set) consistent() error {
 	claims := func(property string) bool { return slices.Contains(s.Verification.Properties, property) }
 	sandbox, change := p.Build.Internal.Sandbox, p.Build.Internal.Change
 	switch {
-	case claims(PropertyTraceComplete) != (sandbox.Complete && sandbox.Lost == 0):
+	case claims(PropertyTraceComplete) != sandbox.Complete || sandbox.Complete && sandbox.Lost > 0:
 		return errors.New("the attestations disagree on whether the trace is complete")
 	case claims(PropertyApproved) != (len(p.Build.Internal.Approvals) > 0):
 		return errors.New("the attestations disagree on whether a person approved")
 	case claims(PropertyNothingDenied) != (change.Withheld == 0):
 		return errors.New("the attestations disagree on whether a file was denied")
 	}
-	enforced := EnforcedControls(sandbox.Controls)
-	for _, property := range s.Verification.Properties {
-		name, ok := strings.CutPrefix(property, PropertyEnforced)
-		if ok && !slices.ContainsFunc(enforced, func(c carrel.Control) bool { return strings.ToUpper(string(c)) == name }) {
-			return fmt.Errorf("the attestations disagree on whether %s was enforced", strings.ToLower(name))
-		}
-	}
-	for _, c := range enforced {
+	for _, c := range EnforcedControls(sandbox.Controls) {
 		if !claims(PropertyEnforced + strings.ToUpper(string(c))) {
 			return fmt.Errorf("the attestations disagree on whether %s was enforced", c)
 		}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,6 +235,9 @@ func TestEveryAttestationOfACommitCounts(t *testing.T) {
 	elsewhere := other.set(private)
 	bad := newStory(t)
 	bad.provenance.Build.Internal.Change.Withheld = 1
+	lossy := newStory(t) // trace_complete is what a policy at the merge asks
+	lossy.provenance.Build.Internal.Sandbox.Lost = 1
+	lossy.result.Properties = slices.DeleteFunc(lossy.result.Properties, func(p string) bool { return p == PropertyTraceComplete })
 	for name, c := range map[string]struct {
 		note []byte
 		t    Trust
@@ -248,6 +252,7 @@ func TestEveryAttestationOfACommitCounts(t *testing.T) {
 		"one of another commit":             {lines(elsewhere...), trust},
 		"a good set and one of elsewhere":   {lines(append(elsewhere, good...)...), trust},
 		"a good set and a wrong one":        {lines(append(bad.set(private), good...)...), trust},
+		"complete, with losses":             {lines(lossy.set(private)...), trust},
 		"nobody trusted":                    {lines(good...), Trust{Log: logKey}},
 		"somebody else trusted":             {lines(good...), Trust{[]PublicKey{malloryPublic}, logKey}},
 		"a provenance without its bundle":   {bytes.Replace(lines(good...), []byte(`"bundle"`), []byte(`"bundel"`), 1), trust},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -14,34 +15,59 @@ import (
 func (s *Set) bound() error {
 	p := &s.Provenance
 	in := &p.Build.Internal
-	tiers := 0
-	for _, property := range s.Verification.Properties {
-		name, ok := strings.CutPrefix(property, PropertyTier)
-		if !ok {
-			continue
-		}
-		if tiers++; name != strings.ToUpper(in.Sandbox.Tier) {
-			return errors.New("the attestations disagree on the tier")
-		}
+	if err := s.knownProperties(); err != nil {
+		return err
 	}
-	leveled := false
-	for _, property := range s.Verification.Properties {
-		leveled = leveled || property == in.Level.Level
-	}
+	claims := func(property string) bool { return slices.Contains(s.Verification.Properties, property) }
 	switch {
-	case tiers != 1 || !strings.Contains(p.Run.Builder.ID, "/builder/"+in.Sandbox.Tier+"/"):
+	case !claims(PropertyTier+strings.ToUpper(in.Sandbox.Tier)) || !strings.Contains(p.Run.Builder.ID, "/builder/"+in.Sandbox.Tier+"/"):
 		return errors.New("the attestations disagree on the tier")
-	case !leveled || in.Level.Level != PropertyLevel1:
+	case !claims(PropertyLevel1) || in.Level.Level != PropertyLevel1:
 		return fmt.Errorf("the attestations disagree on the level, or claim more than %s", PropertyLevel1)
 	case p.Build.External.Task.URI != "urn:carrel:run:"+p.Run.Metadata.Invocation:
 		return errors.New("the attestations disagree on the run")
 	case !s.samePolicy():
 		return errors.New("the attestations disagree on the policy")
 	}
-	if err := p.sameDependencies(); err != nil {
-		return err
+	return errors.Join(s.sameSubjects(), p.sameDependencies(), s.sameByproducts())
+}
+
+// knownProperties refuses a property that this release does not check, or that
+// is there twice: who reads the list alone would believe it.
+func (s *Set) knownProperties() error {
+	in := &s.Provenance.Build.Internal
+	known := []string{PropertyLevel1, PropertyTraceComplete, PropertyApproved, PropertyNothingDenied, PropertyTier + strings.ToUpper(in.Sandbox.Tier)}
+	for _, c := range EnforcedControls(in.Sandbox.Controls) {
+		known = append(known, PropertyEnforced+strings.ToUpper(string(c)))
 	}
-	return s.sameByproducts()
+	seen := map[string]bool{}
+	for _, property := range s.Verification.Properties {
+		if !slices.Contains(known, property) || seen[property] {
+			return fmt.Errorf("the verification result has a property that the provenance does not bear out, or has it twice: %.80q", property)
+		}
+		seen[property] = true
+	}
+	return nil
+}
+
+// sameSubjects checks that the subjects are those of where the change went: the
+// patch, and on a branch the commit and its tree, each by one digest.
+func (s *Set) sameSubjects() error {
+	want := []string{DigestSHA256}
+	switch target := s.Provenance.Build.Internal.Change.Target; target {
+	case TargetNone, carrel.TargetTree:
+	case carrel.TargetBranch:
+		want = append(want, DigestCommit, DigestTree)
+	default:
+		return fmt.Errorf("the change went to %.40q, which this release does not know", target)
+	}
+	subjects := s.Attested[0].Statement.Subject
+	for i, r := range subjects {
+		if len(subjects) != len(want) || len(r.Digest) != 1 || r.Digest[want[i]] == "" {
+			return errors.New("the attestations disagree on what became of the change: their subjects are others")
+		}
+	}
+	return nil
 }
 
 func (s *Set) samePolicy() bool {

@@ -137,9 +137,25 @@ func strictBase64(s string) ([]byte, error) {
 	return b, nil
 }
 
+// maxObjects bounds the objects in what is read strictly: a statement lists
+// some thousand. One of two bytes in a list becomes a hundred in memory.
+const maxObjects = 1 << 16
+
+// countObjects refuses JSON that would become many more objects in memory than
+// it has bytes for: null is one, too.
+func countObjects(raw []byte, limit int) error {
+	if n := bytes.Count(raw, []byte("{")) + bytes.Count(raw, []byte("null")); n > limit {
+		return fmt.Errorf("%d objects are over the limit of %d", n, limit)
+	}
+	return nil
+}
+
 // decodeStrict reads canonical JSON into v, whose type must know every member:
 // what was read, written again, must be what was read.
 func decodeStrict(raw []byte, v any) error {
+	if err := countObjects(raw, maxObjects); err != nil {
+		return err
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {

@@ -20,7 +20,10 @@ type PublicKey struct {
 	der []byte
 }
 
-const pemPublicKey = "PUBLIC KEY"
+const (
+	pemPublicKey = "PUBLIC KEY"
+	maxKey       = 4 << 10 // one takes less than two hundred bytes
+)
 
 // NewPublicKey returns k for checking. Keys on other curves are errors.
 func NewPublicKey(k *ecdsa.PublicKey) (PublicKey, error) {
@@ -37,6 +40,9 @@ func NewPublicKey(k *ecdsa.PublicKey) (PublicKey, error) {
 // ParsePublicKey reads a public key as attestation.pub holds it: one PEM block
 // with nothing around it.
 func ParsePublicKey(text []byte) (PublicKey, error) {
+	if len(text) > maxKey {
+		return PublicKey{}, fmt.Errorf("public key of %d bytes is over the limit of %d", len(text), maxKey)
+	}
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != pemPublicKey || len(rest) > 0 {
 		return PublicKey{}, errors.New("not a public key in PEM")

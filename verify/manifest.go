@@ -13,6 +13,10 @@ import (
 // ManifestVersion is the version of the pack format.
 const ManifestVersion = 1
 
+// maxManifest bounds the list of the files of a pack: a line of it is a name, a
+// size and a digest.
+const maxManifest = MaxPackFiles * 512
+
 // Manifest lists the files of a pack. It is signed as the subject of a
 // statement of its own, so that a pack is whole or not at all.
 type Manifest struct {
@@ -54,6 +58,9 @@ func (p Pack) checkManifest() error {
 	raw, ok := p[ManifestFile]
 	if !ok {
 		return &PackFault{File: ManifestFile, Reason: "it is missing: this is no evidence pack, or not a whole one"}
+	}
+	if len(raw) > maxManifest {
+		return &PackFault{File: ManifestFile, Reason: fmt.Sprintf("its %d bytes are over the limit of %d", len(raw), maxManifest)}
 	}
 	var m Manifest
 	if err := decodeStrict(raw, &m); err != nil {
@@ -118,7 +125,7 @@ func (p Pack) keys() (PublicKey, string, error) {
 		return PublicKey{}, "", err
 	}
 	logKey, ok := strings.CutSuffix(string(raw), "\n")
-	if !ok || strings.ContainsAny(logKey, " \r\n\t") || logKey == "" {
+	if !ok || len(raw) > maxKey || strings.ContainsAny(logKey, " \r\n\t") || logKey == "" {
 		return PublicKey{}, "", &PackFault{File: LogKeyFile, Reason: "it is not one public key of a signed note"}
 	}
 	return key, logKey, nil

@@ -42,8 +42,9 @@ func NoteLines(all []Attestation) ([]byte, error) {
 func ParseNote(note []byte) ([]Attestation, error) {
 	var out []Attestation
 	seen := map[string]bool{}
-	for i, line := range bytes.Split(bytes.TrimSuffix(note, []byte("\n")), []byte("\n")) {
-		if seen[string(line)] {
+	i := 0
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(note, []byte("\n")), []byte("\n")) {
+		if i++; seen[string(line)] {
 			continue
 		}
 		seen[string(line)] = true
@@ -52,7 +53,7 @@ func ParseNote(note []byte) ([]Attestation, error) {
 		}
 		var n noteLine
 		if err := decodeStrict(line, &n); err != nil {
-			return nil, fmt.Errorf("line %d of the note is no attestation: %w", i+1, err)
+			return nil, fmt.Errorf("line %d of the note is no attestation: %w", i, err)
 		}
 		out = append(out, Attestation{n.Bundle, []byte(n.Proof)})
 	}

@@ -508,10 +508,26 @@ func TestPackWithContradictionsIsRefused(t *testing.T) {
 		"a by-product twice": func(s *story) {
 			s.provenance.Run.Byproducts = append(s.provenance.Run.Byproducts, s.provenance.Run.Byproducts[0])
 		},
-		"another patch":     func(s *story) { s.patch = []byte("other\n") },
-		"no commit":         func(s *story) { s.subjects = s.subjects[:1] },
-		"a change not ours": func(s *story) { s.manifest = bytes.Replace(s.manifest, []byte(`"mode":420`), []byte(`"mode":493`), 1) },
-		"a policy not ours": func(s *story) { s.policy = append(s.policy, '\n') },
+		"another patch":             func(s *story) { s.patch = []byte("other\n") },
+		"no commit":                 func(s *story) { s.subjects = s.subjects[:1] },
+		"a change not ours":         func(s *story) { s.manifest = bytes.Replace(s.manifest, []byte(`"mode":420`), []byte(`"mode":493`), 1) },
+		"a policy not ours":         func(s *story) { s.policy = append(s.policy, '\n') },
+		"another reason to approve": func(s *story) { s.provenance.Build.Internal.Approvals[0].Reason = "looked at every line" },
+		"an approval at a terminal": func(s *story) { s.provenance.Build.Internal.Approvals[0].Terminal = true },
+		"another branch":            func(s *story) { s.provenance.Build.Internal.Change.Branch = "release" },
+		"files left out":            func(s *story) { s.provenance.Build.Internal.Change.Left = 1 },
+		"a property nobody knows":   func(s *story) { s.result.Properties = append(s.result.Properties, "SLSA_BUILD_LEVEL_3") },
+		"a property twice":          func(s *story) { s.result.Properties = append(s.result.Properties, PropertyApproved) },
+		"a commit that is not applied": func(s *story) {
+			s.provenance.Build.Internal.Change.Target, s.provenance.Build.Internal.Change.Branch = "none", ""
+		},
+		"a subject of another kind": func(s *story) {
+			s.subjects = append(s.subjects, Resource{Name: "commit", Digest: map[string]string{"sha1": fixtureBase}})
+		},
+		"a subject of two kinds": func(s *story) { s.subjects[1].Digest["sha1"] = fixtureBase },
+		"a commit that is empty": func(s *story) {
+			s.subjects = append(s.subjects, Resource{Name: "x", Digest: map[string]string{"gitTag": ""}})
+		},
 	} {
 		private, _ := signingKey(t, 1)
 		s := newStory(t)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -38,7 +37,7 @@ func (p Pack) records(t Trust, run carrel.RunID) ([]PackedRecord, Checkpoint, er
 	if err != nil {
 		return nil, c, &PackFault{PackCheckpoint, err.Error()}
 	}
-	raw, err := p.lines(RecordsFile)
+	lines, err := p.lines(RecordsFile)
 	if err != nil {
 		return nil, c, err
 	}
@@ -46,32 +45,43 @@ func (p Pack) records(t Trust, run carrel.RunID) ([]PackedRecord, Checkpoint, er
 	if err != nil {
 		return nil, c, err
 	}
-	if len(raw) == 0 || len(raw) != len(proofs) {
-		return nil, c, &PackFault{ProofsFile, fmt.Sprintf("%d proofs of %d records", len(proofs), len(raw))}
+	count, proved := bytes.Count(lines, []byte("\n")), bytes.Count(proofs, []byte("\n"))
+	if count == 0 || count != proved {
+		return nil, c, &PackFault{ProofsFile, fmt.Sprintf("%d proofs of %d records", proved, count)}
 	}
 	var out []PackedRecord
 	state := newRuns(true)
-	for i, line := range raw {
-		r, err := checkPacked(c, line, proofs[i])
+	for len(lines) > 0 {
+		var line, proof []byte
+		line, lines, _ = bytes.Cut(lines, []byte("\n"))
+		proof, proofs, _ = bytes.Cut(proofs, []byte("\n"))
+		r, err := checkPacked(c, line, proof)
 		if err == nil && r.Record.Run != run {
 			err = errors.New("it is of another run")
 		}
-		if err == nil && i > 0 && out[i-1].Index >= r.Index {
+		if err == nil && len(out) > 0 && out[len(out)-1].Index >= r.Index {
 			err = errors.New("it is not in the log's order")
 		}
 		if err == nil {
 			err = state.add(&r.Record)
 		}
 		if err != nil {
-			return nil, c, &PackFault{RecordsFile, fmt.Sprintf("line %d: %v", i+1, err)}
+			return nil, c, &PackFault{RecordsFile, fmt.Sprintf("line %d: %v", len(out)+1, err)}
 		}
 		out = append(out, r)
 	}
 	return out, c, nil
 }
 
+// maxProofLine bounds a line of records.proofs.jsonl: an index and as many
+// hashes in base64 as a proof can have.
+const maxProofLine = 64 + maxProofHashes*(44+3)
+
 func checkPacked(c Checkpoint, line, proof []byte) (PackedRecord, error) {
 	var p RecordProof
+	if len(proof) > maxProofLine {
+		return PackedRecord{}, fmt.Errorf("its proof of %d bytes is over the limit of %d", len(proof), maxProofLine)
+	}
 	if err := decodeStrict(proof, &p); err != nil {
 		return PackedRecord{}, fmt.Errorf("its proof: %w", err)
 	}
@@ -97,16 +107,13 @@ func checkPacked(c Checkpoint, line, proof []byte) (PackedRecord, error) {
 	return PackedRecord{p.Index, r, line}, checkInclusion(c, p.Index, line, hashes)
 }
 
-// lines splits a file of lines, the last of which is whole.
-func (p Pack) lines(name string) ([][]byte, error) {
+// lines returns a file of lines, the last of which is whole.
+func (p Pack) lines(name string) ([]byte, error) {
 	raw, err := p.need(name)
-	if err != nil || len(raw) == 0 {
-		return nil, err
+	if err == nil && len(raw) > 0 && raw[len(raw)-1] != '\n' {
+		err = &PackFault{name, "its last line is not whole"}
 	}
-	if raw[len(raw)-1] != '\n' {
-		return nil, &PackFault{name, "its last line is not whole"}
-	}
-	return bytes.Split(raw[:len(raw)-1], []byte("\n")), nil
+	return raw, err
 }
 
 // complete says why the records that the run's own process wrote are not all
@@ -154,8 +161,10 @@ func (p Pack) approvals(records []PackedRecord) error {
 // done on.
 func Approvals(records []PackedRecord) []carrel.Approval {
 	var out []carrel.Approval
+	seen := map[carrel.Approval]bool{}
 	for _, r := range records {
-		if a := r.Record.Approval; a != nil && !slices.Contains(out, *a) {
+		if a := r.Record.Approval; a != nil && !seen[*a] {
+			seen[*a] = true
 			out = append(out, *a)
 		}
 	}
@@ -181,19 +190,28 @@ type policySources struct {
 	} `json:"sources"`
 }
 
+// maxPolicySources bounds the list of a policy's texts: some hundred names and
+// digests.
+const maxPolicySources = 1 << 20
+
 // PolicySources returns the digests of every text that a policy's manifest
 // names, each once.
 func PolicySources(manifest []byte) ([]carrel.Digest, error) {
 	var s policySources
+	if len(manifest) > maxPolicySources {
+		return nil, fmt.Errorf("reading the policy's sources: %d bytes are over the limit of %d", len(manifest), maxPolicySources)
+	}
 	if err := json.Unmarshal(manifest, &s); err != nil {
 		return nil, fmt.Errorf("reading the policy's sources: %w", err)
 	}
 	var out []carrel.Digest
+	seen := map[carrel.Digest]bool{}
 	add := func(d carrel.Digest) error {
 		if _, err := carrel.ParseDigest(string(d)); err != nil {
 			return fmt.Errorf("reading the policy's sources: %w", err)
 		}
-		if !slices.Contains(out, d) {
+		if !seen[d] {
+			seen[d] = true
 			out = append(out, d)
 		}
 		return nil

@@ -67,12 +67,15 @@ type SandboxParameters struct {
 	Reason   string               `json:"incompleteBecause,omitempty"`
 }
 
+// TargetNone says that a change was not applied.
+const TargetNone = "none"
+
 // ChangeParameters name the change that was published.
 type ChangeParameters struct {
 	ID       carrel.ChangeID `json:"id"`
 	Digest   carrel.Digest   `json:"digest"`
 	Manifest carrel.Digest   `json:"manifest"`
-	Target   string          `json:"target"` // tree, branch; none if it was not applied
+	Target   string          `json:"target"` // carrel.TargetTree, carrel.TargetBranch or TargetNone
 	Branch   carrel.Text     `json:"branch,omitempty"`
 	Files    int             `json:"files"`
 	Left     int             `json:"leftOut"`  // files of the change that no commit holds

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -17,11 +18,7 @@ func (p Pack) change(r *PackReport, records []PackedRecord) error {
 		r.missing("anything about a change: the pack has none")
 		return nil
 	}
-	var c carrel.Change
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return &PackFault{ChangeFile, err.Error()}
-	}
-	digest, err := c.Digest()
+	c, digest, err := decodeChange(raw)
 	if err != nil {
 		return &PackFault{ChangeFile, err.Error()}
 	}
@@ -39,7 +36,31 @@ func (p Pack) change(r *PackReport, records []PackedRecord) error {
 		r.proved("the change %s (%d files, %d withheld, risk %s, digest %s) is the one that was frozen at the end of the run", c.ID, len(c.Files), len(c.Withheld), c.Risk.Level, digest.Short())
 		return nil
 	}
-	return r.unrecorded(&c, records, digest)
+	return r.unrecorded(c, records, digest)
+}
+
+// Bounds of a frozen change: as large as Carrel packs it, and no more objects
+// than as many files have.
+const (
+	maxChange        = MaxPackBytes / 4
+	maxChangeObjects = 1 << 20
+)
+
+// decodeChange reads a frozen change, and its digest.
+func decodeChange(raw []byte) (*carrel.Change, carrel.Digest, error) {
+	if len(raw) > maxChange {
+		return nil, "", fmt.Errorf("its %d bytes are over the limit of %d", len(raw), maxChange)
+	}
+	// The shortest file has three objects in two hundred bytes.
+	if err := countObjects(raw, min(maxChangeObjects, 1024+len(raw)/32)); err != nil {
+		return nil, "", err
+	}
+	var c carrel.Change
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, "", err
+	}
+	digest, err := c.Digest()
+	return &c, digest, err
 }
 
 // unrecorded accepts a change that was frozen while the run went on, if it was

@@ -213,7 +213,7 @@ func TestStatementsClaimNoMore(t *testing.T) {
 		}
 	}
 	p := read[verify.Provenance](t, statements[0])
-	if p.Build.Internal.Change.Target != noTarget || p.Build.Internal.Sandbox.Complete || p.Build.Internal.Sandbox.Reason == "" {
+	if p.Build.Internal.Change.Target != verify.TargetNone || p.Build.Internal.Sandbox.Complete || p.Build.Internal.Sandbox.Reason == "" {
 		t.Errorf("%+v", p.Build.Internal)
 	}
 }

@@ -38,7 +38,7 @@ func (f *Facts) finished() time.Time {
 func (f *Facts) internal() verify.InternalParameters {
 	o := f.Observed
 	incomplete := o.Incomplete()
-	target, left := noTarget, int64(0)
+	target, left := verify.TargetNone, int64(0)
 	if o.Publication != nil {
 		target, left = o.Target, o.Publication.Record.Outcome.Counts["left_out"]
 	}

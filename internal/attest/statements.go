@@ -22,7 +22,6 @@ const (
 	runURI      = "urn:carrel:run:%s"    // of a run
 	policyURI   = "urn:carrel:policy:%s" // of a policy's digest
 	patchName   = "change.patch"
-	noTarget    = "none"
 	levelClaim  = "SLSA_BUILD_LEVEL_1"
 	levelReason = "It was made on the machine of the user who ran the agent, and signed with that user's key: whoever controls the machine " +
 		"could claim anything. The agent could not: it runs behind the walls listed as controls, without the key and the log. " +
