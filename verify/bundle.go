@@ -144,7 +144,18 @@ const maxObjects = 1 << 16
 // countObjects refuses JSON that would become many more objects in memory than
 // it has bytes for: null is one, too.
 func countObjects(raw []byte, limit int) error {
-	if n := bytes.Count(raw, []byte("{")) + bytes.Count(raw, []byte("null")); n > limit {
+	n, inString := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			inString = !inString
+		case c == '\\' && inString:
+			i++
+		case !inString && (c == '{' || c == 'n'):
+			n++
+		}
+	}
+	if n > limit {
 		return fmt.Errorf("%d objects are over the limit of %d", n, limit)
 	}
 	return nil

@@ -14,6 +14,29 @@ const (
 	maxProcesses    = 500
 )
 
+// Listing bounds what a statement lists by its size as well: an agent chooses
+// its words, and none must make a statement larger than a bundle can be. The
+// zero value is ready to use.
+type Listing struct{ size int }
+
+const (
+	maxListing   = 256 << 10 // of texts, which take up to six times as much in JSON
+	listingEntry = 32        // of the least text
+)
+
+// Fits reports whether texts can be listed, and counts them if so.
+func (l *Listing) Fits(texts ...string) bool {
+	size := l.size
+	for _, t := range texts {
+		size += listingEntry + len(t)
+	}
+	if size > maxListing {
+		return false
+	}
+	l.size = size
+	return true
+}
+
 // Reached is what records say that a run wanted of the world outside. The zero
 // value is ready to use, by one goroutine.
 type Reached struct {
@@ -21,6 +44,7 @@ type Reached struct {
 	Omitted   int64 // starts and destinations that are not listed
 
 	destinations map[Destination]*Destination
+	listed       Listing
 }
 
 // Add takes a record of the run into account, in the log's order.
@@ -40,7 +64,8 @@ func (o *Reached) Add(r *carrel.Record) {
 func (o *Reached) action(a *carrel.Action, allowed bool, times int64) {
 	switch a.Operation {
 	case carrel.OpExec:
-		if len(o.Processes) == maxProcesses {
+		words := append([]string{a.Path}, texts(a.Argv)...)
+		if len(o.Processes) == maxProcesses || !o.listed.Fits(words...) {
 			o.Omitted++
 			return
 		}
@@ -56,7 +81,7 @@ func (o *Reached) action(a *carrel.Action, allowed bool, times int64) {
 
 func (o *Reached) destination(key Destination, allowed bool, times int64) {
 	d := o.destinations[key]
-	if d == nil && len(o.destinations) == maxDestinations {
+	if d == nil && (len(o.destinations) == maxDestinations || !o.listed.Fits(key.Host)) {
 		o.Omitted += times
 		return
 	}
@@ -84,5 +109,13 @@ func (o *Reached) Destinations() []Destination {
 	slices.SortFunc(out, func(a, b Destination) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Protocol, b.Protocol))
 	})
+	return out
+}
+
+func texts(list []carrel.Text) []string {
+	out := make([]string, len(list))
+	for i, t := range list {
+		out[i] = string(t)
+	}
 	return out
 }

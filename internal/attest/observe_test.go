@@ -2,6 +2,7 @@ package attest
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -215,5 +216,42 @@ func TestStatementsClaimNoMore(t *testing.T) {
 	p := read[verify.Provenance](t, statements[0])
 	if p.Build.Internal.Change.Target != verify.TargetNone || p.Build.Internal.Sandbox.Complete || p.Build.Internal.Sandbox.Reason == "" {
 		t.Errorf("%+v", p.Build.Internal)
+	}
+}
+
+// An agent chooses what it starts, where it connects and how its files are
+// called. None of it makes a statement that nobody can read any more.
+func TestWordsOfTheAgentFitIntoStatements(t *testing.T) {
+	for name, word := range map[string]string{
+		"long": strings.Repeat("x", 4000), "control": strings.Repeat("\x01", 4000), "braces": strings.Repeat("{", 4000), "bytes": strings.Repeat("\xff", 4000),
+	} {
+		change := &carrel.Change{ID: someChange}
+		for i := range 2000 {
+			change.Files = append(change.Files, carrel.FileChange{Path: carrel.Text(fmt.Sprint(word, i)), Change: carrel.Created, FileState: carrel.FileState{Kind: carrel.FileLink}})
+		}
+		o := observed(t, func(r []carrel.Record) []carrel.Record {
+			for i := range 400 {
+				id := carrel.ActionID(fmt.Sprint("act_x", i))
+				r = append(r, carrel.Record{Kind: carrel.KindIntent, Action: &carrel.Action{ID: id, Operation: carrel.OpExec, Argv: []carrel.Text{carrel.Text(word), carrel.Text(word), carrel.Text(word), "\xff"}}},
+					carrel.Record{Kind: carrel.KindRefused, Action: &carrel.Action{ID: id, Operation: carrel.OpResolve, Host: strings.ToValidUTF8(fmt.Sprint(word, i), "?")}})
+			}
+			return r
+		})
+		statements, err := facts(o, change).Statements()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, s := range statements {
+			raw, err := verify.Bundle{Payload: s.Payload, Key: carrel.DigestBytes(nil)}.Bytes()
+			if err == nil {
+				_, err = verify.ParseBundle(raw)
+			}
+			if err != nil {
+				t.Errorf("%s words: a statement of type %s: %v", name, s.Type, err)
+			}
+		}
+		if o.Omitted == 0 || o.Incomplete() == "" {
+			t.Errorf("%s words: the trace is called complete", name)
+		}
 	}
 }

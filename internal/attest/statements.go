@@ -96,13 +96,14 @@ func (f *Facts) fact(name string) string {
 func (f *Facts) trace() verify.Trace {
 	var t verify.Trace
 	o := f.Observed
+	files := f.listed()
 	t.Monitor.Type = fmt.Sprintf(monitorURI, o.Info.Tier)
 	t.Monitor.Config = f.policy()
 	t.Monitor.Policy = map[string]any{
 		"process": "the agent's own start",
 		"network": "every name, connection and request, decided before it happened",
 		"files":   "what the change alters, by digest; reads are not recorded",
-		"lost":    o.Info.Lost, "omitted": o.Omitted + int64(max(0, len(f.Change.Files)-maxListed)),
+		"lost":    o.Info.Lost, "omitted": o.Omitted + int64(len(f.Change.Files)-len(files)),
 		"complete": o.Incomplete() == "",
 	}
 	origin, _, _ := strings.Cut(f.LogKey, "+")
@@ -110,11 +111,22 @@ func (f *Facts) trace() verify.Trace {
 	t.Log.Process = append([]verify.TracedProcess{}, o.Processes...)
 	t.Log.Network = append([]verify.Destination{}, o.Destinations...)
 	t.Log.Files = []verify.Resource{}
-	for _, c := range f.Change.Files[:min(len(f.Change.Files), maxListed)] {
+	for _, c := range files {
 		t.Log.Files = append(t.Log.Files, traced(c))
 	}
 	t.Metadata.Started, t.Metadata.Finished = o.Started, f.finished()
 	return t
+}
+
+// listed are the files of the change that the trace lists one by one.
+func (f *Facts) listed() []carrel.FileChange {
+	var l verify.Listing
+	for i, c := range f.Change.Files {
+		if i == maxListed || !l.Fits(string(c.Path)) {
+			return f.Change.Files[:i]
+		}
+	}
+	return f.Change.Files
 }
 
 // traced is one file of the change. A descriptor needs a digest or a URI; one
