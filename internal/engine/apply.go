@@ -52,6 +52,9 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 	if err != nil {
 		err = &hintError{fmt.Errorf("the change was applied, and is not attested: %w", err), "carrel attest " + string(s.entry.ID)}
 	}
+	if out.journal != nil {
+		err = errors.Join(err, out.journal.End())
+	}
 	return errors.Join(e.applied(ctx, s, out, opts), err)
 }
 
@@ -60,22 +63,6 @@ func selectionHint(sel Selection) string {
 		return ""
 	}
 	return " " + sel.ID
-}
-
-// recoverApplies finishes or rolls back what a killed apply left, on the one
-// road.
-func (e *Engine) recoverApplies(ctx context.Context) error {
-	done, err := workspace.RecoverApplies(ctx, e.host.Paths.State, func() (*gate.Gate, error) {
-		op, err := e.operator(ctx, "")
-		if err != nil {
-			return nil, err
-		}
-		return op.gate, nil
-	})
-	for _, r := range done {
-		fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.Escape(r.String()))
-	}
-	return err
 }
 
 // stillAllowed asks today's policy about every file again: what was decided
@@ -111,6 +98,8 @@ type published struct {
 	Left []workspace.LeftOut `json:"left_out,omitempty"`
 	// Attestation is nil if the change could not be attested.
 	Attestation *attested `json:"attestation"`
+
+	journal *workspace.BranchApply // of a branch: to be ended when all is done
 }
 
 // publish takes the change through the gate into the tree or onto a branch,
@@ -124,6 +113,7 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 	if err != nil {
 		return published{}, err
 	}
+	a.ID = carrel.NewActionID()
 	if err := e.witnessed(ctx, g); err != nil {
 		return published{}, err
 	}
@@ -137,9 +127,12 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 		done, err := workspace.ApplyBranch(ctx, grant, a, workspace.BranchOptions{
 			ApplyOptions: apply, Branch: opts.Branch, Message: opts.Message, Environ: e.host.Environ, Now: time.Now(),
 		})
-		out.Commit, out.Tree, out.Author, out.Signed, out.Files, out.Left = done.Name, done.Tree, done.Author, done.Signed, done.Files, done.Left
+		out.Commit, out.Tree, out.Author, out.Signed, out.Files, out.Left, out.journal = done.Name, done.Tree, done.Author, done.Signed, done.Files, done.Left, done.Journal
 		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}, Counts: map[string]int64{"files": int64(done.Files), "left_out": int64(len(done.Left))}}, err
 	})
+	if err != nil && out.journal != nil { // made, and not recorded
+		err = errors.Join(&hintError{fmt.Errorf("branch %s was made and that could not be recorded: %w", opts.Branch, err), "the next carrel command in the workspace takes the branch back, such as carrel review; then apply again"}, out.journal.Release())
+	}
 	if err != nil {
 		return published{}, err
 	}

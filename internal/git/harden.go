@@ -69,7 +69,7 @@ var guards = []guard{
 // one, is only run in a pristine directory, where there are none.
 var plumbing = map[string]bool{
 	"blame": true, "cat-file": true, "check-attr": true, "check-ignore": true, "check-ref-format": true,
-	"commit-tree": true, "config": true, "diff-tree": true, "fast-import": true,
+	"commit-tree": true, "config": true, "diff-tree": true, "fast-import": true, "for-each-ref": true,
 	"hash-object": true, "ls-files": true, "ls-tree": true, "merge-base": true, "read-tree": true,
 	"rev-list": true, "rev-parse": true, "symbolic-ref": true, "update-index": true, "update-ref": true,
 }

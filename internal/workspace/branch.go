@@ -26,6 +26,9 @@ type Branched struct {
 	Author string    // as the commit names them
 	Files  int       // paths committed
 	Left   []LeftOut // paths of the change that no commit can or should hold
+	// Journal is to be ended when the apply is recorded and all that follows
+	// from it is done. Until then it is an interrupted one.
+	Journal *BranchApply
 }
 
 // LeftOut is a path that was not committed, and why.
@@ -40,7 +43,8 @@ var ErrNoBranch = errors.New("the workspace is no git repository with a working 
 // ApplyBranch commits the files of a change, on top of the commit the agent
 // started from, to a new branch, as the host user. The working tree, the index
 // and HEAD are not touched. Files that cannot be committed as they were shown
-// are a *ConflictError, and nothing is made.
+// are a *ConflictError, and nothing is made. The action must have its ID: the
+// next command looks by it whether an apply that was interrupted is recorded.
 func ApplyBranch(ctx context.Context, g gate.Grant, a carrel.Action, o BranchOptions) (Branched, error) {
 	if err := covers(g, a, o.Change, carrel.TargetBranch); err != nil {
 		return Branched{}, err
@@ -68,8 +72,15 @@ func ApplyBranch(ctx context.Context, g gate.Grant, a carrel.Action, o BranchOpt
 	if done.Commit, err = draft.Commit(ctx, p.files, commitMessage(o), who, o.Now); err != nil {
 		return Branched{}, fmt.Errorf("applying %s to branch %s: %w", o.Change.ID, o.Branch, err)
 	}
-	if err := draft.Publish(ctx, o.Branch, done.Commit, who); err != nil {
+	if done.Journal, err = beginBranch(o, a, done.Name); err != nil {
 		return Branched{}, fmt.Errorf("applying %s to branch %s: %w", o.Change.ID, o.Branch, err)
+	}
+	if err := draft.Publish(ctx, o.Branch, done.Commit, who); err != nil {
+		err = fmt.Errorf("applying %s to branch %s: %w", o.Change.ID, o.Branch, err)
+		if gone, gerr := o.Repo.RemoveBranch(context.WithoutCancel(ctx), o.Branch, done.Name); gerr == nil && gone {
+			return Branched{}, errors.Join(err, done.Journal.End())
+		}
+		return Branched{}, errors.Join(err, done.Journal.Release()) // the next command takes it back
 	}
 	return done, nil
 }

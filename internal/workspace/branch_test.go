@@ -281,3 +281,73 @@ func TestBranchOfTenThousandFiles(t *testing.T) {
 	}
 	t.Logf("10,000 files in %v", time.Since(start))
 }
+
+// A branch whose making could not be recorded is taken back by the next
+// command, unless somebody goes on from it.
+func TestBranchThatWasNotRecordedIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(b *applyBench)
+		stays     bool
+	}{
+		"nothing":         {func(*applyBench) {}, false},
+		"checked out":     {func(b *applyBench) { b.git("checkout", "-q", "-f", "left") }, true},
+		"moved on":        {func(b *applyBench) { b.git("update-ref", "refs/heads/left", "HEAD") }, true},
+		"another of that": {func(b *applyBench) { b.git("branch", "-D", "left"); b.git("branch", "left/over") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newApplyBench(t, everyKind)
+			b.useGit()
+			b.wantEveryKind()
+			change := b.change()
+			a, err := PublishAction(change, carrel.TargetBranch, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.ID = carrel.NewActionID()
+			g, log := gatetest.AllowAll()
+			log.Fail = func(r carrel.Record) error {
+				if r.Kind == carrel.KindResult {
+					return errors.New("the disk is full")
+				}
+				return nil
+			}
+			var done Branched
+			_, err = g.Do(context.Background(), a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+				done, err = ApplyBranch(ctx, grant, a, BranchOptions{ApplyOptions: b.options(change), Branch: "left", Environ: b.environ(), Now: time.Now()})
+				return carrel.Outcome{}, err
+			})
+			if err == nil || done.Journal == nil {
+				t.Fatalf("%v, %v", done.Journal, err)
+			}
+			if held, err := InterruptedBranches(b.state); err != nil || len(held) != 0 {
+				t.Fatalf("while the apply goes on: %v, %v", held, err)
+			}
+			if err := done.Journal.Release(); err != nil {
+				t.Fatal(err)
+			}
+			c.meanwhile(b)
+			left, err := InterruptedBranches(b.state)
+			if err != nil || len(left) != 1 || left[0].Action != a.ID {
+				t.Fatalf("%v, %v", left, err)
+			}
+			undo := left[0].Undoing()
+			if _, err := left[0].TakeBack(context.Background(), gate.Grant{}, undo, b.options(change).Repo); err == nil {
+				t.Error("taken back without a grant")
+			}
+			road, _ := gatetest.AllowAll()
+			_, err = road.Do(context.Background(), undo, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+				_, err := left[0].TakeBack(ctx, grant, undo, b.options(change).Repo)
+				return carrel.Outcome{}, err
+			})
+			if err := errors.Join(err, left[0].End()); err != nil {
+				t.Fatal(err)
+			}
+			if stays := strings.Contains(b.git("for-each-ref", "refs/heads/left")+"\n", "refs/heads/left\n"); stays != c.stays {
+				t.Errorf("the branch is there: %v", stays)
+			}
+			if again, err := InterruptedBranches(b.state); err != nil || len(again) != 0 {
+				t.Errorf("still interrupted: %v, %v", again, err)
+			}
+		})
+	}
+}
