@@ -230,3 +230,43 @@ func TestPersonAnswersInTheTerminal(t *testing.T) {
 		s.await("the service answered", "exit=0")
 	})
 }
+
+// The agent's own start is asked about before the desk has the terminal.
+func TestPersonIsAskedAboutTheStart(t *testing.T) {
+	needs.Tool(t, "tmux")
+	asEachUser(t, func(h *host) {
+		policy := h.write("start.rego", `package cowork.access
+
+import rego.v1
+
+governs := {"exec"}
+
+default allow := false
+
+allow if not "bash" in input.programs
+
+ask contains {"rule": "shells", "msg": "a person decides about shells"} if "bash" in input.programs
+`)
+		command := []string{carrelBin, "run", "--policy", policy, "--", "bash", "-c", "read x; echo got $x"}
+		s := h.screen(command...)
+		s.await("the agent waits for you", "Type yes")
+		s.keys("yes", "Enter")
+		time.Sleep(300 * time.Millisecond)
+		s.keys("typed", "Enter") // the terminal is the desk's now
+		s.await("got typed", "exit=0")
+		s.tmux("kill-server")
+		time.Sleep(500 * time.Millisecond)
+
+		s = h.screen(command...)
+		s.await("the agent waits for you", "Type yes")
+		s.keys("no", "Enter")
+		s.await("said no", "exit=125")
+		s.tmux("kill-server")
+		time.Sleep(500 * time.Millisecond)
+
+		s = h.screen(command...)
+		s.await("the agent waits for you", "Type yes")
+		s.keys("C-c")
+		s.await("exit=1") // and not the agent's
+	})
+}

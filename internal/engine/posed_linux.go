@@ -14,9 +14,11 @@ import (
 
 // posed are questions for the terminal while a desk owns it: the relay gives
 // the terminal back as it does for Ctrl-Z, the question is asked, and the desk
-// goes on. The zero value is ready.
+// goes on. Before there is a relay the terminal is free. The zero value is
+// ready.
 type posed struct {
 	mu      sync.Mutex // guards what follows
+	relayed bool       // a relay has the terminal
 	wake    chan struct{}
 	waiting *posedQuestion
 	asked   bool // the terminal was given back for a question
@@ -41,6 +43,9 @@ func (p *posed) channel() chan struct{} {
 // stopped, or a question.
 func (p *posed) join(ctx context.Context, stopped <-chan struct{}) <-chan struct{} {
 	wake := p.channel()
+	p.mu.Lock()
+	p.relayed = true
+	p.mu.Unlock()
 	go func() { // ends with the relay
 		for {
 			select {
@@ -60,13 +65,19 @@ func (p *posed) join(ctx context.Context, stopped <-chan struct{}) <-chan struct
 	return wake
 }
 
-// ask puts q to the relay and waits.
+// ask puts q to the relay, if there is one by now, and waits.
 func (p *posed) ask(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) {
 	mine := &posedQuestion{ctx, q, make(chan approval.Reply, 1)}
 	wake := p.channel()
 	p.mu.Lock()
-	p.waiting = mine
+	relayed := p.relayed
+	if relayed {
+		p.waiting = mine
+	}
 	p.mu.Unlock()
+	if !relayed { // whether the agent may start at all
+		return askForeground(ctx, q)
+	}
 	select {
 	case wake <- struct{}{}:
 	default:
