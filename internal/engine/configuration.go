@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"runtime"
 	"strings"
 
 	"github.com/carrel-dev/carrel/internal/config"
@@ -51,7 +52,8 @@ func (e *Records) userSource() config.Source {
 // lookup finds a variable of the host.
 func (h Host) lookup(name string) (string, bool) {
 	for i := len(h.Environ) - 1; i >= 0; i-- {
-		if value, ok := strings.CutPrefix(h.Environ[i], name+"="); ok {
+		is, value, ok := strings.Cut(h.Environ[i], "=")
+		if ok && (is == name || runtime.GOOS == "windows" && strings.EqualFold(is, name)) { // there it is "Path"
 			return value, true
 		}
 	}

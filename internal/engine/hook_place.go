@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
@@ -73,7 +74,7 @@ func (h Host) program(name string) string {
 	if err != nil {
 		return ""
 	}
-	return filepath.ToSlash(real)
+	return real
 }
 
 func (h Host) onPath(name string) string {
@@ -82,10 +83,29 @@ func (h Host) onPath(name string) string {
 		if !filepath.IsAbs(dir) {
 			return ""
 		}
-		found := filepath.Join(dir, name)
-		if info, err := os.Stat(found); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
-			return found
+		for _, end := range h.programEnds() {
+			found := filepath.Join(dir, name+end)
+			if info, err := os.Stat(found); err == nil && info.Mode().IsRegular() && executable(info) {
+				return found
+			}
 		}
 	}
 	return ""
+}
+
+// programEnds are what a program's name may lack; only Windows has any.
+func (h Host) programEnds() []string {
+	if runtime.GOOS != "windows" {
+		return []string{""}
+	}
+	ends, ok := h.lookup("PATHEXT")
+	if !ok {
+		ends = ".com;.exe;.bat;.cmd"
+	}
+	return append(strings.Split(strings.ToLower(ends), ";"), "")
+}
+
+// executable reports the mode bit, which Windows has not.
+func executable(info os.FileInfo) bool {
+	return runtime.GOOS == "windows" || info.Mode().Perm()&0o111 != 0
 }

@@ -82,9 +82,7 @@ func (p Place) commandLine(c Call, in toolInput) ([]carrel.Action, error) {
 		return nil, missing(c.Tool, "command")
 	}
 	if in.DirPath != nil && *in.DirPath != "" {
-		if c.Cwd = filepath.Join(c.Cwd, *in.DirPath); filepath.IsAbs(*in.DirPath) {
-			c.Cwd = *in.DirPath
-		}
+		c.Cwd = absolute(*in.DirPath, c.Cwd)
 	}
 	commands, err := parseLine(*in.Command)
 	if err != nil {
@@ -95,7 +93,7 @@ func (p Place) commandLine(c Call, in toolInput) ([]carrel.Action, error) {
 		if cmd.argv[0] != ":" {
 			a := carrel.Action{Operation: carrel.OpExec, Argv: Recordable(cmd.argv), Cwd: carrel.Text(c.Cwd), Reason: carrel.Text(cmd.unclear)}
 			if cmd.unclear == "" && p.Program != nil {
-				a.Path = p.Program(cmd.argv[0])
+				a.Path = slashed(p.Program(cmd.argv[0]))
 			}
 			out = append(out, p.action(a))
 		}
@@ -115,10 +113,8 @@ func (p Place) file(f fileUse, cwd string) (carrel.Action, bool) {
 		dir = filepath.Join(p.Home, f.dir[2:])
 	case f.dir == "~":
 		dir = p.Home
-	case filepath.IsAbs(f.dir):
-		dir = f.dir
 	case f.dir != "":
-		dir = filepath.Join(cwd, f.dir)
+		dir = absolute(f.dir, cwd)
 	}
 	a := carrel.Action{Operation: carrel.OpRead, Path: p.path(f.path, dir), RawPath: carrel.Text(f.path)}
 	switch f.how {
@@ -175,9 +171,7 @@ func (in toolInput) content() []byte {
 }
 
 func (p Place) fileChange(path, raw, dir string, content []byte) *carrel.FileChange {
-	if !filepath.IsAbs(raw) {
-		raw = filepath.Join(dir, raw)
-	}
+	raw = absolute(raw, dir)
 	rel := strings.TrimPrefix(path, carrel.DeskWorkspace+"/")
 	f := &carrel.FileChange{Path: carrel.Text(rel), Change: carrel.Created, FileState: carrel.FileState{Kind: carrel.FileRegular, Mode: 0o644, Size: int64(len(content))},
 		Before: carrel.FileState{Kind: carrel.FileNone}}
@@ -234,7 +228,7 @@ func (p Place) searchText(c Call, in toolInput) ([]carrel.Action, error) {
 // search is searchText for names: the pattern can lead elsewhere, too.
 func (p Place) search(c Call, in toolInput) ([]carrel.Action, error) {
 	out, err := p.searchText(c, in)
-	if pattern := in.Pattern; pattern != nil && (filepath.IsAbs(*pattern) || strings.HasPrefix(*pattern, "~") || strings.Contains(*pattern, "..")) {
+	if pattern := in.Pattern; pattern != nil && (anchored(*pattern) || strings.Contains(*pattern, "..")) {
 		out[0] = p.read(c, beforePattern(*pattern))
 	} else if pattern != nil && alternativeAway.MatchString(*pattern) {
 		out[0] = p.read(c, "/")

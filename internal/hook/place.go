@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -24,15 +25,10 @@ type Place struct {
 // path is what a policy sees of a host's path: absolute, clean, links
 // resolved as far as there is something, and the workspace at /workspace.
 func (p Place) path(raw, dir string) string {
-	if rest, ok := strings.CutPrefix(raw, "~/"); ok && p.Home != "" {
-		raw = filepath.Join(p.Home, rest)
-	} else if raw == "~" && p.Home != "" {
-		raw = p.Home
+	if p.Home != "" && (raw == "~" || len(raw) > 1 && raw[0] == '~' && os.IsPathSeparator(raw[1])) {
+		raw = filepath.Join(p.Home, raw[1:])
 	}
-	if !filepath.IsAbs(raw) {
-		raw = filepath.Join(dir, raw)
-	}
-	real := resolved(raw)
+	real := resolved(absolute(raw, dir))
 	if rel, ok := below(real, p.Workspace); ok {
 		return norm.NFC.String(slashed(filepath.Join(string(filepath.Separator)+"workspace", rel)))
 	}
@@ -41,6 +37,32 @@ func (p Place) path(raw, dir string) string {
 		return "/host" + out // a directory of the host that only has the name
 	}
 	return out
+}
+
+// absolute is raw as somebody means it who works in dir. On Windows a path may
+// begin at the root of that directory's drive, or name the drive as Git's
+// shell does, /c/Users, unless there is a directory of that name.
+func absolute(raw, dir string) string {
+	switch {
+	case filepath.IsAbs(raw):
+		return raw
+	case raw == "" || !os.IsPathSeparator(raw[0]):
+		return filepath.Join(dir, raw)
+	}
+	here := filepath.VolumeName(dir)
+	if drive, rest, _ := strings.Cut(raw[1:], "/"); raw[0] == '/' && len(drive) == 1 && isLetter(drive[0]) {
+		if _, err := os.Lstat(here + "/" + drive); err != nil {
+			return filepath.Clean(drive + ":/" + rest)
+		}
+	}
+	return filepath.Join(here+string(filepath.Separator), raw)
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// anchored reports a path that does not begin where somebody works.
+func anchored(raw string) bool {
+	return filepath.IsAbs(raw) || filepath.VolumeName(raw) != "" || raw != "" && (os.IsPathSeparator(raw[0]) || raw[0] == '~')
 }
 
 // below returns the path of p relative to dir.
