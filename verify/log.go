@@ -57,10 +57,10 @@ func Log(ctx context.Context, dir, key string, o Options) (Report, error) {
 	if err := c.expect(key, o); err != nil {
 		return Report{}, err
 	}
+	defer c.close()
 	if err := c.open(o.From); err != nil {
 		return Report{}, err
 	}
-	defer c.close()
 	if err := c.segments(ctx); err != nil {
 		return Report{}, err
 	}

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -88,7 +87,8 @@ func (k Keys) outside(workspaces []string) error {
 }
 
 func within(path, dir string) bool {
-	return dir != "" && (path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/"))
+	rel, err := filepath.Rel(dir, path)
+	return dir != "" && err == nil && filepath.IsLocal(rel)
 }
 
 func (k Keys) load() (*ecdsa.PrivateKey, error) {

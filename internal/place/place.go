@@ -51,6 +51,6 @@ func Default(home string, lookup func(string) string) (Paths, error) {
 		State:      filepath.Join(state, "carrel"),
 		Second:     filepath.Join(data, "carrel", "checkpoint-"+carrel.DigestBytes([]byte(state)).Short()), // one for each log
 		UserConfig: filepath.Join(config, "carrel", "config.yaml"),
-		OrgConfig:  "/etc/carrel/config.yaml",
+		OrgConfig:  filepath.Join(organisation(), "config.yaml"),
 	}, nil
 }
