@@ -13,8 +13,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // The names of a bundle's own files, as the OPA project gave them.
@@ -109,7 +107,7 @@ func (l *Layer) fill(files map[string][]byte) error {
 		case name == signaturesFile || strings.HasSuffix(name, "_test.rego"):
 		case strings.HasSuffix(name, ".rego"):
 			l.Files = append(l.Files, File{Name: name, Source: files[name]})
-		case base == "data.json" || base == "data.yaml" || base == "data.yml":
+		case base == "data.json": // verifyBundle takes none in YAML
 			if err := addData(data, path.Dir(name), files[name]); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -130,9 +128,13 @@ func (l *Layer) fill(files map[string][]byte) error {
 
 // addData puts a document where its directory says.
 func addData(root map[string]any, dir string, raw []byte) error {
-	var doc map[string]any
-	if err := yaml.Unmarshal(raw, &doc); err != nil { // JSON is YAML
+	read, err := readDocument(raw)
+	if err != nil {
 		return err
+	}
+	doc, ok := read.(map[string]any)
+	if !ok {
+		return errors.New("not a JSON object")
 	}
 	at := root
 	if dir != "." {

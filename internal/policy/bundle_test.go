@@ -163,6 +163,35 @@ func TestBundlesThatAreNotQuiteSigned(t *testing.T) {
 	}
 }
 
+// TestSignedDocumentIsTheOneThatIsUsed: another spelling of a document has the
+// same digest, and must have the same meaning. A raw U+2028 is a character in
+// JSON and a line break in YAML.
+func TestSignedDocumentIsTheOneThatIsUsed(t *testing.T) {
+	key := SigningKey{"team", newSigner(t, "p256")}
+	files := maps.Clone(plainFiles)
+	files["data.json"] = []byte(`{"team": {"paths": ["/workspace/a\u2028b"], "size": 12345678901234567890123}}`)
+	files = signed(t, key, files)
+	files["data.json"] = []byte(strings.Replace(string(files["data.json"]), `\u2028`, "\u2028", 1))
+	l, err := FromBundle("user", User, writeFiles(t, files), []Key{{"team", key.Signer.Public()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Team struct {
+			Paths []string
+			Size  json.Number
+		}
+	}
+	if err := json.Unmarshal(l.Data, &got); err != nil || got.Team.Paths[0] != "/workspace/a\u2028b" || got.Team.Size != "12345678901234567890123" {
+		t.Errorf("%s: %v", l.Data, err)
+	}
+	files["data.json"] = []byte(`["a"]`)
+	delete(files, signaturesFile)
+	if _, err := FromBundle("user", User, writeFiles(t, signed(t, key, files)), []Key{{"team", key.Signer.Public()}}); err == nil || !strings.Contains(err.Error(), "not a JSON object") {
+		t.Errorf("data that is no object: %v", err)
+	}
+}
+
 // TestArchivesThatCanBeReadInTwoWays are refused before anything is checked.
 func TestArchivesThatCanBeReadInTwoWays(t *testing.T) {
 	for name, want := range map[string]string{"../x.rego": "clean", "a//b.rego": "clean", "a/../b.rego": "clean"} {

@@ -104,14 +104,9 @@ func digestFile(name string, content []byte, algorithm string) (string, error) {
 	case base == "data.yaml" || base == "data.yml":
 		return "", errors.New("data in YAML has no one spelling that can be signed; use data.json")
 	case base == manifestFile || base == "data.json":
-		dec := json.NewDecoder(bytes.NewReader(content))
-		dec.UseNumber()
-		var doc any
-		if err := dec.Decode(&doc); err != nil {
+		doc, err := readDocument(content)
+		if err != nil {
 			return "", err
-		}
-		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-			return "", errors.New("data after the document")
 		}
 		if err := writeSorted(h, doc); err != nil {
 			return "", err
@@ -120,6 +115,19 @@ func digestFile(name string, content []byte, algorithm string) (string, error) {
 		h.Write(content)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// readDocument reads a document of a bundle, as it is hashed and as it is used.
+func readDocument(content []byte) (doc any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(content))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("data after the document")
+	}
+	return doc, nil
 }
 
 // writeSorted writes a document as compact JSON with sorted members.
