@@ -48,11 +48,34 @@ func (s *store) keepCosigned(c verify.Checkpoint, cosigned []byte, public string
 	if err := swapIn(s.disk, path, cosigned, true); err != nil {
 		return err
 	}
+	if err := s.witnessSuccession(cosigned); err != nil {
+		return err
+	}
 	newest, err := os.ReadFile(s.second.path)
 	if err != nil || !sameText(newest, cosigned) {
 		return err
 	}
 	return s.keepCheckpoint(cosigned)
+}
+
+// witnessSuccession puts cosignatures into the proof of the last change of the
+// key, if it is that checkpoint which was cosigned: who follows the proof sees
+// that the log had no other past when it was handed on.
+func (s *store) witnessSuccession(cosigned []byte) error {
+	for n := 1; ; n++ {
+		path := filepath.Join(s.dir, verify.SuccessionFile(n))
+		raw, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if p, err := verify.ParseProof(raw); err == nil && sameText(p.Checkpoint, cosigned) {
+			p.Checkpoint = cosigned
+			return replace(s.disk, path, p.Bytes())
+		}
+	}
 }
 
 // setCosignedAside keeps what witnesses cosigned of a past that is accepted as

@@ -83,7 +83,7 @@ func TestKeepCosigned(t *testing.T) {
 		t.Errorf("tiles of %d: %v", c.Size, err)
 	}
 	check(t, o)
-	if _, err := l.RotateKey(ctx); err != nil {
+	if _, _, err := l.RotateKey(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := reader.Cosigned(publicKey(t, o)); !errors.Is(err, fs.ErrNotExist) {

@@ -269,7 +269,7 @@ func travel(t *testing.T, o Options, r *rand.Rand) *journey {
 			err = j.publish(l)
 		case 4:
 			var key string
-			key, err = l.RotateKey(ctx)
+			key, _, err = l.RotateKey(ctx)
 			j.keys = append(j.keys, key)
 		case 6:
 			minimum := r.Int64N(2) // the first record is not one of the notes

@@ -22,67 +22,68 @@ const nextKeyFile = privateKeyFile + ".next"
 
 // RotateKey hands the log to a new key and returns its public half. The last
 // thing the old key signs, with the new one, is a checkpoint whose last record
-// names both; who knows the old key finds the new one by that. The private
-// half of the old key is gone after this.
+// names both; who knows the old key finds the new one by that. It is returned,
+// too: witnesses that know the old key cosign it, and nothing after it. The
+// private half of the old key is gone after this.
 //
 // The rotation is done once that checkpoint is in the second place: a crash
 // before it leaves the old key in force, one after it the new one.
-func (l *Log) RotateKey(ctx context.Context) (string, error) {
+func (l *Log) RotateKey(ctx context.Context) (fresh string, signed []byte, err error) {
 	if err := l.Flush(ctx); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
-	var fresh string
-	err := l.store.with(ctx, func() (err error) {
-		fresh, err = l.store.rotateKey(l.keys)
+	err = l.store.with(ctx, func() (err error) {
+		fresh, signed, err = l.store.rotateKey(l.keys)
 		return err
 	})
 	if err != nil {
-		return "", l.fail(fmt.Errorf("replacing the log's key: %w", err))
+		return "", nil, l.fail(fmt.Errorf("replacing the log's key: %w", err))
 	}
-	return fresh, nil
+	return fresh, signed, nil
 }
 
-func (s *store) rotateKey(keys keyring) (string, error) {
+func (s *store) rotateKey(keys keyring) (string, []byte, error) {
 	old, err := keys.signer()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	public, err := keys.public()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	private, fresh, err := note.GenerateKey(rand.Reader, old.Name())
 	if err != nil {
-		return "", fmt.Errorf("making the log's new key: %w", err)
+		return "", nil, fmt.Errorf("making the log's new key: %w", err)
 	}
 	next, err := newSigner(private)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := replace(s.disk, filepath.Join(keys.dir, nextKeyFile), []byte(private+"\n")); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	record := carrel.Record{Kind: carrel.KindLog, Note: carrel.Text(verify.SuccessionNote(public, fresh))}
 	stamp(&record)
 	l, err := encode(&record)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	l.hash()
 	if err := s.commit([]*line{l}, func() {}, func() {}); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	c := verify.Checkpoint{Origin: old.Name(), Size: s.tail.Size, Root: s.root()}
 	signed, err := note.Sign(&note.Note{Text: c.Text()}, old, next)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := replace(s.disk, s.second.path, signed); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return s.settleKey(keys, "")
+	fresh, err = s.settleKey(keys, "")
+	return fresh, signed, err
 }
 
 // settleKey ends a rotation that was begun: forward if both keys have signed,

@@ -33,7 +33,7 @@ func TestKeyIsHandedOn(t *testing.T) {
 		}
 		proofs = append(proofs, p)
 		l := mustOpen(t, o)
-		fresh, err := l.RotateKey(ctx)
+		fresh, _, err := l.RotateKey(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestForgedSuccessionIsRefused(t *testing.T) {
 	grow(t, o, 5)
 	old := publicKey(t, o)
 	l := mustOpen(t, o)
-	if _, err := l.RotateKey(ctx); err != nil {
+	if _, _, err := l.RotateKey(ctx); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
@@ -128,7 +128,7 @@ func TestEveryFaultOfARotation(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = l.RotateKey(context.Background())
+		_, _, err = l.RotateKey(context.Background())
 		return errors.Join(err, l.Close())
 	}
 	count := &faultDisk{}

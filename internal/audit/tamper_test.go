@@ -47,7 +47,7 @@ func startTampering(t *testing.T) *tampering {
 	if err := l.Append(ctx, intent(run)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.RotateKey(ctx); err != nil {
+	if _, _, err := l.RotateKey(ctx); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()

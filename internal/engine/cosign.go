@@ -28,6 +28,7 @@ type cosigning struct {
 	log    *audit.Log
 	who    *witnesses
 	client witness.Client
+	stand  func(context.Context) ([]byte, error) // the checkpoint to be cosigned
 
 	key    string
 	signed []byte
@@ -49,7 +50,7 @@ func (c *cosigning) act(ctx context.Context, g *gate.Gate) ([]byte, *unwitnessed
 	var refusal *gate.Refusal
 	if errors.As(err, &refusal) { // nothing was sent
 		lacking = c.lacks(false, "policy does not let the log's checkpoints go to witnesses: "+refusal.Error())
-		c.signed, err = c.log.Checkpoint(ctx)
+		c.signed, err = c.stand(ctx)
 	}
 	return c.signed, lacking, err
 }
@@ -98,9 +99,9 @@ func (c *cosigning) overtaken(ctx context.Context, answers []witness.Answer) (ye
 
 var errOvertaken = errors.New("another process had a later checkpoint cosigned at the same time")
 
-// sign signs where the log stands.
+// sign gets the checkpoint, and reads it.
 func (c *cosigning) sign(ctx context.Context) (err error) {
-	if c.signed, err = c.log.Checkpoint(ctx); err != nil {
+	if c.signed, err = c.stand(ctx); err != nil {
 		return err
 	}
 	if c.key, err = c.e.logKey(); err != nil {

@@ -52,19 +52,23 @@ func (e *Records) LogCheckpoint(ctx context.Context, asJSON bool) error {
 	return errors.Join(err, e.mustBeWitnessed(lacking))
 }
 
-// LogRotateKey hands the log to a new key.
+// LogRotateKey hands the log to a new key. The checkpoint that does it is the
+// last that witnesses take from the old one: they are asked to cosign it.
 func (e *Records) LogRotateKey(ctx context.Context, asJSON bool) error {
 	old, err := e.logKey()
 	if err != nil {
 		return err
 	}
-	var fresh string
-	a := carrel.Action{Operation: carrel.OpRevoke, Subject: "log key", SubjectDigest: carrel.DigestBytes([]byte(old)), Reason: "rotated"}
-	err = e.operate(ctx, a, func(ctx context.Context, log *audit.Log) (out carrel.Outcome, err error) {
-		fresh, err = log.RotateKey(ctx)
-		return carrel.Outcome{Facts: map[string]carrel.Text{"key": carrel.Text(fresh)}}, err
-	})
+	s, err := e.configured()
 	if err != nil {
+		return err
+	}
+	r, err := e.openRoad(ctx)
+	if err != nil {
+		return err
+	}
+	fresh, err := e.rotateKey(ctx, s, r, old)
+	if err = errors.Join(err, r.close(ctx)); err != nil {
 		return err
 	}
 	if _, err := audit.PublishTiles(ctx, e.state("log"), fresh); err != nil {
@@ -73,8 +77,34 @@ func (e *Records) LogRotateKey(ctx context.Context, asJSON bool) error {
 	if asJSON {
 		return e.printJSON(map[string]any{"old": old, "key": fresh})
 	}
-	_, err = fmt.Fprintf(e.host.Stdout, "old key  %s\nnew key  %s\nWho knows the old key finds the new one by the succession proofs in the log's directory.\n", old, fresh)
-	return err
+	fmt.Fprintf(e.host.Stdout, "old key  %s\nnew key  %s\nWho knows the old key finds the new one by the succession proofs in the log's directory.\n", old, fresh)
+	if s.Witnesses.IsSet() {
+		fmt.Fprintln(e.host.Stdout, "Give the new log.vkey to the operators of your witnesses (carrel identity export): until they know it they cosign nothing more.")
+	}
+	return nil
+}
+
+func (e *Records) rotateKey(ctx context.Context, s *settings, r *road, old string) (fresh string, err error) {
+	var signed []byte
+	a := carrel.Action{Operation: carrel.OpRevoke, Subject: "log key", SubjectDigest: carrel.DigestBytes([]byte(old)), Reason: "rotated"}
+	err = operate(ctx, r.gate, a, func(ctx context.Context) (out carrel.Outcome, err error) {
+		fresh, signed, err = r.log.RotateKey(ctx)
+		return carrel.Outcome{Facts: map[string]carrel.Text{"key": carrel.Text(fresh)}}, err
+	})
+	if err != nil {
+		return "", err
+	}
+	c, err := e.cosigning(s, r.log)
+	if c == nil || err != nil {
+		return fresh, err
+	}
+	c.stand = func(context.Context) ([]byte, error) { return signed, nil }
+	_, lacking, err := c.act(ctx, r.gate)
+	if lacking != nil { // the key is replaced, and a stolen one must be, whoever is down
+		lacking.why = "the key is replaced, and the hand-over is not witnessed: " + lacking.why
+		e.tellUnwitnessed(lacking)
+	}
+	return fresh, err
 }
 
 // LogRetain makes the log refuse reads of records before an index.

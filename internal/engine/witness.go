@@ -94,21 +94,30 @@ func (e *Records) checkpoint(ctx context.Context, g *gate.Gate, log *audit.Log) 
 
 // checkpointBy is checkpoint for whoever has read the configuration.
 func (e *Records) checkpointBy(ctx context.Context, s *settings, g *gate.Gate, log *audit.Log) ([]byte, *unwitnessed, error) {
-	w, err := s.witnesses()
+	c, err := e.cosigning(s, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	if w == nil {
+	if c == nil {
 		signed, err := log.Checkpoint(ctx)
 		return signed, nil, err
 	}
+	return c.act(ctx, g)
+}
+
+// cosigning prepares an act of having a checkpoint cosigned; nil: nobody is
+// there to ask.
+func (e *Records) cosigning(s *settings, log *audit.Log) (*cosigning, error) {
+	w, err := s.witnesses()
+	if err != nil || w == nil {
+		return nil, err
+	}
 	roots, err := s.roots()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	proxy, noProxy := s.upstreamProxy(e.host)
-	c := &cosigning{e: e, log: log, who: w, client: witness.Client{HTTP: witness.NewHTTP(proxy, noProxy, roots)}}
-	return c.act(ctx, g)
+	return &cosigning{e: e, log: log, who: w, stand: log.Checkpoint, client: witness.Client{HTTP: witness.NewHTTP(proxy, noProxy, roots)}}, nil
 }
 
 // tellUnwitnessed says that witnesses are missing where that stops nothing.
