@@ -19,12 +19,8 @@ func (a *app) evidenceCommand() *cobra.Command {
 			if opts.Output == "" {
 				return &engine.UsageError{Err: errors.New("say where to: carrel evidence -o ../evidence.tar.zst packs the newest run of this workspace into a file beside it, and -o DIR into a directory")}
 			}
-			run := "latest"
-			if len(args) == 1 {
-				run = args[0]
-			}
 			opts.JSON = a.json
-			return a.onEngine(cmd, func(e *engine.Engine) error { return e.Evidence(cmd.Context(), run, opts) })
+			return a.onEngine(cmd, func(e *engine.Engine) error { return e.Evidence(cmd.Context(), first(args), opts) })
 		},
 	}
 	cmd.Flags().StringVarP(&opts.Output, "output", "o", "", "where to: a new directory, or a new file that ends in .tar.zst")

@@ -17,12 +17,10 @@ func (a *app) logCommand() *cobra.Command {
 func (a *app) logShowCommand() *cobra.Command {
 	var opts engine.LogShowOptions
 	cmd := &cobra.Command{
-		Use: "show [RUN]", Short: "Show records: of a run, of the last run, or all", Args: atMost(1),
+		Use: "show [RUN]", Short: "Show records: of a run, of the latest, or all", Args: atMost(1),
+		Long: "Show the records of a run. RUN may be latest, which is the default: the newest\nrun in this workspace, or of all where this workspace has none.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				opts.Run = args[0]
-			}
-			opts.JSON = a.json
+			opts.Run, opts.JSON = first(args), a.json
 			return a.onRecords(func(r *engine.Records) error { return r.LogShow(cmd.Context(), opts) })
 		},
 	}

@@ -27,14 +27,15 @@ checkpoint. It can be checked with nothing but the log's public key.`,
 func (a *app) logExportCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "export RUN", Short: "Write the records of a run, with proofs if a directory is given", Args: exactly(1, "RUN"),
-		Long: `RUN may be latest: the newest run. Without --output the records go to stdout,
+		Use: "export [RUN]", Short: "Write the records of a run, with proofs if a directory is given", Args: atMost(1),
+		Long: `RUN may be latest, which is the default: the newest run in this workspace, or
+of all where this workspace has none. Without --output the records go to stdout,
 one JSON object per line, byte for byte as they were hashed. With it a new
 directory gets records.jsonl, records.proofs.jsonl, the signed checkpoint and
 log.vkey: enough to check, without the log, that the records are in it and that
 none of the run is missing.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.onRecords(func(r *engine.Records) error { return r.LogExport(cmd.Context(), args[0], out) })
+			return a.onRecords(func(r *engine.Records) error { return r.LogExport(cmd.Context(), first(args), out) })
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "make this directory")

@@ -70,14 +70,9 @@ func (a *app) policySimulateCommand() *cobra.Command {
 func (a *app) policyLearnCommand() *cobra.Command {
 	var opts engine.PolicyLearnOptions
 	cmd := &cobra.Command{
-		Use: "learn RUN…", Short: "Propose narrow rules for what runs were refused, or asked and allowed",
-		Long: "Propose rules that allow exactly what the runs were refused, with their tests,\nand the lines that the configuration would need, with how often and where the\nlog has it. RUN may be latest. What no grant would have allowed is said to be\nso. What a rule asked about and a person allowed becomes a list of exceptions,\nratified, with who allowed it, how often, and where the log has it. Nothing is\nput in force: read it, and place it yourself. What the built-in floor answers\nis left out.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return exactly(1, "a run, as run_…")(cmd, args)
-			}
-			return nil
-		},
+		Use: "learn [RUN…]", Short: "Propose narrow rules for what runs were refused, or asked and allowed",
+		Long: "Propose rules that allow exactly what the runs were refused, with their tests,\nand the lines that the configuration would need, with how often and where the\nlog has it. RUN may be latest, which is the default. What no grant would have allowed is said to be\nso. What a rule asked about and a person allowed becomes a list of exceptions,\nratified, with who allowed it, how often, and where the log has it. Nothing is\nput in force: read it, and place it yourself. What the built-in floor answers\nis left out.",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.Runs, opts.JSON = args, a.json
 			if a.json && opts.Output != "" {

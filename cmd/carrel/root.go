@@ -234,3 +234,11 @@ func userName() string {
 	}
 	return uid
 }
+
+// first is the only argument; "" without one.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

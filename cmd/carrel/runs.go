@@ -95,10 +95,3 @@ func (a *app) trustCommand() *cobra.Command {
 	a.jsonFlag(cmd)
 	return cmd
 }
-
-func first(args []string) string {
-	if len(args) == 0 {
-		return ""
-	}
-	return args[0]
-}

@@ -7,12 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
@@ -39,7 +35,7 @@ func (h Host) logOptions() audit.Options {
 // LogShow prints records: of a run, of the last one, or all.
 func (e *Records) LogShow(ctx context.Context, opts LogShowOptions) error {
 	if opts.Run != "" {
-		run, err := e.runNamed(opts.Run)
+		run, err := e.runNamed(ctx, opts.Run)
 		if err != nil {
 			return err
 		}
@@ -90,24 +86,11 @@ func (e *Records) chooseRecords(ctx context.Context, reader *audit.Reader, opts 
 	case opts.All:
 		return reader.From(ctx, 0), nil
 	}
-	run, err := e.runNamed(opts.Run)
+	run, err := e.runNamed(ctx, opts.Run)
 	if err != nil || run == "" {
 		return reader.From(ctx, 0), err
 	}
 	return reader.Run(ctx, run), nil
-}
-
-// runNamed is the run of an identifier, or the newest: for "latest", and where
-// none is named. "" if there is none yet.
-func (e *Records) runNamed(name string) (carrel.RunID, error) {
-	if name != "" && name != "latest" {
-		return carrel.RunID(name), checkID(name, "run_")
-	}
-	ids, err := e.listRuns()
-	if err != nil || len(ids) == 0 {
-		return "", err
-	}
-	return ids[0], nil
 }
 
 func (e *Records) showRecord(entry audit.Entry, asJSON bool) error {
@@ -134,23 +117,4 @@ type LogShowOptions struct {
 	All    bool
 	Follow bool
 	JSON   bool
-}
-
-// listRuns returns the ids of all runs, newest first.
-func (e *Records) listRuns() ([]carrel.RunID, error) {
-	entries, err := os.ReadDir(e.state("runs"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing runs: %w", err)
-	}
-	var ids []carrel.RunID
-	for _, entry := range entries {
-		if id, ok := strings.CutSuffix(entry.Name(), ".json"); ok && carrel.CheckID(id, "run_") == nil {
-			ids = append(ids, carrel.RunID(id))
-		}
-	}
-	slices.Reverse(ids)
-	return ids, nil
 }

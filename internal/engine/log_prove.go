@@ -87,7 +87,7 @@ func (e *Records) LogExport(ctx context.Context, name, out string) error {
 	if err != nil {
 		return err
 	}
-	run, err := e.runNamed(name)
+	run, err := e.runNamed(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 
 // PolicyLearnOptions are the flags of `policy learn`.
 type PolicyLearnOptions struct {
-	Runs   []string
-	Output string // a directory; empty: print
+	Runs   []string // none: the latest
+	Output string   // a directory; empty: print
 	JSON   bool
 }
 
@@ -42,9 +42,12 @@ func isWork(op carrel.Operation) bool {
 // PolicyLearn proposes narrow rules, with their tests, for what the runs were
 // refused, or asked about and a person allowed. It puts nothing in force: a person reads it and places it.
 func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) error {
+	if len(opts.Runs) == 0 {
+		opts.Runs = []string{latestRun}
+	}
 	runs := make([]carrel.RunID, 0, len(opts.Runs))
 	for _, name := range opts.Runs {
-		run, err := e.runNamed(name)
+		run, err := e.runNamed(ctx, name)
 		if err != nil {
 			return err
 		}

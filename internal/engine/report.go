@@ -79,7 +79,7 @@ func (e *Records) Report(ctx context.Context, opts ReportOptions) error {
 	reader := audit.OpenReader(e.state("log"))
 	records := reader.From(ctx, 0)
 	if opts.Run != "" {
-		run, err := e.runNamed(opts.Run)
+		run, err := e.runNamed(ctx, opts.Run)
 		if err != nil {
 			return err
 		}

@@ -82,8 +82,6 @@ type policyFile struct {
 	Digest carrel.Digest `json:"digest"`
 }
 
-func (e *Engine) runFile(id carrel.RunID) string { return e.state("runs", string(id)+".json") }
-
 // saveRun keeps the result where runs and show find it.
 func (e *Engine) saveRun(r *RunResult) error {
 	if err := os.MkdirAll(e.state("runs"), 0o700); err != nil {

@@ -51,7 +51,7 @@ func (e *Engine) showDenials(r *RunResult, asJSON bool) error {
 }
 
 func (e *Engine) findRun(ctx context.Context, id string) (*RunResult, error) {
-	if id != "" && id != "latest" {
+	if !isLatest(id) {
 		return e.loadRun(carrel.RunID(id))
 	}
 	ws, err := e.workspaceAt(ctx, "")
@@ -62,10 +62,8 @@ func (e *Engine) findRun(ctx context.Context, id string) (*RunResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		if r, err := e.loadRun(id); err == nil && string(r.Workspace) == ws.Root() {
-			return r, nil
-		}
+	if run := e.newestIn(ids, ws.Root()); run != "" {
+		return e.loadRun(run)
 	}
 	return nil, &hintError{fmt.Errorf("there is no run in %s", ws.Root()), "carrel run -- COMMAND"}
 }
