@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"internal/policy":              {".", "policies", "spec"},
 	"internal/policy/evaluator":    {},
 	"internal/approval":            {".", "internal/gate", "internal/private"},
-	"internal/audit":               {".", "verify"},
+	"internal/audit":               {".", "verify", "internal/private"},
 	"internal/attest":              {".", "verify", "internal/gate", "internal/private", "internal/git/quote"},
 	"internal/blob":                {"."},
 	"internal/private":             {},

@@ -55,7 +55,7 @@ func (realDisk) open(path string, flag int) (file, error) {
 		err = errors.New("it is not a regular file")
 	}
 	if err == nil {
-		err = checkOwner(info)
+		err = checkOwner(f, info)
 	}
 	if err != nil {
 		f.Close()
@@ -80,7 +80,7 @@ func privateDir(dir string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("refusing %s: it is not a directory", dir)
 	}
-	if err := checkDirOwner(info); err != nil {
+	if err := checkDirOwner(dir, info); err != nil {
 		return fmt.Errorf("refusing %s: %w", dir, err)
 	}
 	return nil

@@ -14,7 +14,7 @@ const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
 // checkOwner refuses a file that another user owns, can reach, or knows by a
 // second name.
-func checkOwner(info fs.FileInfo) error {
+func checkOwner(_ *os.File, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok:
@@ -29,7 +29,7 @@ func checkOwner(info fs.FileInfo) error {
 	return nil
 }
 
-func checkDirOwner(info fs.FileInfo) error {
+func checkDirOwner(_ string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok:

@@ -1,12 +1,19 @@
 package audit
 
-import "io/fs"
+import (
+	"io/fs"
+	"os"
 
-const openFlags = 0
+	"golang.org/x/sys/windows"
 
-// Files below the user's profile are private by their inherited access list.
-func checkOwner(fs.FileInfo) error    { return nil }
-func checkDirOwner(fs.FileInfo) error { return nil }
+	"github.com/carrel-dev/carrel/internal/private"
+)
+
+const openFlags = windows.FILE_FLAG_OPEN_REPARSE_POINT
+
+func checkOwner(f *os.File, _ fs.FileInfo) error { return private.CheckFile(f) }
+
+func checkDirOwner(dir string, _ fs.FileInfo) error { return private.CheckDir(dir) }
 
 // A directory cannot be flushed there; renames are journalled.
 func (realDisk) syncDir(string) error { return nil }

@@ -24,7 +24,7 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := check(f, 0, onlyMine); err != nil {
+	if err := CheckFile(f); err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
@@ -33,6 +33,10 @@ func Read(path string, limit int64) ([]byte, error) {
 	}
 	return raw, err
 }
+
+// CheckFile says why a file is not a regular one that only this user can
+// reach. The error begins with a verb.
+func CheckFile(f *os.File) error { return check(f, 0, onlyMine) }
 
 // CheckDir says why a directory is not one that only this user can reach. The
 // error begins with a verb.
