@@ -228,7 +228,7 @@ func TestProxyVariablesDoNotEnter(t *testing.T) {
 func TestDenialsInALoopDoNotFillTheLog(t *testing.T) {
 	h := asUser(t)
 	before := size(h.dir + "/state")
-	h.expect(h.inside("for i in $(seq 3000); do timeout 2 bash -c '</dev/tcp/192.0.2.1/443'; getent hosts evil.test; done 2>/dev/null; true"), 0)
+	h.expect(h.inside("for i in $(seq 3000); do true </dev/tcp/192.0.2.1/443; true </dev/tcp/evil.test/443; done 2>/dev/null; true"), 0)
 	if grown := size(h.dir+"/state") - before; grown > 4<<20 {
 		h.Errorf("the state grew by %d bytes", grown)
 	}
