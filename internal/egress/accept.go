@@ -107,7 +107,7 @@ func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.Ad
 	d.count("connections")
 	since := d.changes.Load()
 	_, err = d.gate.Do(d.ctx, a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-		ctx, l := d.keep(ctx, a, since)
+		ctx, l := d.keep(ctx, &a, since)
 		defer l.done()
 		out, err := d.carry(ctx, g, l, conn)
 		return d.ended(ctx, a, out, err)

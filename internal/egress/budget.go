@@ -24,13 +24,14 @@ const wholeRun = ""
 type allowance struct {
 	door   *Door
 	of     *budgets
-	action carrel.Action
+	action *carrel.Action
 	rules  *Rules // that rule is of
 	rule   Rule
 }
 
-// allowance returns what a may send: the rule that grants it counts.
-func (d *Door) allowance(a carrel.Action) *allowance {
+// allowance returns what a, which does not change meanwhile, may send: the rule
+// that grants it counts.
+func (d *Door) allowance(a *carrel.Action) *allowance {
 	al := &allowance{door: d, of: &d.sent, action: a}
 	al.refresh()
 	return al
@@ -44,7 +45,7 @@ func (al *allowance) refresh() {
 	}
 	al.rules = rules
 	for _, c := range rules.matches(a.Host, a.Port) {
-		if a.Operation != carrel.OpRequest || c.grantsRequest(a) {
+		if a.Operation != carrel.OpRequest || c.grantsRequest(*a) {
 			al.rule = c.rule
 			return
 		}
@@ -93,7 +94,7 @@ func (al *allowance) exceeded() *Breach {
 	if al.rule.Upload == 0 || al.of.run > 0 && al.of.run < bound {
 		bound, whose, next = al.of.run, "the run", "carrel run --limit upload=SIZE, if that much is meant"
 	}
-	return &Breach{Action: al.action, Rule: "egress/upload", Reason: fmt.Sprintf("%s lets %d bytes be sent, and this would be more", whose, bound), Next: []string{next}}
+	return &Breach{Action: *al.action, Rule: "egress/upload", Reason: fmt.Sprintf("%s lets %d bytes be sent, and this would be more", whose, bound), Next: []string{next}}
 }
 
 // metered counts what is read from a request's body.

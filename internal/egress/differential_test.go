@@ -72,7 +72,7 @@ func twoSides(t testing.TB, raw []byte) (decided, received, bodies []string) {
 	go func() {
 		defer close(ended)
 		g.Do(context.Background(), a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-			_, l := d.keep(ctx, a, 0)
+			_, l := d.keep(ctx, &a, 0)
 			defer l.done()
 			return d.carryHTTP(ctx, g, l, door, door)
 		})

@@ -22,7 +22,7 @@ func (d *Door) inspects(a carrel.Action) bool {
 // carryInspected ends the desk's TLS with a certificate of the run's
 // authority, and carries the requests inside.
 func (d *Door) carryInspected(ctx context.Context, g gate.Grant, l *live, conn *net.TCPConn, h hello) (carrel.Outcome, error) {
-	a := l.action
+	a := *l.action
 	if !d.cfg.Authority.covers(a.Host) {
 		return d.breach(a, &Breach{Action: a, Rule: "egress/inspection",
 			Reason: fmt.Sprintf("what is said to %s has to be read, and the authority of this run is not good for it", a.Host),

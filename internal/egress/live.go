@@ -16,16 +16,16 @@ var errWithdrawn = errors.New("the rules have changed, and no longer allow it")
 // live is one connection or request under way.
 type live struct {
 	door   *Door
-	action carrel.Action
+	action *carrel.Action
 	since  uint64 // the change of the rules that it was decided after
 	end    context.CancelCauseFunc
 	still  func() bool // guarded by door.mu; nil: the gate's word says it all
 }
 
-// keep remembers a, which was decided after the change since, until done: a
-// change of the rules that no longer allows it ends ctx with errWithdrawn,
-// also one that came between the decision and now.
-func (d *Door) keep(ctx context.Context, a carrel.Action, since uint64) (context.Context, *live) {
+// keep remembers a, which was decided after the change since and is not altered
+// any more, until done: a change of the rules that no longer allows it ends ctx
+// with errWithdrawn, also one that came between the decision and now.
+func (d *Door) keep(ctx context.Context, a *carrel.Action, since uint64) (context.Context, *live) {
 	ctx, end := context.WithCancelCause(ctx)
 	l := &live{door: d, action: a, since: since, end: end}
 	d.mu.Lock()
@@ -62,7 +62,7 @@ func (l *live) judge() {
 	d.mu.Lock()
 	still := l.still
 	d.mu.Unlock()
-	if !d.gate.Judge(d.ctx, l.action).Allows() || still != nil && !still() {
+	if !d.gate.Judge(d.ctx, *l.action).Allows() || still != nil && !still() {
 		d.count("withdrawn")
 		l.end(errWithdrawn)
 	}
@@ -121,7 +121,7 @@ type keptConn struct {
 // keepConn ends conn, which leads to addr for a, when the rules no longer
 // allow it.
 func (d *Door) keepConn(conn net.Conn, a carrel.Action, addr netip.Addr, since uint64) net.Conn {
-	ctx, l := d.keep(d.ctx, a, since)
+	ctx, l := d.keep(d.ctx, &a, since)
 	l.holds(func() bool { return d.leadsTo(a, addr) })
 	return &keptConn{conn, l, context.AfterFunc(ctx, func() { reset(conn) })}
 }

@@ -113,7 +113,7 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 	a.Method, a.URL = r.Method, carrel.Text(r.URL.RequestURI())
 	since := m.door.changes.Load()
 	_, err = m.door.gate.Do(r.Context(), a, func(ctx context.Context, g gate.Grant) (carrel.Outcome, error) {
-		ctx, l := m.door.keep(ctx, a, since)
+		ctx, l := m.door.keep(ctx, &a, since)
 		if resp, err = m.send(r.WithContext(ctx), g, a); err != nil {
 			l.done()
 			return m.door.ended(ctx, a, carrel.Outcome{}, err)

@@ -38,7 +38,7 @@ type site struct {
 }
 
 func newSite(d *Door, g gate.Grant, l *live) *site {
-	a := l.action
+	a := *l.action
 	s := &site{door: d, grant: g, live: l, action: a, origin: url.URL{Scheme: schemeOf(a.Protocol), Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}}
 	s.spare = make(chan net.Conn, 1)
 	s.pool = &http.Transport{DialContext: s.dialPool, DialTLSContext: s.dialPool, DisableCompression: true, MaxIdleConnsPerHost: 1,
@@ -138,9 +138,9 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err := g.Covers(a); err != nil {
 			return out, err
 		}
-		ctx, l := s.door.keep(ctx, a, since)
+		ctx, l := s.door.keep(ctx, &a, since)
 		defer l.done()
-		if status, err = s.pass(ctx, a, w, r); err != nil {
+		if status, err = s.pass(ctx, &a, w, r); err != nil {
 			return s.door.breach(a, err)
 		}
 		return carrel.Outcome{Counts: map[string]int64{"status": int64(status)}}, nil
@@ -165,7 +165,7 @@ type passedKey struct{}
 
 // pass sends r on and its answer back. An error without a status means that
 // nothing was answered yet.
-func (s *site) pass(ctx context.Context, a carrel.Action, w http.ResponseWriter, r *http.Request) (status int, err error) {
+func (s *site) pass(ctx context.Context, a *carrel.Action, w http.ResponseWriter, r *http.Request) (status int, err error) {
 	p := &passed{upgrade: a.Upgrade != "", sent: s.door.allowance(a)}
 	defer func() {
 		switch cause := recover(); cause {
@@ -177,7 +177,7 @@ func (s *site) pass(ctx context.Context, a carrel.Action, w http.ResponseWriter,
 			panic(cause)
 		}
 		if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
-			err = &Breach{Action: a, Rule: "egress/withdrawn", Reason: cause.Error()}
+			err = &Breach{Action: *a, Rule: "egress/withdrawn", Reason: cause.Error()}
 		}
 	}()
 	if over := p.sent.spend(headSize(r)); over != nil {

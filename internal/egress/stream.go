@@ -18,7 +18,7 @@ const helloTimeout = 15 * time.Second
 
 // carryStream passes a tls or tcp connection through.
 func (d *Door) carryStream(ctx context.Context, g gate.Grant, l *live, conn *net.TCPConn) (carrel.Outcome, error) {
-	a := l.action
+	a := *l.action
 	var h hello
 	if a.Protocol == carrel.ProtoTLS {
 		var err error
@@ -40,7 +40,7 @@ func (d *Door) carryStream(ctx context.Context, g gate.Grant, l *live, conn *net
 	if _, err := outside.Write(h.raw); err != nil {
 		return carrel.Outcome{}, fmt.Errorf("passing the first bytes on: %w", err)
 	}
-	out, in, err := relay(ctx, conn, outside, d.allowance(a))
+	out, in, err := relay(ctx, conn, outside, d.allowance(l.action))
 	out += int64(len(h.raw))
 	d.add("bytes_out", out)
 	d.add("bytes_in", in)

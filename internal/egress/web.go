@@ -249,7 +249,7 @@ func checkRequest(a carrel.Action, r *http.Request) *Breach {
 // carryHTTP serves one connection to an http destination, or to one whose TLS
 // the door has ended. conn is what is said on under.
 func (d *Door) carryHTTP(ctx context.Context, g gate.Grant, l *live, conn, under net.Conn) (carrel.Outcome, error) {
-	a := l.action
+	a := *l.action
 	v := &visit{action: a}
 	switch {
 	case d.model != nil && a.Host == ModelHost:
