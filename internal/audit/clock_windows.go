@@ -9,7 +9,7 @@ import (
 )
 
 // interruptTime counts from the start, also while the machine sleeps, and is
-// read finer than the system's ticks.
+// read finer than the system's ticks. Windows 10 has it.
 var interruptTime = windows.NewLazySystemDLL("kernelbase.dll").NewProc("QueryInterruptTimePrecise")
 
 func bootMicros() int64 {
@@ -22,13 +22,8 @@ func bootMicros() int64 {
 }
 
 // bootID names the time since the machine started by the second in which it
-// did, for there is no name; it is empty if unknown. Who sets the clock gives
-// it another one: then the log is looked at as after a restart, which is
-// slower and otherwise the same.
+// did, for there is no name. Who sets the clock gives it another one: then the
+// log is looked at as after a restart, which is slower and otherwise the same.
 func bootID() string {
-	passed := bootMicros()
-	if passed == 0 {
-		return ""
-	}
-	return "started " + strconv.FormatInt(time.Now().Add(-time.Duration(passed)*time.Microsecond).Unix(), 10)
+	return "started " + strconv.FormatInt(time.Now().Add(-windows.DurationSinceBoot()).Unix(), 10)
 }
