@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"syscall"
 
 	"github.com/carrel-dev/carrel/internal/engine"
@@ -69,11 +70,17 @@ func exitCode(err error) int {
 	return exitError
 }
 
+// errorNoData is ERROR_NO_DATA, which is what Windows says for EPIPE.
+const errorNoData = syscall.Errno(232)
+
 // readerGone reports that nobody reads our output any more, as in
 // `carrel log show | head`, which is nothing to complain of.
 func readerGone(err error) bool {
 	var path *fs.PathError
-	return errors.As(err, &path) && path.Path == os.Stdout.Name() && errors.Is(path, syscall.EPIPE)
+	if !errors.As(err, &path) || path.Path != os.Stdout.Name() {
+		return false
+	}
+	return errors.Is(path, syscall.EPIPE) || runtime.GOOS == "windows" && errors.Is(path, errorNoData)
 }
 
 func hintFor(err error) string {

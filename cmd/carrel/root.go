@@ -26,20 +26,6 @@ type app struct {
 	noColor               bool
 }
 
-const rootHelp = `A carrel is a desk with walls, lent to an agent for one piece of work.
-
-The agent sees its workspace and nothing else of the machine. It changes a
-staged copy and reaches only what policy allows. What it made comes out as a
-change that you review, approve and apply, and every step is in a log that
-anybody can check.
-
-    carrel run -- claude            work at a desk
-    carrel review                   what it changed, and the risks
-    carrel approve --reason "…"     say yes to exactly that change
-    carrel apply [--branch NAME]    put it into the tree, or on a new branch
-    carrel log verify               check the log
-    carrel evidence latest -o DIR   what others need to check it, with carrel verify`
-
 const rootExit = `
 Exit codes: 0 ok, 1 error, 2 usage, 3 denied, 4 pending approval, 5 expired or
 timed out. "carrel run" passes the agent's own exit code on; 125 is Carrel's

@@ -14,6 +14,20 @@ import (
 	"github.com/carrel-dev/carrel/internal/sandbox/native/desk"
 )
 
+const rootHelp = `A carrel is a desk with walls, lent to an agent for one piece of work.
+
+The agent sees its workspace and nothing else of the machine. It changes a
+staged copy and reaches only what policy allows. What it made comes out as a
+change that you review, approve and apply, and every step is in a log that
+anybody can check.
+
+    carrel run -- claude            work at a desk
+    carrel review                   what it changed, and the risks
+    carrel approve --reason "…"     say yes to exactly that change
+    carrel apply [--branch NAME]    put it into the tree, or on a new branch
+    carrel log verify               check the log
+    carrel evidence latest -o DIR   what others need to check it, with carrel verify`
+
 // inside reports whether this process is the first of a desk, and if so runs
 // it. The binary is started again under that name where the small carrel-init
 // was not built in.

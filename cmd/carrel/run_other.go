@@ -11,6 +11,18 @@ import (
 	"github.com/carrel-dev/carrel/internal/engine"
 )
 
+const rootHelp = `A carrel is a desk with walls, lent to an agent for one piece of work. Desks
+need Linux. Here Carrel answers the hooks of agents' own clients by the same
+policy, keeps a log that anybody can check, and checks what desks elsewhere
+have left.
+
+    carrel init claude-code         have a client ask before it uses a tool
+    carrel doctor                   whether that is live
+    carrel pending                  what waits for an answer
+    carrel approve act_…            say yes to exactly that action
+    carrel log verify               check the log
+    carrel verify evidence/         check what a run on Linux proves`
+
 // inside reports whether this process is the first of a desk: never here.
 func inside() bool { return false }
 

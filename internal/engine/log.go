@@ -106,7 +106,7 @@ func (e *Records) showRecord(entry audit.Entry, asJSON bool) error {
 func (e *Records) logKey() (string, error) {
 	key, err := audit.PublicKey(e.state("keys"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", &hintError{fmt.Errorf("there is no log yet: %w", err), "it begins with the first run: carrel run -- COMMAND"}
+		return "", &hintError{fmt.Errorf("there is no log yet: %w", err), "it begins with the first run (carrel run -- COMMAND) or hook (carrel init CLIENT)"}
 	}
 	return key, err
 }

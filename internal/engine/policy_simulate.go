@@ -112,7 +112,7 @@ func (e *Records) past(ctx context.Context, runs int) ([]pastAction, int, error)
 	}
 	all = slices.DeleteFunc(all, func(p pastAction) bool { return !slices.Contains(order, p.run) })
 	if len(all) == 0 {
-		return nil, 0, &hintError{fmt.Errorf("the log has no decision to replay"), "carrel run leaves some"}
+		return nil, 0, &hintError{fmt.Errorf("the log has no decision to replay"), "carrel run leaves some; what hooks decided outside a desk belongs to no run and is not replayed"}
 	}
 	return all, len(order), nil
 }
