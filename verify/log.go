@@ -97,11 +97,11 @@ type expected struct {
 
 // expect reads the checkpoints that the log must contain.
 func (c *checker) expect(key string, o Options) error {
-	signed, err := os.ReadFile(filepath.Join(c.dir, CheckpointFile))
+	signed, err := readRegular(filepath.Join(c.dir, CheckpointFile), maxCheckpoint)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return fmt.Errorf("reading the checkpoint: %w", err)
+		return &Fault{File: CheckpointFile, Reason: err.Error()}
 	default:
 		if err := c.expectSigned(signed, key, CheckpointFile); err != nil {
 			return err

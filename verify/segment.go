@@ -107,6 +107,8 @@ func (l *Lines) Next() ([]byte, error) {
 	return line[:len(line)-1], nil
 }
 
+func openFile(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|openFlags, 0) }
+
 // openRegular opens a file for reading if it is a regular one, and not a link
 // to one: a pipe would block and a link lead elsewhere.
 func openRegular(path string) (*os.File, error) {
@@ -117,7 +119,7 @@ func openRegular(path string) (*os.File, error) {
 	if !before.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}

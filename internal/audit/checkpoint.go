@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/note"
@@ -83,11 +82,11 @@ func (s *store) publishCheckpoint(signed []byte) error {
 // mendCheckpoint publishes the second place's checkpoint again if the
 // published one is not the same.
 func (s *store) mendCheckpoint() error {
-	kept, err := os.ReadFile(s.second.path)
+	kept, err := readSmall(s.second.path)
 	if err != nil {
 		return fmt.Errorf("reading the second place: %w", err)
 	}
-	if published, err := os.ReadFile(filepath.Join(s.dir, verify.CheckpointFile)); err == nil && bytes.Equal(published, kept) {
+	if published, err := readSmall(filepath.Join(s.dir, verify.CheckpointFile)); err == nil && bytes.Equal(published, kept) {
 		return nil
 	}
 	return s.publishCheckpoint(kept)

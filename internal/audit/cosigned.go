@@ -51,7 +51,7 @@ func (s *store) keepCosigned(c verify.Checkpoint, cosigned []byte, public string
 	if err := s.witnessSuccession(cosigned); err != nil {
 		return err
 	}
-	newest, err := os.ReadFile(s.second.path)
+	newest, err := readSmall(s.second.path)
 	if err != nil || !sameText(newest, cosigned) {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *store) keepCosigned(c verify.Checkpoint, cosigned []byte, public string
 func (s *store) witnessSuccession(cosigned []byte) error {
 	for n := 1; ; n++ {
 		path := filepath.Join(s.dir, verify.SuccessionFile(n))
-		raw, err := os.ReadFile(path)
+		raw, err := readSmall(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -64,6 +64,23 @@ func (realDisk) open(path string, flag int) (file, error) {
 	return realFile{f}, nil
 }
 
+// maxSmall bounds what is read whole: checkpoints, tiles, proofs.
+const maxSmall = 1 << 20
+
+// readSmall reads a small file of ours, opened as open does.
+func readSmall(path string) ([]byte, error) {
+	f, err := realDisk{}.open(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxSmall+1))
+	if err == nil && len(b) > maxSmall {
+		err = fmt.Errorf("%s is over the limit of %d bytes", path, maxSmall)
+	}
+	return b, err
+}
+
 func (realDisk) rename(from, to string) error { return os.Rename(from, to) }
 
 func (realDisk) remove(path string) error { return os.Remove(path) }

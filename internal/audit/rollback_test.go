@@ -225,7 +225,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"a directory":     func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o700)) },
 		"open to others":  func(p string) error { return os.Chmod(p, 0o644) },
 	} {
-		for _, file := range []string{segment, "tail", "lock", "reserve", "../keys/log.key", "../keys/log.vkey", "../second/checkpoint.head"} {
+		for _, file := range []string{segment, "tail", "lock", "reserve", "../keys/log.key", "../keys/log.vkey", "../second/checkpoint.head", "../second/checkpoint"} {
 			o := quickOptions(t)
 			appendAll(t, o, "one")
 			if err := damage(filepath.Join(o.Dir, file)); err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/note"
@@ -131,7 +130,7 @@ func (s *store) signedBy(private string) (verify.Checkpoint, []byte, error) {
 	if err != nil {
 		return verify.Checkpoint{}, nil, nil
 	}
-	signed, err := os.ReadFile(s.second.path)
+	signed, err := readSmall(s.second.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return verify.Checkpoint{}, nil, fmt.Errorf("reading the second place: %w", err)
 	}
@@ -155,7 +154,7 @@ func (s *store) writeSuccession(c verify.Checkpoint, signed []byte) error {
 	p := verify.Proof{Extra: entry.Raw, Index: c.Size - 1, Hashes: hashes, Checkpoint: signed}
 	for n := 1; ; n++ {
 		path := filepath.Join(s.dir, verify.SuccessionFile(n))
-		there, err := os.ReadFile(path)
+		there, err := readSmall(path)
 		switch {
 		case err == nil && bytes.Equal(there, p.Bytes()):
 			return nil

@@ -101,7 +101,7 @@ func (p *second) checkpoint(key string) (verify.Checkpoint, bool, error) {
 }
 
 func readCheckpoint(path, key string) (verify.Checkpoint, []byte, error) {
-	signed, err := os.ReadFile(path)
+	signed, err := readSmall(path)
 	if err != nil {
 		return verify.Checkpoint{}, nil, fmt.Errorf("reading a checkpoint: %w", err)
 	}

@@ -43,7 +43,7 @@ func (r *Reader) publish(ctx context.Context, key string) (verify.Checkpoint, er
 		return c, fmt.Errorf("publishing tiles: %w", err)
 	}
 	to := filepath.Join(dir, TilesDir)
-	if done, err := os.ReadFile(filepath.Join(to, verify.CheckpointFile)); err == nil && bytes.Equal(done, signed) {
+	if done, err := readSmall(filepath.Join(to, verify.CheckpointFile)); err == nil && bytes.Equal(done, signed) {
 		return c, nil
 	}
 	err = publishTiles(ctx, r, to, c, key)
@@ -114,7 +114,7 @@ func (t *tiles) resume(size int64) error {
 		if width == 0 {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(t.dir, filepath.FromSlash(verify.TilePath(level, n/verify.TileWidth, width))))
+		data, err := readSmall(filepath.Join(t.dir, filepath.FromSlash(verify.TilePath(level, n/verify.TileWidth, width))))
 		if err != nil {
 			return err
 		}

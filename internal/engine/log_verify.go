@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -116,7 +115,7 @@ func (e *Records) rememberChecked(newest []byte, key string, r verify.Report) er
 
 // newestCheckpoint reads the checkpoint in the second place; none is no error.
 func newestCheckpoint(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
+	b, err := private.Read(path, 64<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
