@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -180,8 +181,11 @@ func (v *verifying) artifact(s verify.Statement) error {
 }
 
 func (v *verifying) logged(path string, bundle []byte) error {
-	proof, err := readBounded(strings.TrimSuffix(path, verify.BundleSuffix)+verify.ProofSuffix, verify.MaxPackBytes/64)
+	beside := strings.TrimSuffix(path, verify.BundleSuffix) + verify.ProofSuffix
+	proof, err := readBounded(beside, verify.MaxPackBytes/64)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && v.opts.LogKey != "":
+		return &hintError{fmt.Errorf("nothing proves to the log's key that its making was logged: there is no %s", filepath.Base(beside)), "put the proof beside the attestation, or leave --log-key out"}
 	case errors.Is(err, fs.ErrNotExist):
 		v.out.Missing = append(v.out.Missing, "that its making was logged: no "+verify.ProofSuffix+" lies beside it")
 		return nil
