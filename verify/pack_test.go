@@ -562,6 +562,30 @@ func TestPackWithRecordsLeftOut(t *testing.T) {
 	}
 }
 
+// Whoever has the log's key can sign two pasts of it. Where both are in one pack
+// they are found, as far as they can be compared.
+func TestPackOfTwoPasts(t *testing.T) {
+	private, _ := signingKey(t, 1)
+	for name, fork := range map[string]func(s *story){
+		"as many records, one of them another": func(s *story) {
+			s.lines = s.lines[:len(s.lines)-1]
+			s.lines[0] = bytes.Replace(s.lines[0], []byte("created"), []byte("cheated"), 1)
+		},
+		"what was announced is another": func(s *story) {
+			i := len(s.lines) - 2
+			s.lines[i] = bytes.Replace(s.lines[i], []byte(`"boot_us":`), []byte(`"boot_us":1`), 1)
+		},
+		"nothing": func(*story) {},
+	} {
+		s := newStory(t)
+		set := s.set(private)
+		fork(s)
+		if _, err := s.pack(private, set).Check(Trust{}); (err == nil) != (name == "nothing") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestPackBySomebodyElse(t *testing.T) {
 	p, trust := fixturePack(t)
 	_, other := signingKey(t, 2)

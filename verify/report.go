@@ -72,6 +72,9 @@ func (p Pack) Check(t Trust) (PackReport, error) {
 	if err := p.checkSet(&r, trust, records); err != nil {
 		return r, err
 	}
+	if err := p.onePast(trust, r.Set, records); err != nil {
+		return r, &PackFault{PackCheckpoint, err.Error()}
+	}
 	r.tellLimits()
 	return r, nil
 }
