@@ -10,8 +10,8 @@ import (
 
 const verifyHelp = `Check an evidence pack (a directory or FILE.tar.zst), the attestations of a
 commit of this repository or of a range of them (A..B), one attestation
-(FILE.sigstore.json), or a proof that the log has a record (FILE.tlog-proof),
-and say in plain words what is proved, by which key, and what is not.
+(FILE.sigstore.json), a proof that the log has a record (FILE.tlog-proof), or the
+records that "carrel log export -o DIR" wrote, and say in plain words what is proved, by which key, and what is not.
 
 It needs no network, no state and no other program but git, and that only for
 commits. Name the keys you trust with --key; where none is named, the keys of

@@ -35,7 +35,7 @@ type VerifyOptions struct {
 type Verdict struct {
 	OK      bool              `json:"ok"`
 	Target  string            `json:"target"`
-	Kind    string            `json:"kind"` // pack, commit, commits, attestation or proof
+	Kind    string            `json:"kind"` // pack, records, commit, commits, attestation or proof
 	Key     carrel.Digest     `json:"key,omitempty"`
 	LogKey  string            `json:"log_key,omitempty"` // of a proof
 	Trusted bool              `json:"key_trusted"`

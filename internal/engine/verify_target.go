@@ -20,6 +20,9 @@ func (v *verifying) pack(path string) error {
 	if err != nil {
 		return strange(path, err)
 	}
+	if p.IsExport() {
+		return v.export(p)
+	}
 	if key, err := verify.ParsePublicKey(p[verify.KeyFile]); err == nil {
 		if v.trustOwn(key.ID); v.own {
 			named := strings.TrimSuffix(string(p[verify.LogKeyFile]), "\n")
