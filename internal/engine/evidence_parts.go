@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/attest"
@@ -28,20 +27,12 @@ func (b *packing) records(ctx context.Context, checkpoint []byte) error {
 		if err != nil {
 			return err
 		}
-		proof, err := reader.Prove(r.Index, checkpoint, b.logKey)
-		if err != nil {
-			return err
-		}
-		p := verify.RecordProof{Index: r.Index, Hashes: [][]byte{}}
-		for _, h := range proof.Hashes {
-			p.Hashes = append(p.Hashes, slices.Clone(h[:]))
-		}
-		encoded, err := carrel.Canonical(p)
+		proof, err := proofLine(reader, r.Index, checkpoint, b.logKey)
 		if err != nil {
 			return err
 		}
 		lines.Write(append(r.Raw, '\n'))
-		proofs.Write(append(encoded, '\n'))
+		proofs.Write(proof)
 		if lines.Len()+proofs.Len() > verify.MaxPackBytes/2 {
 			return fmt.Errorf("the run has more records than a pack of %d bytes holds", verify.MaxPackBytes)
 		}

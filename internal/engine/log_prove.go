@@ -140,19 +140,11 @@ func (e *Records) exportTo(ctx context.Context, reader *audit.Reader, key string
 		return err
 	}
 	for _, entry := range entries {
-		p, err := reader.Prove(entry.Index, signed, key)
+		line, err := proofLine(reader, entry.Index, signed, key)
 		if err != nil {
 			return err
 		}
-		line := verify.RecordProof{Index: entry.Index}
-		for _, h := range p.Hashes {
-			line.Hashes = append(line.Hashes, h[:])
-		}
-		b, err := carrel.Canonical(&line)
-		if err != nil {
-			return err
-		}
-		proofs.Write(append(b, '\n'))
+		proofs.Write(line)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("exporting: %w", err)
@@ -164,4 +156,18 @@ func (e *Records) exportTo(ctx context.Context, reader *audit.Reader, key string
 		}
 	}
 	return nil
+}
+
+// proofLine is the line of records.proofs.jsonl for a record.
+func proofLine(reader *audit.Reader, index int64, signed []byte, key string) ([]byte, error) {
+	p, err := reader.Prove(index, signed, key)
+	if err != nil {
+		return nil, err
+	}
+	line := verify.RecordProof{Index: index, Hashes: make([][]byte, len(p.Hashes))}
+	for i := range p.Hashes {
+		line.Hashes[i] = p.Hashes[i][:]
+	}
+	encoded, err := carrel.Canonical(line)
+	return append(encoded, '\n'), err
 }
