@@ -106,26 +106,3 @@ func (l *Lines) Next() ([]byte, error) {
 	l.offset += int64(len(line))
 	return line[:len(line)-1], nil
 }
-
-func openFile(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|openFlags, 0) }
-
-// openRegular opens a file for reading if it is a regular one, and not a link
-// to one: a pipe would block and a link lead elsewhere.
-func openRegular(path string) (*os.File, error) {
-	before, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !before.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := openFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if after, err := f.Stat(); err != nil || !os.SameFile(before, after) {
-		f.Close()
-		return nil, fmt.Errorf("%s was replaced while it was opened", path)
-	}
-	return f, nil
-}

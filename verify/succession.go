@@ -3,7 +3,6 @@ package verify
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -115,18 +114,4 @@ func successions(dir string, each func(n int, p Proof) error) error {
 		}
 	}
 	return fmt.Errorf("the log's key was replaced more than %d times", maxSuccessions)
-}
-
-// readRegular reads a regular file of at most limit bytes.
-func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("it is over the limit of %d bytes", limit)
-	}
-	return b, err
 }

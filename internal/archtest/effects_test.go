@@ -30,6 +30,8 @@ var mayAct = map[string]string{
 	"internal/demo":              stage,
 	"internal/selftest":          stage,
 	"internal/needs":             stage,
+	"verify/open":                looks,
+	"internal/engine/why_source": looks,
 	"internal/engine/choose":     granted,
 	"internal/engine/init_files": granted, "internal/engine/signing": granted, "internal/engine/evidence_seal": granted, "internal/engine/log_serve": granted + "; a copy, where the user named its directory",
 	"internal/engine/log_prove": asked, "internal/engine/policy_check": asked, "internal/engine/policy_learn": asked, "internal/engine/putfile": "for those that are listed here",
