@@ -77,6 +77,9 @@ var takesCommand = map[string]bool{"su": true, "runuser": true, "script": true, 
 // shells read commands from -c, from a file, or from their input.
 var shells = map[string]bool{"sh": true, "bash": true, "dash": true, "zsh": true, "ksh": true, "mksh": true, "ash": true, "fish": true, "rbash": true}
 
+// foreign are shells with another language, which is not read here.
+var foreign = map[string]bool{"powershell": true, "pwsh": true, "cmd": true, "wsl": true}
+
 const onlyThen = "what it would run is known only when it runs"
 
 // startedBy returns the programs that a program starts as far as its words say
@@ -85,6 +88,8 @@ func startedBy(name string, words []word, stdin input) (inner []started, unclear
 	switch {
 	case shells[name]:
 		return startedByShell(words, stdin)
+	case foreign[name] && (len(words) > 0 || stdin.piped):
+		return nil, "its commands are not read"
 	case name == "eval":
 		return sourceOf(words)
 	case (name == "trap" || name == "alias") && len(words) > 0:
