@@ -69,6 +69,7 @@ func explained(t *testing.T, r carrel.Record, change func(manifest string) strin
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer out.Close()
 		host.Stdout = out
 		if err := (&Records{host}).PolicyExplain(ctx, string(r.Action.ID), PolicyOptions{}, asJSON); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +30,26 @@ func testPlace(t *testing.T) Place {
 	return Place{Workspace: filepath.Join(dir, "home/project"), Home: filepath.Join(dir, "home"), Client: claudeCode}
 }
 
+// hostWorkspace is a directory of the host that is called as a desk's.
+func hostWorkspace() string {
+	if runtime.GOOS == "windows" {
+		return "ROOT/workspace"
+	}
+	return "/host/workspace"
+}
+
+// inputPlaces and seenPlaces are what a test's HOME and the like stand for: as
+// a client writes them, and as a policy sees them. ROOT is the drive's.
+func inputPlaces(p Place) *strings.Replacer {
+	return places(p, filepath.ToSlash)
+}
+
+func seenPlaces(p Place) *strings.Replacer { return places(p, slashed) }
+
+func places(p Place, as func(string) string) *strings.Replacer {
+	return strings.NewReplacer("PROJECT", as(p.Workspace), "HOME", as(p.Home), "OUT", as(filepath.Dir(p.Home)), "ROOT", as(filepath.VolumeName(p.Home)))
+}
+
 // shown is an action in one word.
 func shown(a carrel.Action) string {
 	switch a.Operation {
@@ -48,7 +69,6 @@ func shown(a carrel.Action) string {
 
 func TestToolsBecomeActions(t *testing.T) {
 	p := testPlace(t)
-	out := filepath.Dir(p.Home)
 	for _, c := range []struct{ tool, input, want string }{
 		{"Bash", `{"command":"ls | wc -l > n"}`, "exec ls;exec wc -l;write /workspace/sub/n"},
 		{"Bash", `{"command":"cat ../a ~/.ssh/id"}`, "exec cat ../a ~/.ssh/id;read /workspace/a;read HOME/.ssh/id"},
@@ -57,22 +77,25 @@ func TestToolsBecomeActions(t *testing.T) {
 		{"Write", `{"file_path":"PROJECT/a/b.go","content":"x"}`, "write /workspace/a/b.go"},
 		{"Write", `{"file_path":"PROJECT/away/x","content":"x"}`, "write OUT/outside/x"},
 		{"Edit", `{"file_path":"PROJECT/../x","new_string":"y"}`, "write HOME/x"},
-		{"Write", `{"file_path":"/workspace/x","content":"x"}`, "write /host/workspace/x"},
+		{"Write", `{"file_path":"/workspace/x","content":"x"}`, "write " + hostWorkspace() + "/x"},
 		{"NotebookEdit", `{"notebook_path":"PROJECT/n.ipynb","new_source":"y"}`, "write /workspace/n.ipynb"},
 		{"Read", `{"file_path":"HOME/.ssh/id_rsa"}`, "read HOME/.ssh/id_rsa"},
 		{"Read", `{"file_path":"/usr/include/stdio.h"}`, "tool Read"},
 		{"Grep", `{"pattern":"x"}`, "read /workspace/sub"},
-		{"Grep", `{"pattern":"x","path":"/etc"}`, "read /etc"},
-		{"Glob", `{"pattern":"/etc/*"}`, "read /etc"},
-		{"Glob", `{"pattern":"{/etc,x}/sh*"}`, "read /"},
+		{"Grep", `{"pattern":"x","path":"/etc"}`, "read ROOT/etc"},
+		{"Glob", `{"pattern":"/etc/*"}`, "read ROOT/etc"},
+		{"Glob", `{"pattern":"{/etc,x}/sh*"}`, "read ROOT/"},
 		{"WebFetch", `{"url":"https://OK.test./a?b"}`, "connect ok.test:443;request ok.test:443/a?b"},
 		{"WebFetch", `{"url":"http://ok.test:8080/"}`, "connect ok.test:8080;request ok.test:8080/"},
 		{"mcp__db__query", `{"sql":"drop"}`, "tool mcp__db__query"},
 		{"Write", `{"file_path":"HOME/.claude/plans/p.md","content":"x"}`, "tool Write"},
 		{"Write", `{"file_path":"HOME/.claude/settings.json","content":"x"}`, "write HOME/.claude/settings.json"},
 	} {
-		places := strings.NewReplacer("PROJECT", p.Workspace, "HOME", p.Home, "OUT", out)
-		actions, err := p.Actions(Call{Tool: c.tool, Input: json.RawMessage(places.Replace(c.input)), Cwd: filepath.Join(p.Workspace, "sub")})
+		if runtime.GOOS == "windows" && strings.Contains(c.input, `"/usr/`) {
+			continue // no such place there
+		}
+		want := seenPlaces(p).Replace(c.want)
+		actions, err := p.Actions(Call{Tool: c.tool, Input: json.RawMessage(inputPlaces(p).Replace(c.input)), Cwd: filepath.Join(p.Workspace, "sub")})
 		if err != nil {
 			t.Errorf("%s %s: %v", c.tool, c.input, err)
 			continue
@@ -84,8 +107,8 @@ func TestToolsBecomeActions(t *testing.T) {
 				t.Errorf("%s: agent %q", c.tool, a.Agent)
 			}
 		}
-		if s := strings.Join(got, ";"); s != places.Replace(c.want) {
-			t.Errorf("%s %s: %s, want %s", c.tool, c.input, s, places.Replace(c.want))
+		if s := strings.Join(got, ";"); s != want {
+			t.Errorf("%s %s: %s, want %s", c.tool, c.input, s, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -78,9 +79,9 @@ func TestToolsOfOtherClientsBecomeActions(t *testing.T) {
 		{geminiCLI, "write_file", `{"file_path":".git/hooks/x","content":"y"}`, "write /workspace/.git/hooks/x"},
 		{geminiCLI, "replace", `{"file_path":"a","old_string":"x","new_string":"y"}`, "write /workspace/a"},
 		{geminiCLI, "read_file", `{"file_path":"HOME/.ssh/id"}`, "read HOME/.ssh/id"},
-		{geminiCLI, "read_many_files", `{"include":["a/*.go","/etc/**"]}`, "read /workspace/a;read /etc"},
+		{geminiCLI, "read_many_files", `{"include":["a/*.go","/etc/**"]}`, "read /workspace/a;read ROOT/etc"},
 		{geminiCLI, "glob", `{"pattern":"../*"}`, "read HOME"},
-		{geminiCLI, "grep_search", `{"pattern":"x","dir_path":"/etc"}`, "read /etc"},
+		{geminiCLI, "grep_search", `{"pattern":"x","dir_path":"/etc"}`, "read ROOT/etc"},
 		{geminiCLI, "list_directory", `{"dir_path":"."}`, "tool list_directory"},
 		{geminiCLI, "web_fetch", `{"prompt":"read https://a.test/x, and http://b.test/"}`, "connect a.test:443;request a.test:443/x;connect b.test:443;request b.test:443/"},
 		{geminiCLI, "mcp_db_drop", `{}`, "tool mcp_db_drop"},
@@ -89,13 +90,13 @@ func TestToolsOfOtherClientsBecomeActions(t *testing.T) {
 		{codex, "Bash", `{"command":"ls"}`, "exec ls"},
 		{codex, "Bash", `{"command":"apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: .git/hooks/x\n+y\n*** End Patch\nEOF"}`, "exec apply_patch;write /workspace/.git/hooks/x"},
 		{codex, "apply_patch", `{"command":"*** Begin Patch\n*** Update File: a\n*** Move to: ../b\n*** Delete File: c\n*** End Patch"}`, "write /workspace/a;write HOME/b;delete /workspace/c"},
-		{codex, "view_image", `{"path":"/etc/x.png"}`, "read /etc/x.png"},
+		{codex, "view_image", `{"path":"/etc/x.png"}`, "read ROOT/etc/x.png"},
 		{codex, "mcp__db__drop", `{}`, "tool mcp__db__drop"},
 	} {
 		p := testPlace(t)
 		p.Client = c.client
-		places := strings.NewReplacer("HOME", p.Home)
-		actions, err := p.Actions(Call{Tool: c.tool, Input: json.RawMessage(places.Replace(c.input)), Cwd: p.Workspace})
+		want := seenPlaces(p).Replace(c.want)
+		actions, err := p.Actions(Call{Tool: c.tool, Input: json.RawMessage(inputPlaces(p).Replace(c.input)), Cwd: p.Workspace})
 		if err != nil {
 			t.Errorf("%s %s: %v", c.tool, c.input, err)
 			continue
@@ -107,8 +108,8 @@ func TestToolsOfOtherClientsBecomeActions(t *testing.T) {
 				t.Errorf("%s: agent %q", c.tool, a.Agent)
 			}
 		}
-		if s := strings.Join(got, ";"); s != places.Replace(c.want) {
-			t.Errorf("%s %s: %s, want %s", c.tool, c.input, s, places.Replace(c.want))
+		if s := strings.Join(got, ";"); s != want {
+			t.Errorf("%s %s: %s, want %s", c.tool, c.input, s, want)
 		}
 	}
 }
@@ -191,6 +192,9 @@ func TestGeminiHooksThatAreSwitchedOff(t *testing.T) {
 // What doctor asks is what each client would, and every policy denies it.
 func TestProbesAskAboutAGitHook(t *testing.T) {
 	for _, c := range Clients() {
+		if runtime.GOOS == "windows" && c.Name != ClaudeCode {
+			continue // cannot be registered there
+		}
 		p := testPlace(t)
 		p.Client = c
 		if err := os.MkdirAll(filepath.Join(p.Workspace, ".git"), 0o755); err != nil {
