@@ -2,6 +2,8 @@ package verify
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -74,6 +76,30 @@ func TestNoteBomb(t *testing.T) {
 	var err error
 	if took := memoryOf(func() { _, err = ParseNote(note) }); err == nil || took > size {
 		t.Errorf("%v, and %d bytes of memory", err, took)
+	}
+}
+
+// Anybody can write to a proof's checkpoint that somebody else signed it, and so
+// make many lines of one. They are not compared each with each.
+func TestNoteOfOneAttestationInManySpellings(t *testing.T) {
+	private, public := signingKey(t, 1)
+	s := newStory(t)
+	set := s.set(private)
+	var all []Attestation
+	for i := range MaxAttestations - 1 {
+		foreign := fmt.Sprintf("— x%d %s\n", i, base64.StdEncoding.EncodeToString(make([]byte, 72)))
+		all = append(all, Attestation{set[1].Bundle, append(bytes.Clone(set[1].Proof), foreign...)})
+	}
+	note, err := NoteLines(append(all, set[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if sets, err := CheckCommit(note, fixtureCommit, fixtureTree, Trust{Keys: []PublicKey{public}}); err == nil {
+		t.Errorf("%d sets", len(sets))
+	}
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 

@@ -74,8 +74,12 @@ func CheckCommit(note []byte, commit, tree string, t Trust) ([]Set, error) {
 	}
 	acts := map[carrel.RecordID][]Attested{}
 	var order []carrel.RecordID
+	var logs map[string]string
+	if t.Log == "" {
+		logs = namedLogs(all, t)
+	}
 	for i := range all {
-		checked, err := checkNoted(all, i, t)
+		checked, err := checkNoted(all[i], logs, t)
 		if err == nil {
 			err = checked.Statement.Covers(map[string]string{DigestCommit: commit, DigestTree: tree})
 		}
@@ -99,33 +103,35 @@ func CheckCommit(note []byte, commit, tree string, t Trust) ([]Set, error) {
 }
 
 // checkNoted checks one of the attestations of a note.
-func checkNoted(all []Attestation, i int, t Trust) (Attested, error) {
-	b, err := ParseBundle(all[i].Bundle)
+func checkNoted(a Attestation, logs map[string]string, t Trust) (Attested, error) {
+	if t.Log != "" {
+		return a.Check(t)
+	}
+	b, err := ParseBundle(a.Bundle)
 	if err != nil {
 		return Attested{}, err
 	}
 	if _, err := b.Verify(t.Keys...); err != nil {
 		return Attested{}, err
 	}
-	if t.Log == "" {
-		if t.Log, err = namedLog(all, i, t); err != nil {
-			return Attested{}, err
-		}
+	proof, err := ParseProof(a.Proof)
+	if err != nil {
+		return Attested{}, err
 	}
-	return all[i].Check(t)
+	if t.Log = logs[string(proof.Extra)]; t.Log == "" {
+		return Attested{}, errors.New("no provenance signed by a key you trust says which log it is in; name the log's key")
+	}
+	return a.Check(t)
 }
 
-// namedLog returns the key of the log that attestation i was announced in, as
-// a provenance signed by a trusted key names it. The announcing record is the
-// same in each proof of one act.
-func namedLog(all []Attestation, i int, t Trust) (string, error) {
-	own, err := ParseProof(all[i].Proof)
-	if err != nil {
-		return "", err
-	}
+// namedLogs returns the keys of the logs that attestations were announced in,
+// as provenances signed by a trusted key name them, by the announcing record:
+// it is the same in each proof of one act.
+func namedLogs(all []Attestation, t Trust) map[string]string {
+	out := map[string]string{}
 	for _, a := range all {
 		proof, err := ParseProof(a.Proof)
-		if err != nil || !bytes.Equal(proof.Extra, own.Extra) {
+		if err != nil || out[string(proof.Extra)] != "" {
 			continue
 		}
 		b, err := ParseBundle(a.Bundle)
@@ -138,8 +144,8 @@ func namedLog(all []Attestation, i int, t Trust) (string, error) {
 		}
 		var p Provenance
 		if s.Read(TypeProvenance, &p) == nil {
-			return p.LogKey(), nil
+			out[string(proof.Extra)] = p.LogKey()
 		}
 	}
-	return "", errors.New("no provenance signed by a key you trust says which log it is in; name the log's key")
+	return out
 }
