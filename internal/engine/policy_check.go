@@ -39,7 +39,9 @@ func PolicyCheck(ctx context.Context, host Host, opts PolicyCheckOptions) error 
 	if err != nil {
 		return err
 	}
-	report, err := policy.Check(ctx, l)
+	progress := terminal.NewProgress(host.Stderr)
+	report, err := policy.Check(ctx, l, func(done, total int64) { progress.Show("trying the rules " + terminal.Bar(done, total)) })
+	progress.Done()
 	if err != nil {
 		return err
 	}

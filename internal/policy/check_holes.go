@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"path"
 	"slices"
 	"strings"
@@ -12,20 +13,31 @@ import (
 
 // holes tries each rule with inputs beside those it speaks of. What it reports
 // was answered by the policy itself.
-func (c *checker) holes() {
+func (c *checker) holes(ctx context.Context, progress func(done, total int64)) error {
+	var rules []*ast.Rule
 	for _, m := range c.program.modules {
 		ast.WalkRules(m.ast, func(r *ast.Rule) bool {
-			c.prefixes(r)
-			c.patterns(r)
-			c.paths(r)
-			c.operations(r)
-			c.commands(r)
-			c.words(r)
-			c.below(r)
-			c.queries(r)
+			rules = append(rules, r)
 			return false
 		})
 	}
+	for i, r := range rules {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.prefixes(r)
+		c.patterns(r)
+		c.paths(r)
+		c.operations(r)
+		c.commands(r)
+		c.words(r)
+		c.below(r)
+		c.queries(r)
+		if progress != nil {
+			progress(int64(i)+1, int64(len(rules)))
+		}
+	}
+	return nil
 }
 
 func (c *checker) files(paths ...string) []carrel.Action {

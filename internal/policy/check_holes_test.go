@@ -177,7 +177,7 @@ func TestCheckIsQuietAboutWhatIsShipped(t *testing.T) {
 		t.Error("no policy is found in the documentation")
 	}
 	for name, l := range sources {
-		r, err := Check(context.Background(), l)
+		r, err := Check(context.Background(), l, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

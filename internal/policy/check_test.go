@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 func check(t *testing.T, source string) Report {
 	t.Helper()
-	r, err := Check(context.Background(), user(source))
+	r, err := Check(context.Background(), user(source), nil)
 	if err != nil {
 		t.Fatalf("%s: %v", source, err)
 	}
@@ -88,7 +89,7 @@ func TestCheckIsQuietAboutGoodPolicies(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range []error{func() error { _, err := Check(context.Background(), user("package x\n")); return err }()} {
+	for _, e := range []error{func() error { _, err := Check(context.Background(), user("package x\n"), nil); return err }()} {
 		if e == nil {
 			t.Error("a policy that cannot be used passes")
 		}
@@ -105,5 +106,24 @@ func TestOneEdit(t *testing.T) {
 		if oneEdit(pair[0], pair[1]) {
 			t.Errorf("%v", pair)
 		}
+	}
+}
+
+// A check that nobody waits for any more ends, and says how far it is before.
+func TestCheckTellsHowFarItIsAndEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	source := head + "allow if input.path == \"/workspace/a\"\n\nallow if input.path == \"/workspace/b\"\n"
+	var told [][2]int64
+	if _, err := Check(ctx, user(source), func(done, total int64) { told = append(told, [2]int64{done, total}) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) < 2 || told[len(told)-1] != [2]int64{int64(len(told)), int64(len(told))} {
+		t.Errorf("told %v", told)
+	}
+	tried := 0
+	_, err := Check(ctx, user(source), func(int64, int64) { tried++; cancel() })
+	if !errors.Is(err, context.Canceled) || tried != 1 {
+		t.Errorf("after it was broken off %d rules were tried: %v", tried, err)
 	}
 }
