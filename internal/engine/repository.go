@@ -15,6 +15,7 @@ import (
 	"github.com/carrel-dev/carrel/internal/config"
 	"github.com/carrel-dev/carrel/internal/git"
 	"github.com/carrel-dev/carrel/internal/policy"
+	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
 // repositoryPolicy is where a repository keeps Rego of its own, without
@@ -46,8 +47,11 @@ func (e *Engine) readRepository(ctx context.Context, repo *git.Repo) (*fromRepos
 	for _, name := range sortedKeys(entries) {
 		entry := entries[name]
 		isPolicy := strings.HasPrefix(name, repositoryPolicy) && strings.HasSuffix(name, ".rego") && !strings.HasSuffix(name, "_test.rego")
-		if name != config.RepositoryPath && !isPolicy || entry.Mode != git.ModeFile && entry.Mode != git.ModeExecutable {
+		switch {
+		case name != config.RepositoryPath && !isPolicy:
 			continue
+		case entry.Mode != git.ModeFile && entry.Mode != git.ModeExecutable: // to pass over it would be to forget what it narrows
+			return nil, fmt.Errorf("%s of the base commit is no regular file, and is not read: commit the file itself", terminal.Escape(name))
 		}
 		raw, err := repo.ReadBlob(ctx, entry.Object)
 		if err != nil {
