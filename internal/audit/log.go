@@ -23,7 +23,7 @@ type Options struct {
 	// another file system or at least outside what is backed up with Dir.
 	Second string
 	// LockWait bounds waiting for a process that holds the log and does not
-	// write to it; 0: ten seconds.
+	// write to it; 0: half a minute.
 	LockWait time.Duration
 	// Redact, if set, takes secrets out of every record before it is hashed.
 	Redact *Redactor
@@ -34,7 +34,7 @@ type Options struct {
 }
 
 const (
-	defaultLockWait = 10 * time.Second
+	defaultLockWait = 30 * time.Second
 	defaultSegment  = 64 << 20
 )
 
