@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -148,12 +150,23 @@ func (r result) String() string {
 // longest is how long any one command of a test may take.
 const longest = 2 * time.Minute
 
+// programs is the PATH of a plain system, behind the Node.js of these tests
+// where that is none of it (.ci/node).
+var programs = sync.OnceValue(func() string {
+	const plain = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin"
+	node, err := exec.LookPath("node")
+	if dir := filepath.Dir(node); err == nil && !slices.Contains(filepath.SplitList(plain), dir) {
+		return dir + ":" + plain
+	}
+	return plain
+})
+
 // command builds a command that runs as the host's user in its repository.
 func (h *host) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = h.repo
 	cmd.Env = append([]string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin", "HOME=" + h.home, "LANG=C.UTF-8",
+		"PATH=" + programs(), "HOME=" + h.home, "LANG=C.UTF-8",
 		"XDG_CONFIG_HOME=" + h.dir + "/config", "XDG_STATE_HOME=" + h.dir + "/state", "XDG_CACHE_HOME=" + h.dir + "/cache", "XDG_DATA_HOME=" + h.dir + "/data",
 		"XDG_RUNTIME_DIR=" + h.dir + "/runtime", "TMPDIR=" + h.dir + "/tmp", "USER=test", "SHELL=/bin/bash", "TERM=xterm",
 	}, h.env...)
