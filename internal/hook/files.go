@@ -28,33 +28,17 @@ func operandFiles(name string, words []word) []fileUse {
 	case "touch", "tee", "truncate", "mkdir":
 		return each(writes, operands(words))
 	case "cp", "install", "rsync", "scp":
-		all := slices.DeleteFunc(slices.Clone(operands(words)), func(w word) bool { return strings.Contains(w.text, ":") }) // of another machine
-		if len(all) == 0 || all[len(all)-1].text != words[len(words)-1].text {
-			return each(reads, all)
-		}
-		return append(each(reads, all[:len(all)-1]), last(writes, all)...)
+		return copied(words)
 	case "ln":
-		all := operands(words)
-		if len(all) < 2 {
-			return last(writes, all)
-		}
-		out := last(writes, all) // where a link leads is read later; from home it is told now
-		for _, w := range all[:len(all)-1] {
-			if strings.HasPrefix(w.text, "~") {
-				out = append(out, each(reads, []word{w})...)
-			}
-		}
-		return out
+		return linked(operands(words))
 	case "rev", "fold", "zip", "gzip", "bzip2", "xz", "vi", "vim", "nano", "emacs":
 		return each(reads, operands(words))
 	case "awk", "gawk", "mawk", "jq":
 		return afterScript(name, words)
 	case "mv":
-		all := operands(words)
-		if len(all) < 2 {
-			return nil
+		if all := operands(words); len(all) > 1 {
+			return append(each(deletes, all[:len(all)-1]), last(writes, all)...)
 		}
-		return append(each(deletes, all[:len(all)-1]), last(writes, all)...)
 	case "sed", "perl", "ruby":
 		if inPlace(name, words) {
 			return last(writes, operands(words))
@@ -78,18 +62,44 @@ func operandFiles(name string, words []word) []fileUse {
 	case "tar":
 		return unpackedBy(words)
 	case "dd":
-		var out []fileUse
-		for _, w := range words {
-			if to, ok := strings.CutPrefix(w.text, "of="); ok && w.known {
-				out = append(out, each(writes, []word{homely(to)})...)
-			}
-			if from, ok := strings.CutPrefix(w.text, "if="); ok {
-				out = append(out, each(reads, []word{homely(from)})...)
-			}
-		}
-		return out
+		return converted(words)
 	}
 	return nil
+}
+
+// copied are the files of cp and its like, but for those of other machines.
+func copied(words []word) []fileUse {
+	all := slices.DeleteFunc(slices.Clone(operands(words)), func(w word) bool { return strings.Contains(w.text, ":") })
+	if len(all) == 0 || all[len(all)-1].text != words[len(words)-1].text {
+		return each(reads, all)
+	}
+	return append(each(reads, all[:len(all)-1]), last(writes, all)...)
+}
+
+// linked are the files of ln. Where a link leads is read later; from home it
+// is told now.
+func linked(all []word) []fileUse {
+	out := last(writes, all)
+	for _, w := range all[:max(0, len(all)-1)] {
+		if strings.HasPrefix(w.text, "~") {
+			out = append(out, each(reads, []word{w})...)
+		}
+	}
+	return out
+}
+
+// converted are the files of dd.
+func converted(words []word) []fileUse {
+	var out []fileUse
+	for _, w := range words {
+		if to, ok := strings.CutPrefix(w.text, "of="); ok && w.known {
+			out = append(out, each(writes, []word{homely(to)})...)
+		}
+		if from, ok := strings.CutPrefix(w.text, "if="); ok {
+			out = append(out, each(reads, []word{homely(from)})...)
+		}
+	}
+	return out
 }
 
 // valued are the short options of programs that take the next word.
