@@ -160,8 +160,7 @@ func manyRuns(b *bed) {
 		}
 	}
 	once()
-	time.Sleep(100 * time.Millisecond) // what that one had is gone
-	before := taken()
+	before := b.settled()
 	began := time.Now()
 	for range runs {
 		once()
@@ -169,7 +168,7 @@ func manyRuns(b *bed) {
 	b.t.Logf("%v per run as %s", time.Since(began)/runs, who())
 	var after string
 	for range 50 { // goroutines need a moment to end
-		if after = taken(); after == before {
+		if after = b.taken(); after == before {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -177,12 +176,30 @@ func manyRuns(b *bed) {
 	b.t.Errorf("before: %s\nafter: %s", before, after)
 }
 
-// taken says what this process, and Carrel as a whole, hold of the machine.
-func taken() string {
+// settled is taken once it stays the same: what ended before this takes nothing
+// any more.
+func (b *bed) settled() string {
+	for last := b.taken(); ; {
+		time.Sleep(100 * time.Millisecond)
+		now := b.taken()
+		if now == last {
+			return now
+		}
+		last = now
+	}
+}
+
+// taken says what this process holds of the machine, where other tests may
+// hold more at the same time.
+func (b *bed) taken() string {
 	fds, _ := os.ReadDir("/proc/self/fd")
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/*/carrel-*")
-	return fmt.Sprintf("%d descriptors, %d goroutines, %d mounts, cgroups %v", len(fds), runtime.NumGoroutine(), strings.Count(string(mounts), "\n"), groups)
+	var groups []string
+	for _, depth := range []string{"*", "*/*", "*/*/*", "*/*/*/*"} {
+		found, _ := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/%s/carrel-%d-*", depth, os.Getpid()))
+		groups = append(groups, found...)
+	}
+	return fmt.Sprintf("%d descriptors, %d goroutines, %d mounts, cgroups %v", len(fds), runtime.NumGoroutine(), strings.Count(string(mounts), b.dir), groups)
 }
 
 func list(t testing.TB, dir string) (names []string) {

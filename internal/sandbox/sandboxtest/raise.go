@@ -29,7 +29,7 @@ func raised(b *bed) {
 
 	attached := make(chan struct{})
 	s.Attach = closing(attached)
-	before := taken()
+	before := b.settled()
 	b.tier.Raise(b.t.Context(), s)
 	<-attached
 	time.Sleep(100 * time.Millisecond) // longer than the rest of a start takes
@@ -40,7 +40,7 @@ func raised(b *bed) {
 	if _, err := os.Stat(ran); err == nil {
 		b.t.Error("the program ran before its start was decided")
 	}
-	b.waitFor(func() bool { return taken() == before })
+	b.waitFor(func() bool { return b.taken() == before })
 
 	s.Attach = closing(make(chan struct{}))
 	b.tier.Raise(b.t.Context(), s)
