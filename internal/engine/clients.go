@@ -31,13 +31,17 @@ type ClientState struct {
 
 // Clients tries the hooks that are registered and prints how they stand: all
 // that doctor can say where no desk can be built. It reports whether every one
-// is live.
+// is live and the configuration can be read.
 func Clients(ctx context.Context, host Host, asJSON bool) (bool, error) {
 	e := &Records{host}
 	states := e.clientStates(ctx)
-	live := !slices.ContainsFunc(states, func(s ClientState) bool { return s.Level == carrel.NotEnforced })
+	wrong := e.cannotBeRead(ctx)
+	live := wrong == "" && !slices.ContainsFunc(states, func(s ClientState) bool { return s.Level == carrel.NotEnforced })
 	if asJSON {
-		return live, e.printJSON(map[string]any{"version": host.Version, "clients": states})
+		return live, e.printJSON(map[string]any{"version": host.Version, "clients": states, "configuration": wrong})
+	}
+	if err := writeConfiguration(host.Stdout, wrong); err != nil {
+		return live, err
 	}
 	if len(states) == 0 {
 		_, err := fmt.Fprintln(host.Stdout, "no client is registered; carrel init CLIENT does it: "+clientNames())
@@ -46,6 +50,15 @@ func Clients(ctx context.Context, host Host, asJSON bool) (bool, error) {
 	table := tabwriter.NewWriter(host.Stdout, 0, 0, 2, ' ', 0)
 	writeClients(table, states)
 	return live, table.Flush()
+}
+
+// writeConfiguration says what is wrong with the configuration, if anything.
+func writeConfiguration(out io.Writer, wrong string) error {
+	if wrong == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "the configuration cannot be read, and nothing starts until it can: %s\n  fix: mend what it says, then carrel doctor again\n", terminal.EscapeText(wrong))
+	return err
 }
 
 func writeClients(table io.Writer, states []ClientState) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"runtime"
 	"strings"
 
@@ -43,6 +44,21 @@ func (e *Records) configured() (*settings, error) {
 	s := &settings{org: org, user: user, Effective: config.Merge(org, user, nil, false)}
 	_, err = s.witnesses() // a key that is none must not come to light when the work is done
 	return s, err
+}
+
+// cannotBeRead is why no verb can go by the configuration and the policy that
+// it names; "" if all can. No run starts then.
+func (e *Records) cannotBeRead(ctx context.Context) string {
+	s, err := e.userSettings()
+	if err != nil {
+		return err.Error()
+	}
+	engine, err := policy.New(ctx, s.policyLayers...)
+	if err != nil {
+		return err.Error()
+	}
+	engine.Close()
+	return ""
 }
 
 func (e *Records) userSource() config.Source {

@@ -19,6 +19,9 @@ type diagnosis struct {
 	Usable   bool                 `json:"usable"` // a desk can be built
 	Controls []carrel.Enforcement `json:"controls"`
 	Clients  []ClientState        `json:"clients,omitempty"` // whose hooks are registered
+
+	// Configuration is what is wrong with it, so that no run starts; empty: nothing.
+	Configuration string `json:"configuration,omitempty"`
 }
 
 // needed are the controls without which no desk is built.
@@ -28,7 +31,7 @@ var needed = []carrel.Control{
 }
 
 // Doctor tries every control on this machine and prints what it found. It
-// reports whether a desk can be built.
+// reports whether a desk can be built and the configuration lets runs start.
 func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
 	tier := native.New(native.Options{})
 	d := diagnosis{Version: host.Version, Tier: tier.Name(), Controls: tier.Probe(ctx), Usable: true}
@@ -38,14 +41,15 @@ func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
 		}
 	}
 	e := &Records{host}
-	d.Clients = e.clientStates(ctx)
+	d.Clients, d.Configuration = e.clientStates(ctx), e.cannotBeRead(ctx)
+	ok := d.Usable && d.Configuration == ""
 	switch {
 	case opts.JSON:
-		return d.Usable, e.printJSON(d)
+		return ok, e.printJSON(d)
 	case opts.Fix:
-		return d.Usable, e.printFixes(d)
+		return ok, e.printFixes(d)
 	}
-	return d.Usable, e.printDiagnosis(d, terminal.Colors(host.Stdout, opts.NoColor))
+	return ok, e.printDiagnosis(d, terminal.Colors(host.Stdout, opts.NoColor))
 }
 
 func levelOf(controls []carrel.Enforcement, c carrel.Control) carrel.Level {
@@ -65,7 +69,10 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 		if err == nil && first.Fix != "" {
 			_, err = fmt.Fprintf(e.host.Stdout, "  fix: %s\n", terminal.Escape(first.Fix))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return writeConfiguration(e.host.Stdout, d.Configuration)
 	}
 	table := tabwriter.NewWriter(e.host.Stdout, 0, 0, 2, ' ', 0)
 	for _, c := range d.Controls {
@@ -86,8 +93,10 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 	if !d.Usable {
 		verdict = "no desk can be built on this machine: see the lines marked not"
 	}
-	_, err := fmt.Fprintln(e.host.Stdout, verdict)
-	return err
+	if _, err := fmt.Fprintln(e.host.Stdout, verdict); err != nil {
+		return err
+	}
+	return writeConfiguration(e.host.Stdout, d.Configuration)
 }
 
 // sameCause reports whether one thing stands in the way of every control.
@@ -108,6 +117,10 @@ func (e *Records) printFixes(d diagnosis) error {
 			any = true
 			fmt.Fprintf(e.host.Stdout, "# %s: %s\n# %s\n", c.Control, terminal.Escape(c.How), terminal.Escape(c.Fix))
 		}
+	}
+	if d.Configuration != "" {
+		any = true
+		fmt.Fprintf(e.host.Stdout, "# configuration: %s\n", terminal.Escape(d.Configuration))
 	}
 	if !any {
 		fmt.Fprintln(e.host.Stdout, "# nothing needs mending on this machine")
