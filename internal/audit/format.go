@@ -53,7 +53,11 @@ func formatRest(r carrel.Record, add func(format string, args ...string)) {
 		add("%s %s (%s)", answer, p.By, string(p.Reason))
 	}
 	if o := r.Outcome; o != nil {
-		add("%s", strings.TrimSpace(o.Status+" "+string(o.Error)))
+		status := o.Status
+		if target := o.Facts["target"]; target != "" {
+			status += " for the " + string(target)
+		}
+		add("%s", strings.TrimSpace(status+" "+string(o.Error)))
 	}
 	if i := r.RunInfo; i != nil && r.Kind == carrel.KindRunStart {
 		words := make([]string, len(i.Command))
@@ -94,7 +98,11 @@ func describe(a carrel.Action) string {
 	case a.Publication != nil:
 		words = append(words, string(a.Publication.Change), "to", a.Publication.Target)
 	case a.Subject != "":
-		words = append(words, a.Subject, string(a.Reason))
+		words = append(words, a.Subject)
+		if a.Operation == carrel.OpApprove || a.Operation == carrel.OpDeny { // a change is answered for the tree and for a branch
+			words = append(words, "of digest", a.SubjectDigest.Short())
+		}
+		words = append(words, string(a.Reason))
 	}
 	return strings.Join(strings.Fields(strings.Join(words, " ")), " ")
 }
