@@ -11,20 +11,36 @@ import (
 	"github.com/carrel-dev/carrel/internal/workspace"
 )
 
-// Answer records the user's yes or no to a change, for the tree and for a
-// branch alike.
+// Answer records the user's yes or no to a change, wherever it could go.
 func (e *Engine) Answer(ctx context.Context, sel Selection, granted bool, opts AnswerOptions) error {
 	s, op, err := e.pending(ctx, sel)
 	if err != nil {
 		return err
 	}
 	op.answers.Lifetime = opts.For
-	for _, target := range []string{carrel.TargetTree, carrel.TargetBranch} {
+	for _, target := range targets(s.ws) {
 		if err := op.answer(ctx, s.change, target, granted, opts.Reason); err != nil {
 			return err
 		}
 	}
 	return e.answered(s, granted, opts)
+}
+
+// targets are where a change of a workspace can go. An answer counts for one
+// of them: each is an action of its own.
+func targets(ws *workspace.Workspace) []string {
+	if ws.Repository() == nil {
+		return []string{carrel.TargetTree}
+	}
+	return []string{carrel.TargetTree, carrel.TargetBranch}
+}
+
+// applyForms is how apply can be typed in a workspace.
+func applyForms(ws *workspace.Workspace) string {
+	if ws.Repository() == nil {
+		return "carrel apply"
+	}
+	return "carrel apply [--branch NAME]"
 }
 
 // pending finds the shown change, which must still wait, and who acts on it.
@@ -81,6 +97,6 @@ func (e *Engine) answered(s selected, granted bool, opts AnswerOptions) error {
 		fmt.Fprintf(e.host.Stdout, "denied %s (digest %s). It stays at the desk: `carrel discard` throws it away\n", s.entry.ID, s.entry.Digest.Short())
 		return nil
 	}
-	fmt.Fprintf(e.host.Stdout, "approved %s: %s, digest %s\n  next: carrel apply, or carrel apply --branch NAME\n", s.entry.ID, countFiles(len(s.change.Files)), s.entry.Digest.Short())
+	fmt.Fprintf(e.host.Stdout, "approved %s: %s, digest %s\n  next: %s\n", s.entry.ID, countFiles(len(s.change.Files)), s.entry.Digest.Short(), applyForms(s.ws))
 	return nil
 }

@@ -35,6 +35,9 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 	if err != nil {
 		return err
 	}
+	if opts.Branch != "" && s.ws.Repository() == nil {
+		return workspace.ErrNoBranch
+	}
 	if err := op.stillAllowed(ctx, s.change); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (e *Engine) Pending(ctx context.Context, asJSON bool) error {
 		if waits.Answered, err = e.answeredBy(ws, entry); err == nil && asJSON {
 			err = e.printLine(waits)
 		} else if err == nil {
-			err = e.printPendingChange(waits)
+			err = e.printPendingChange(ws, waits)
 		}
 		if err != nil {
 			return err
@@ -74,10 +74,10 @@ func (e *Engine) answeredBy(ws *workspace.Workspace, entry workspace.ChangeEntry
 	return &p, nil
 }
 
-func (e *Engine) printPendingChange(c pendingChange) error {
+func (e *Engine) printPendingChange(ws *workspace.Workspace, c pendingChange) error {
 	next := "carrel review, then carrel approve or carrel deny"
 	if a := c.Answered; a != nil && a.Granted {
-		next = "approved by " + terminal.Escape(string(a.By)) + "; carrel apply [--branch NAME]"
+		next = "approved by " + terminal.Escape(string(a.By)) + "; " + applyForms(ws)
 	} else if a != nil {
 		next = "denied by " + terminal.Escape(string(a.By)) + "; carrel discard"
 	}

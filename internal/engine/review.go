@@ -102,7 +102,7 @@ func (e *Engine) page(ctx context.Context, s selected, opts ReviewOptions) error
 	if who := e.otherIdentity(ctx, s.ws.Repository()); who != "" {
 		fmt.Fprintf(e.host.Stderr, "carrel: with --branch, %s\n", terminal.Escape(who))
 	}
-	fmt.Fprintf(e.host.Stderr, "carrel: next: carrel approve --reason \"…\", then carrel apply [--branch NAME]; or carrel deny, carrel discard\n")
+	fmt.Fprintf(e.host.Stderr, "carrel: next: carrel approve --reason \"…\", then %s; or carrel deny, carrel discard\n", applyForms(s.ws))
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (v *visit) summariseChange(line func(string, ...any), s *selected) {
 	if names := riskNames(c.Risk); names != "" {
 		line("risks: %s", names)
 	}
-	line("next: carrel review, then carrel approve and carrel apply [--branch NAME], or carrel discard")
+	line("next: carrel review, then carrel approve and %s, or carrel discard", applyForms(s.ws))
 }
 
 func riskNames(r carrel.Risk) string {

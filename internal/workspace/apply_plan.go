@@ -55,7 +55,7 @@ func planApply(ctx context.Context, o ApplyOptions) (*applyPlan, error) {
 	}
 	if err == nil && len(p.conflicts) > 0 {
 		if err = p.keepConflicts(ctx); err == nil {
-			err = &ConflictError{Change: c.ID, Conflicts: p.conflicts}
+			err = &ConflictError{Change: c.ID, Conflicts: p.conflicts, Plain: p.opts.Repo == nil}
 		}
 	}
 	if err != nil {

@@ -55,7 +55,7 @@ func (p *applyPlan) stepError(s *applyStep, err error) error {
 	case !known:
 		return fmt.Errorf("%q: %w", s.Path, err)
 	}
-	return &ConflictError{Change: p.opts.Change.ID, Conflicts: []Conflict{{Path: s.Path, Reason: why, Theirs: s.file.FileState}}}
+	return &ConflictError{Change: p.opts.Change.ID, Conflicts: []Conflict{{Path: s.Path, Reason: why, Theirs: s.file.FileState}}, Plain: p.opts.Repo == nil}
 }
 
 func (j *applyJournal) do(t *applyTree, s *applyStep) error {

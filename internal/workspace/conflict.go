@@ -30,6 +30,7 @@ type ConflictError struct {
 	Change    carrel.ChangeID
 	Conflicts []Conflict
 	Branch    bool // it was to go to a branch
+	Plain     bool // the workspace has no branches
 }
 
 // maxNamed bounds the paths that an error names one by one.
@@ -58,7 +59,7 @@ func (e *ConflictError) Error() string {
 // the change wants is none any more.
 func (e *ConflictError) wayOn() string {
 	way := fmt.Sprintf("move yours aside (mv FILE FILE.mine), put the agent's there unless the agent deleted it (carrel review %s --content FILE >FILE), apply again, and bring yours back", e.Change)
-	if slices.ContainsFunc(e.Conflicts, func(c Conflict) bool { return c.untracked }) {
+	if e.Plain || slices.ContainsFunc(e.Conflicts, func(c Conflict) bool { return c.untracked }) {
 		return way
 	}
 	return "apply to a branch (carrel apply --branch NAME) and merge it; or " + way
