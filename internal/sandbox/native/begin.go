@@ -155,7 +155,8 @@ func startError(m desk.Message) error {
 	return s
 }
 
-// goAhead starts the relay of the terminal and lets the program start.
+// goAhead starts the relay of the terminal, lets the program start and begins
+// to watch it.
 func (d *Desk) goAhead() error {
 	if d.spec.Terminal != nil {
 		if d.master == nil {
@@ -168,8 +169,13 @@ func (d *Desk) goAhead() error {
 			return err
 		}
 	}
-	d.watch.start()
-	return d.link.Send(desk.Message{Kind: desk.Go})
+	// The watch asks PID 1 things, which takes nothing but Go before its program
+	// runs: a watch begun first may ask first where the machine is crowded.
+	err := d.link.Send(desk.Message{Kind: desk.Go})
+	if err == nil {
+		d.watch.start()
+	}
+	return unlessGone(err) // why it is gone is heard next
 }
 
 // sockets wraps what the desk opened.
