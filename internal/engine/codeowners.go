@@ -4,6 +4,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // codeowners are the rules of a CODEOWNERS file; of those that match a path
@@ -41,14 +42,16 @@ func parseCodeowners(raw []byte) codeowners {
 func safeOwners(fields []string) []string {
 	var out []string
 	for _, f := range fields {
-		if len(f) <= 100 && ownerName.MatchString(f) {
+		if len(f) <= 100 && ownerName().MatchString(f) {
 			out = append(out, f)
 		}
 	}
 	return out
 }
 
-var ownerName = regexp.MustCompile(`^(@?[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]+)?|[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+)$`)
+var ownerName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(@?[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]+)?|[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+)$`)
+})
 
 // ownerPattern makes a regular expression of a pattern like those of
 // gitignore: a slash within anchors it, a star stays within a component, and

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/carrel-dev/carrel"
 )
@@ -230,14 +231,14 @@ func (p Place) search(c Call, in toolInput) ([]carrel.Action, error) {
 	out, err := p.searchText(c, in)
 	if pattern := in.Pattern; pattern != nil && (anchored(*pattern) || strings.Contains(*pattern, "..")) {
 		out[0] = p.read(c, beforePattern(*pattern))
-	} else if pattern != nil && alternativeAway.MatchString(*pattern) {
+	} else if pattern != nil && alternativeAway().MatchString(*pattern) {
 		out[0] = p.read(c, "/")
 	}
 	return out, err
 }
 
 // alternativeAway is a pattern of which one alternative begins elsewhere.
-var alternativeAway = regexp.MustCompile(`[{,(|]\s*[/~]`)
+var alternativeAway = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[{,(|]\s*[/~]`) })
 
 func beforePattern(pattern string) string {
 	if i := strings.IndexAny(pattern, "*?[{"); i >= 0 {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/carrel-dev/carrel"
 
@@ -27,7 +28,7 @@ type actionTable struct {
 }
 
 // goType is what the reader of YAML says of this program, which helps nobody.
-var goType = regexp.MustCompile(` (in|into) (type )?(struct \{.*\}|policy\.\w+)`)
+var goType = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(` (in|into) (type )?(struct \{.*\}|policy\.\w+)`) })
 
 // table asks the policy, with the floor, about every action of a table.
 func (t *tests) table(f File) error {
@@ -35,7 +36,7 @@ func (t *tests) table(f File) error {
 	dec := yaml.NewDecoder(bytes.NewReader(f.Source))
 	dec.KnownFields(true)
 	if err := dec.Decode(&table); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: not a table of actions, each with name, input, expect and rule: %s", f.Name, oneLine(goType.ReplaceAllString(strings.ReplaceAll(err.Error(), "yaml: unmarshal errors:", ""), "")))
+		return fmt.Errorf("%s: not a table of actions, each with name, input, expect and rule: %s", f.Name, oneLine(goType().ReplaceAllString(strings.ReplaceAll(err.Error(), "yaml: unmarshal errors:", ""), "")))
 	}
 	e, err := t.engine()
 	if err != nil {

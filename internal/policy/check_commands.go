@@ -112,7 +112,7 @@ func readsProgramWord(r *ast.Rule) bool {
 	return found
 }
 
-var inputProgramWord = ast.MustParseRef("input.argv[0]")
+var inputProgramWord = ast.InputRootRef.Append(ast.StringTerm("argv")).Append(ast.IntNumberTerm(0))
 
 // placed is the command that tests of single words describe.
 func (c *checker) placed(r *ast.Rule) []string {

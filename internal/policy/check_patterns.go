@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -40,12 +41,12 @@ func (c *checker) patterns(r *ast.Rule) {
 	}
 }
 
-var bareDot = regexp.MustCompile(`([a-z0-9])\.([a-z0-9])`)
+var bareDot = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([a-z0-9])\.([a-z0-9])`) })
 
 // wider are texts that a pattern for a host or a path should not hold for.
 func wider(field, pattern string) []string {
 	var out []string
-	for _, branch := range branches(bareDot.ReplaceAllString(pattern, `$1\.$2`)) {
+	for _, branch := range branches(bareDot().ReplaceAllString(pattern, `$1\.$2`)) {
 		text, begins := sample(branch), first(branch)
 		literal := begins.Op == syntax.OpLiteral && begins.Rune[0] != '.'
 		switch {
@@ -59,7 +60,7 @@ func wider(field, pattern string) []string {
 			}
 		}
 	}
-	if field == "host" && bareDot.MatchString(pattern) {
+	if field == "host" && bareDot().MatchString(pattern) {
 		for _, branch := range branches(pattern) {
 			out = append(out, sample(branch))
 		}

@@ -75,7 +75,7 @@ func (c *checker) misread(r *ast.Rule) {
 	}
 }
 
-var inputOperation = ast.MustParseRef("input.operation")
+var inputOperation = ast.InputRootRef.Append(ast.StringTerm("operation"))
 
 func knownOperation(t *ast.Term) bool {
 	s, ok := t.Value.(ast.String)

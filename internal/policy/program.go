@@ -171,7 +171,7 @@ func entryPoints(l Layer, modules []module) ([]string, error) {
 	return pkgs, nil
 }
 
-var inputTime = ast.MustParseRef("input.time")
+var inputTime = ast.InputRootRef.Append(ast.StringTerm("time"))
 
 // readsTime reports whether any rule looks at input.time, or at the input in a
 // way that could show it.
