@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,12 +29,39 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	needs.Tool(t, "git")
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Dir:                 scripts(),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"repo": makeRepo, "digest": readDigest, "witness": witnesses},
 	})
+}
+
+const scriptsVar = "CARREL_TEST_SCRIPTS"
+
+// scripts is where they are: elsewhere where root runs them as somebody else.
+func scripts() string {
+	if dir := os.Getenv(scriptsVar); dir != "" {
+		return dir
+	}
+	return filepath.Join("testdata", "script")
+}
+
+// What is kept, signed and taken back belongs to whoever runs Carrel: most
+// often no root.
+func TestScriptsAsUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	dir, err := os.MkdirTemp("", "carrel-scripts-") // not t.TempDir, which only root may enter
+	if err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		err = errors.Join(os.Chmod(dir, 0o755), os.CopyFS(filepath.Join(dir, "script"), os.DirFS(scripts())))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	needs.AsUser(t, "^TestScripts$/^(main-job|apply-auto|apply-interrupted|apply-unrecorded|evidence|identity|killed|log|one-road|prune|verify-range|why)$", scriptsVar+"="+filepath.Join(dir, "script"))
 }
 
 // setupScript gives every script a home and a state of its own.

@@ -49,16 +49,13 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 		return &hintError{err, "carrel approve --reason \"…\"" + selectionHint(sel) + ", then apply again"}
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, out.release())
 	}
 	out.Attestation, err = e.attest(ctx, op.gate, s)
 	if err != nil {
 		err = &hintError{fmt.Errorf("the change was applied, and is not attested: %w", err), "carrel attest " + string(s.entry.ID)}
 	}
-	if out.journal != nil {
-		err = errors.Join(err, out.journal.End())
-	}
-	return errors.Join(e.applied(ctx, s, out, opts), err)
+	return errors.Join(e.applied(ctx, s, out, opts), err, out.end())
 }
 
 func selectionHint(sel Selection) string {
@@ -102,11 +99,34 @@ type published struct {
 	// Attestation is nil if the change could not be attested.
 	Attestation *attested `json:"attestation"`
 
-	journal *workspace.BranchApply // of a branch: to be ended when all is done
+	journal journal // nil where nothing was altered
+}
+
+// journal is what an apply left on disk to be ended when all is done, or else
+// by the next command.
+type journal interface {
+	Recorded()
+	End() error
+	Release() error
+}
+
+func (p published) end() error {
+	if p.journal == nil {
+		return nil
+	}
+	return p.journal.End()
+}
+
+func (p published) release() error {
+	if p.journal == nil {
+		return nil
+	}
+	return p.journal.Release()
 }
 
 // publish takes the change through the gate into the tree or onto a branch,
-// and settles what is left at the desk.
+// and settles what is left at the desk. What it returns is to be ended, or
+// released, also with an error.
 func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts ApplyOptions, auto bool) (published, error) {
 	target := carrel.TargetTree
 	if opts.Branch != "" {
@@ -116,7 +136,6 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 	if err != nil {
 		return published{}, err
 	}
-	a.ID = carrel.NewActionID()
 	if err := e.witnessed(ctx, g); err != nil {
 		return published{}, err
 	}
@@ -125,21 +144,38 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 	_, err = g.Do(ctx, a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
 		if target == carrel.TargetTree {
 			done, err := workspace.Apply(ctx, grant, a, apply)
+			if done.Journal != nil {
+				out.journal = done.Journal
+			}
 			return carrel.Outcome{Counts: map[string]int64{"files": int64(done.Files), "already": int64(len(done.Already))}}, err
 		}
 		done, err := workspace.ApplyBranch(ctx, grant, a, workspace.BranchOptions{
 			ApplyOptions: apply, Branch: opts.Branch, Message: opts.Message, Environ: e.host.Environ, Now: time.Now(),
 		})
-		out.Commit, out.Tree, out.Author, out.Signed, out.Files, out.Left, out.journal = done.Name, done.Tree, done.Author, done.Signed, done.Files, done.Left, done.Journal
+		out.Commit, out.Tree, out.Author, out.Signed, out.Files, out.Left = done.Name, done.Tree, done.Author, done.Signed, done.Files, done.Left
+		if done.Journal != nil {
+			out.journal = done.Journal
+		}
 		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}, Counts: map[string]int64{"files": int64(done.Files), "left_out": int64(len(done.Left))}}, err
 	})
 	if err != nil && out.journal != nil { // made, and not recorded
-		err = errors.Join(&hintError{fmt.Errorf("branch %s was made and that could not be recorded: %w", opts.Branch, err), "the next carrel command in the workspace takes the branch back, such as carrel review; then apply again"}, out.journal.Release())
+		err = errors.Join(&hintError{fmt.Errorf("%s, and that could not be recorded: %w", madeOf(opts), err), "the next carrel command in the workspace takes it back, such as carrel review; then apply again"}, out.release())
 	}
 	if err != nil {
 		return published{}, err
 	}
+	if out.journal != nil {
+		out.journal.Recorded()
+	}
 	return out, e.settle(ctx, s, out)
+}
+
+// madeOf says what an apply did that is not recorded.
+func madeOf(opts ApplyOptions) string {
+	if opts.Branch != "" {
+		return fmt.Sprintf("branch %s was made", opts.Branch)
+	}
+	return "the change was put into the tree"
 }
 
 // witnessed refuses to publish, where the configuration says so, while

@@ -17,12 +17,18 @@ import (
 // recoverApplies finishes or rolls back what a killed apply left, on the one
 // road.
 func (e *Engine) recoverApplies(ctx context.Context) error {
-	done, err := workspace.RecoverApplies(ctx, e.host.Paths.State, func() (*gate.Gate, error) {
-		op, err := e.operator(ctx, "")
-		if err != nil {
-			return nil, err
-		}
-		return op.gate, nil
+	done, err := workspace.RecoverApplies(ctx, e.host.Paths.State, workspace.Recovery{
+		Gate: func() (*gate.Gate, error) {
+			op, err := e.operator(ctx, "")
+			if err != nil {
+				return nil, err
+			}
+			return op.gate, nil
+		},
+		Recorded: e.recorded,
+		Finish: func(ctx context.Context, g *gate.Gate, change carrel.ChangeID) error {
+			return e.finish(ctx, g, change, "")
+		},
 	})
 	for _, r := range done {
 		fmt.Fprintf(e.host.Stderr, "carrel: %s\n", terminal.Escape(r.String()))
@@ -51,12 +57,16 @@ func (e *Engine) recoverBranch(ctx context.Context, b *workspace.BranchApply) (s
 	if err != nil {
 		return "", err
 	}
-	recorded, err := e.recorded(ctx, b)
+	recorded, err := e.recorded(ctx, b.Run, b.Action)
 	if err != nil {
 		return "", err
 	}
 	if recorded {
-		return e.finishBranch(ctx, op.gate, b)
+		said = fmt.Sprintf("an interrupted apply of %s to branch %s of %s was finished", b.Change, b.Branch, b.Workspace)
+		if err := e.finish(ctx, op.gate, b.Change, b.Branch); err != nil {
+			said += ", but: " + err.Error()
+		}
+		return said, nil
 	}
 	ws, err := e.workspaceAt(ctx, string(b.Workspace))
 	if err != nil {
@@ -73,31 +83,31 @@ func (e *Engine) recoverBranch(ctx context.Context, b *workspace.BranchApply) (s
 	return said, err
 }
 
-// recorded reports whether the log has the apply as done.
-func (e *Engine) recorded(ctx context.Context, b *workspace.BranchApply) (bool, error) {
-	for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, b.Run) {
+// recorded reports whether the log has an action of a run as done.
+func (e *Engine) recorded(ctx context.Context, run carrel.RunID, action carrel.ActionID) (bool, error) {
+	for entry, err := range audit.OpenReader(e.state("log")).Run(ctx, run) {
 		if err != nil {
-			return false, fmt.Errorf("looking whether the apply of %s is recorded: %w", b.Change, err)
+			return false, fmt.Errorf("looking whether %s of %s is recorded: %w", action, run, err)
 		}
-		if r := entry.Record; r.Kind == carrel.KindResult && r.Action.ID == b.Action && r.Outcome.Status == carrel.OutcomeDone {
+		if r := entry.Record; r.Kind == carrel.KindResult && r.Action.ID == action && r.Outcome.Status == carrel.OutcomeDone {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// finishBranch does what was still to be done after an apply was recorded.
-func (e *Engine) finishBranch(ctx context.Context, g *gate.Gate, b *workspace.BranchApply) (string, error) {
-	said := fmt.Sprintf("an interrupted apply of %s to branch %s of %s was finished", b.Change, b.Branch, b.Workspace)
-	s, err := e.find(ctx, Selection{ID: string(b.Change)}, nil)
+// finish does what was still to be done after an apply was recorded. It is
+// asked once: attesting is the user's to ask for again.
+func (e *Engine) finish(ctx context.Context, g *gate.Gate, change carrel.ChangeID, branch string) error {
+	s, err := e.find(ctx, Selection{ID: string(change)}, nil)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if err := e.settle(ctx, s, published{Branch: b.Branch}); err != nil {
-		said += ", but: " + err.Error()
+	if err := e.settle(ctx, s, published{Branch: branch}); err != nil {
+		return err
 	}
-	if _, err := e.attest(ctx, g, s); err != nil { // said once: attesting is the user's to ask for again
-		said += fmt.Sprintf(", and it is not attested: %v; next: carrel attest %s", err, b.Change)
+	if _, err := e.attest(ctx, g, s); err != nil {
+		return fmt.Errorf("it is not attested: %w; next: carrel attest %s", err, change)
 	}
-	return said, nil
+	return nil
 }

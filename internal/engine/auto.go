@@ -65,7 +65,7 @@ func (v *visit) applyNow(ctx context.Context, g *gate.Gate, c *carrel.Change) {
 	if err == nil && entry.State == workspace.ChangePending {
 		s := selected{v.ws, entry, c}
 		out, perr := v.e.publish(ctx, g, s, ApplyOptions{}, true)
-		if err = perr; err == nil {
+		if err = errors.Join(perr, out.end()); err == nil {
 			v.applied = append(v.applied, s)
 			if !v.interactive() { // the agent has the screen
 				v.sayApplied(out.Files)
@@ -100,6 +100,7 @@ func (v *visit) applyAuto(ctx context.Context, g *gate.Gate, s selected) error {
 	}
 	v.seat = nil
 	out, err := v.e.publish(ctx, g, s, ApplyOptions{}, true)
+	defer out.end()
 	var refusal *gate.Refusal
 	if errors.As(err, &refusal) {
 		fmt.Fprintf(v.e.host.Stderr, "carrel: not applied by itself: %s\n", terminal.Escape(refusal.Decision.Reason))

@@ -37,7 +37,10 @@ func (s *site) apply(c *carrel.Change) error {
 	}
 	g, _ := gatetest.AllowAll()
 	_, err = g.Do(context.Background(), a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
-		_, err := Apply(ctx, grant, a, ApplyOptions{Change: c, Blobs: s.ws.opts.Blobs, State: s.state})
+		done, err := Apply(ctx, grant, a, ApplyOptions{Change: c, Blobs: s.ws.opts.Blobs, State: s.state})
+		if done.Journal != nil {
+			err = errors.Join(err, done.Journal.End())
+		}
 		return carrel.Outcome{}, err
 	})
 	return err

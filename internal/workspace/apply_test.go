@@ -215,6 +215,9 @@ func (b *applyBench) apply(o ApplyOptions) (Applied, error) {
 		done, err = Apply(ctx, grant, a, o)
 		return carrel.Outcome{}, err
 	})
+	if done.Journal != nil {
+		err = errors.Join(err, done.Journal.End())
+	}
 	return done, err
 }
 
@@ -331,7 +334,10 @@ func TestApplyContract(t *testing.T) {
 	gatetest.Contract(t, gatetest.Effect{
 		Name: "apply", Action: a,
 		Call: func(ctx context.Context, g gate.Grant) error {
-			_, err := Apply(ctx, g, a, b.options(c))
+			done, err := Apply(ctx, g, a, b.options(c))
+			if done.Journal != nil {
+				err = errors.Join(err, done.Journal.End())
+			}
 			return err
 		},
 		Happened: func() bool { return b.tree()["f"] == "new" },

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel"
 )
 
 // bigSite is a tree of many small files, a thousand directories deep enough to
@@ -124,7 +126,11 @@ func BenchmarkApply(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := p.carryOut(context.Background()); err != nil {
+		j, err := p.carryOut(context.Background(), carrel.NewActionID())
+		if err == nil {
+			err = j.tidy(p.tree, nil)
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 		_ = lap("")

@@ -43,8 +43,7 @@ var ErrNoBranch = errors.New("the workspace is no git repository with a working 
 // ApplyBranch commits the files of a change, on top of the commit the agent
 // started from, to a new branch, as the host user. The working tree, the index
 // and HEAD are not touched. Files that cannot be committed as they were shown
-// are a *ConflictError, and nothing is made. The action must have its ID: the
-// next command looks by it whether an apply that was interrupted is recorded.
+// are a *ConflictError, and nothing is made.
 func ApplyBranch(ctx context.Context, g gate.Grant, a carrel.Action, o BranchOptions) (Branched, error) {
 	if err := covers(g, a, o.Change, carrel.TargetBranch); err != nil {
 		return Branched{}, err

@@ -50,6 +50,9 @@ func beginBranch(o BranchOptions, a carrel.Action, commit string) (*BranchApply,
 	return b, nil
 }
 
+// Recorded is for what only an apply to the tree keeps until then.
+func (b *BranchApply) Recorded() {}
+
 // End forgets the apply: all that follows from it is done, or taken back.
 func (b *BranchApply) End() error { return errors.Join(os.Remove(b.file), b.Release()) }
 

@@ -16,8 +16,8 @@ import (
 // applyPhase says how far an apply got.
 type applyPhase string
 
-// The phases. Until swapping the tree has not been touched; when done nothing
-// is left but to tidy up.
+// The phases. Until swapping the tree has not been touched. When done all steps
+// are made: what is in the tree stays if the log has the apply as done, too.
 const (
 	phaseStaging  applyPhase = "staging"
 	phaseSwapping applyPhase = "swapping"
@@ -30,7 +30,8 @@ const (
 type applyJournal struct {
 	Version   int             `json:"v"`
 	Change    carrel.ChangeID `json:"change"`
-	Run       carrel.RunID    `json:"run,omitempty"` // that made the change
+	Run       carrel.RunID    `json:"run,omitempty"`    // that made the change
+	Action    carrel.ActionID `json:"action,omitempty"` // that publishes it
 	Workspace carrel.Text     `json:"workspace"`
 	RootIno   uint64          `json:"root_ino"`
 	Work      string          `json:"work"`             // directory at the workspace's top
@@ -39,7 +40,9 @@ type applyJournal struct {
 	Steps     []applyStep     `json:"steps"`
 
 	file string
-	work map[carrel.Text]int // descriptors of Work, by mount
+	// recorded says that the log has the apply as done.
+	recorded bool
+	work     map[carrel.Text]int // descriptors of Work, by mount
 }
 
 // in is the work directory that a step needs: on the mount of its path.
@@ -65,12 +68,12 @@ func appliesDir(state string) string { return filepath.Join(state, "applies") }
 // begin makes the journal, then the work directories: a private one at the top
 // of the workspace and of each mount inside it that is written to, on the file
 // system that the files will be moved on.
-func (p *applyPlan) begin() (*applyJournal, error) {
+func (p *applyPlan) begin(action carrel.ActionID) (*applyJournal, error) {
 	var r [8]byte
 	_, _ = rand.Read(r[:]) // never fails
 	c := p.opts.Change
 	j := &applyJournal{
-		Version: journalVersion, Change: c.ID, Run: c.Run, Workspace: c.Workspace, RootIno: p.tree.st.Ino,
+		Version: journalVersion, Change: c.ID, Run: c.Run, Action: action, Workspace: c.Workspace, RootIno: p.tree.st.Ino,
 		Work: workPrefix + hex.EncodeToString(r[:]), Mounts: p.mountsOfSteps(), work: map[carrel.Text]int{},
 		file: filepath.Join(appliesDir(p.opts.State), string(c.ID)+".json"),
 	}
@@ -117,31 +120,43 @@ func (j *applyJournal) save(phase applyPhase) error {
 	return nil
 }
 
-// finish ends an apply whose steps are all made.
-func (j *applyJournal) finish(t *applyTree) error {
+// made makes steps durable that are all made.
+func (j *applyJournal) made(t *applyTree) error {
 	if err := t.mounts.sync(); err != nil {
-		return errors.Join(fmt.Errorf("writing to disk: %w", err), j.rollBack(t))
+		return fmt.Errorf("writing to disk: %w", err)
 	}
-	if err := j.save(phaseDone); err != nil {
-		j.Phase = phaseSwapping
-		return errors.Join(err, j.rollBack(t))
-	}
-	_ = j.tidy(t, nil) // all is applied; what is left is tidied up by the next command
-	return nil
+	return j.save(phaseDone)
+}
+
+// finished reports whether the tree keeps what the apply did. A journal that
+// names no action is of a release that wrote this phase once it was sure.
+func (j *applyJournal) finished() bool {
+	return j.Phase == phaseDone && (j.recorded || j.Action == "")
 }
 
 // tidy removes the work directories, unless something is kept in them, and
-// the journal. The one at the workspace's top goes last: without it nothing is
-// left to be done.
+// the journal.
 func (j *applyJournal) tidy(t *applyTree, kept []carrel.Text) error {
+	j.closeWork()
+	if len(kept) == 0 {
+		if err := j.clear(t); err != nil {
+			return err
+		}
+	}
+	return os.Remove(j.file)
+}
+
+func (j *applyJournal) closeWork() {
+	for m, fd := range j.work {
+		unix.Close(fd)
+		delete(j.work, m)
+	}
+}
+
+// clear removes the work directories. The one at the workspace's top goes
+// last: without it nothing is left to be taken back.
+func (j *applyJournal) clear(t *applyTree) error {
 	for _, m := range append(slices.Clone(j.Mounts), "") {
-		if fd, ok := j.work[m]; ok {
-			unix.Close(fd)
-			delete(j.work, m)
-		}
-		if len(kept) > 0 {
-			continue
-		}
 		_, root, err := t.mounts.above(string(m))
 		if err == nil {
 			err = j.dispose(root)
@@ -150,5 +165,5 @@ func (j *applyJournal) tidy(t *applyTree, kept []carrel.Text) error {
 			return fmt.Errorf("removing %s: %w", filepath.Join(string(m), j.Work), err)
 		}
 	}
-	return os.Remove(j.file)
+	return nil
 }

@@ -26,11 +26,14 @@ type Recovered struct {
 	Workspace string
 	Finished  bool  // else it was rolled back
 	Kept      error // a *KeptError, if something could not be taken back
+	Left      error // what was still to be done after it was recorded and could not be
 }
 
 // String says it in one sentence.
 func (r Recovered) String() string {
 	switch {
+	case r.Left != nil:
+		return fmt.Sprintf("an interrupted apply of %s to %s was finished, but: %v", r.Change, r.Workspace, r.Left)
 	case r.Finished:
 		return fmt.Sprintf("an interrupted apply of %s to %s was finished", r.Change, r.Workspace)
 	case r.Kept != nil:
@@ -43,11 +46,22 @@ func (r Recovered) String() string {
 // workspace was interrupted and not recovered yet.
 var ErrInterrupted = errors.New("an earlier apply to this workspace was interrupted; any carrel command there recovers it, such as carrel review")
 
-// RecoverApplies finishes or rolls back what killed or crashed applies left
-// half-made, each as an action at the gate that road returns. Every command
-// calls it first; with nothing to do it costs one directory listing, and road
-// is not called. Applies that are under way are left alone.
-func RecoverApplies(ctx context.Context, state string, road func() (*gate.Gate, error)) ([]Recovered, error) {
+// Recovery is what others know and do where an apply is recovered. Nothing of
+// it is called where there is none.
+type Recovery struct {
+	// Gate is where recovering is an action like any other.
+	Gate func() (*gate.Gate, error)
+	// Recorded reports whether the log has this action of the run as done.
+	Recorded func(context.Context, carrel.RunID, carrel.ActionID) (bool, error)
+	// Finish does what follows from an apply that is recorded.
+	Finish func(context.Context, *gate.Gate, carrel.ChangeID) error
+}
+
+// RecoverApplies ends what killed or crashed applies left, each as an action at
+// the gate: one that the log has as done is finished, any other rolled back.
+// Every command calls it first; with nothing to do it costs one directory
+// listing. Applies that are under way are left alone.
+func RecoverApplies(ctx context.Context, state string, how Recovery) ([]Recovered, error) {
 	journals, err := readJournals(state)
 	if err != nil || len(journals) == 0 {
 		return nil, err
@@ -66,7 +80,7 @@ func RecoverApplies(ctx context.Context, state string, road func() (*gate.Gate, 
 		}
 		if err == nil {
 			var part []Recovered
-			part, err = recoverWorkspace(ctx, state, j.Workspace, road)
+			part, err = recoverWorkspace(ctx, state, j.Workspace, how)
 			done = append(done, part...)
 			lock.Close()
 		}
@@ -78,12 +92,12 @@ func RecoverApplies(ctx context.Context, state string, road func() (*gate.Gate, 
 }
 
 // recoverWorkspace recovers the applies of one workspace, whose lock is held.
-func recoverWorkspace(ctx context.Context, state string, workspace carrel.Text, road func() (*gate.Gate, error)) ([]Recovered, error) {
+func recoverWorkspace(ctx context.Context, state string, workspace carrel.Text, how Recovery) ([]Recovered, error) {
 	journals, err := journalsOf(state, workspace)
 	if err != nil || len(journals) == 0 { // whoever made them has ended well meanwhile
 		return nil, err
 	}
-	g, err := road()
+	g, err := how.Gate()
 	if err != nil {
 		return nil, err
 	}
@@ -92,18 +106,32 @@ func recoverWorkspace(ctx context.Context, state string, workspace carrel.Text, 
 		if err := ctx.Err(); err != nil {
 			return done, err
 		}
-		var r Recovered
-		a := j.action()
-		_, err := g.Do(ctx, a, func(_ context.Context, grant gate.Grant) (carrel.Outcome, error) {
-			r, err = j.recover(grant, a)
-			return carrel.Outcome{Facts: map[string]carrel.Text{"recovered": carrel.Text(r.String())}}, err
-		})
+		r, err := j.end(ctx, g, how)
 		if err != nil {
 			return done, err
 		}
 		done = append(done, r)
 	}
 	return done, nil
+}
+
+// end takes the apply through the gate to its end.
+func (j *applyJournal) end(ctx context.Context, g *gate.Gate, how Recovery) (r Recovered, err error) {
+	if j.Phase == phaseDone && j.Action != "" {
+		if j.recorded, err = how.Recorded(ctx, j.Run, j.Action); err != nil {
+			return r, err
+		}
+	}
+	a := j.action()
+	_, err = g.Do(ctx, a, func(_ context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		r, err = j.recover(grant, a)
+		return carrel.Outcome{Facts: map[string]carrel.Text{"recovered": carrel.Text(r.String())}}, err
+	})
+	if err != nil || !j.recorded {
+		return r, err
+	}
+	r.Left = how.Finish(ctx, g, j.Change) // said once: what it says can be asked for again
+	return r, os.Remove(j.file)
 }
 
 // journalsOf returns the journals of applies to one workspace.
@@ -115,12 +143,17 @@ func journalsOf(state string, workspace carrel.Text) ([]*applyJournal, error) {
 // action is what recovering needs a grant for: an apply that was not finished
 // is taken back, of one that was its leftovers.
 func (j *applyJournal) action() carrel.Action {
-	return carrel.Action{Run: j.Run, Operation: carrel.OpRevoke, Subject: string(j.Change), Reason: carrel.Text(fmt.Sprintf("its apply to %s was interrupted when %s", j.Workspace, j.Phase))}
+	why := fmt.Sprintf("its apply to %s was interrupted when %s", j.Workspace, j.Phase)
+	if j.Phase == phaseDone && !j.finished() {
+		why = fmt.Sprintf("its apply to %s was not recorded", j.Workspace)
+	}
+	return carrel.Action{Run: j.Run, Operation: carrel.OpRevoke, Subject: string(j.Change), Reason: carrel.Text(why)}
 }
 
-// recover ends the apply. The grant must cover a, this journal's action.
+// recover leaves of the apply all in the tree or nothing. The grant must cover
+// a, this journal's action. The journal of one that is recorded stays.
 func (j *applyJournal) recover(g gate.Grant, a carrel.Action) (Recovered, error) {
-	r := Recovered{Change: j.Change, Workspace: string(j.Workspace), Finished: j.Phase == phaseDone}
+	r := Recovered{Change: j.Change, Workspace: string(j.Workspace), Finished: j.finished()}
 	if err := g.Covers(a); err != nil {
 		return r, err
 	}
@@ -135,8 +168,12 @@ func (j *applyJournal) recover(g gate.Grant, a carrel.Action) (Recovered, error)
 	if t.st.Ino != j.RootIno {
 		return r, fmt.Errorf("%s is another directory than the one the apply was made in; if that is gone for good, remove %s", j.Workspace, j.file)
 	}
+	defer j.closeWork()
 	err = j.openWork(t, "")
-	if errors.Is(err, unix.ENOENT) {
+	switch gone := errors.Is(err, unix.ENOENT); {
+	case gone && j.recorded:
+		return r, nil
+	case gone:
 		return r, os.Remove(j.file) // nothing was begun, or all was tidied up
 	}
 	for _, m := range j.Mounts {
@@ -150,7 +187,10 @@ func (j *applyJournal) recover(g gate.Grant, a carrel.Action) (Recovered, error)
 	if err != nil {
 		return r, err
 	}
-	if j.Phase == phaseDone {
+	switch {
+	case j.recorded:
+		return r, j.clear(t)
+	case j.finished():
 		return r, j.tidy(t, nil)
 	}
 	err = j.rollBack(t)

@@ -34,11 +34,26 @@ func init() {
 
 // recoverAll recovers every apply, as somebody whom policy lets do so.
 func recoverAll(state string) ([]Recovered, error) {
-	return RecoverApplies(context.Background(), state, func() (*gate.Gate, error) {
-		g, _ := gatetest.AllowAll()
-		return g, nil
-	})
+	g, _ := gatetest.AllowAll()
+	return RecoverApplies(context.Background(), state, recovery(g, state))
 }
+
+// recovery recovers at this gate. The log of these tests is a file for each
+// action that is recorded, and finishing makes one for the change.
+func recovery(g *gate.Gate, state string) Recovery {
+	return Recovery{
+		Gate: func() (*gate.Gate, error) { return g, nil },
+		Recorded: func(_ context.Context, _ carrel.RunID, a carrel.ActionID) (bool, error) {
+			_, err := os.Stat(recordOf(state, a))
+			return err == nil, nil
+		},
+		Finish: func(_ context.Context, _ *gate.Gate, c carrel.ChangeID) error {
+			return os.WriteFile(filepath.Join(state, "finished-"+string(c)), nil, 0o600)
+		},
+	}
+}
+
+func recordOf(state string, a carrel.ActionID) string { return filepath.Join(state, "log-"+string(a)) }
 
 type crashJob struct {
 	Change       *carrel.Change
@@ -66,13 +81,37 @@ func applyAndDie(file string) {
 		return nil
 	}})
 	if err == nil {
-		err = p.carryOut(context.Background())
+		err = applyAndRecord(p, job.State)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func applyAndRecord(p *applyPlan, state string) error {
+	action := carrel.NewActionID()
+	j, err := p.carryOut(context.Background(), action)
+	if err == nil {
+		err = p.point("unrecorded")
+	}
+	if err == nil {
+		err = os.WriteFile(recordOf(state, action), nil, 0o600)
+	}
+	if err == nil {
+		err = p.point("recorded")
+	}
+	if err != nil {
+		return err
+	}
+	lock, err := lockApplies(state, string(p.opts.Change.Workspace))
+	if err != nil {
+		return err
+	}
+	a := &TreeApply{j, p.tree, lock}
+	a.Recorded()
+	return errors.Join(p.point("cleared"), a.End())
 }
 
 // crash applies in a child that is killed at the n-th point; it reports
@@ -103,12 +142,16 @@ func (b *applyBench) crash(c *carrel.Change, n int) bool {
 // I169: killed at any point, an apply is taken back, or finished, by the next
 // command, and can then be made again.
 func TestKilledApplyIsAllOrNothing(t *testing.T) {
+	finished := 0
 	for n := 0; ; n++ {
 		b := newApplyBench(t, everyKind).wantEveryKind()
 		c := b.change()
 		if !b.crash(c, n) {
 			if n < 30 { // a point for each file staged and each step made
 				t.Errorf("only %d points", n)
+			}
+			if finished != 2 {
+				t.Errorf("finished at %d points, want those after it was recorded", finished)
 			}
 			b.expect(everyKindDone)
 			return
@@ -120,6 +163,13 @@ func TestKilledApplyIsAllOrNothing(t *testing.T) {
 		want := everyKind
 		if done[0].Finished {
 			want = everyKindDone
+			finished++
+		}
+		if _, err := os.Stat(filepath.Join(b.state, "finished-"+string(c.ID))); (err == nil) != done[0].Finished {
+			t.Errorf("what follows was done: %v", err)
+		}
+		if left, err := readJournals(b.state); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
 		}
 		b.expect(want)
 		if t.Failed() {
@@ -134,6 +184,71 @@ func TestKilledApplyIsAllOrNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What was carried out and could not be recorded is taken back by the next
+// command, with what was replaced; nothing is applied over it before.
+func TestUnrecordedApplyIsTakenBack(t *testing.T) {
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	c := b.change()
+	a, err := PublishAction(c, carrel.TargetTree, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done Applied
+	open, _ := gatetest.AllowAll()
+	if _, err := open.Do(context.Background(), a, func(ctx context.Context, grant gate.Grant) (carrel.Outcome, error) {
+		done, err = Apply(ctx, grant, a, b.options(c))
+		return carrel.Outcome{}, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := recoverAll(b.state); len(left) > 0 || err != nil {
+		t.Fatalf("recovered while under way: %v, %v", left, err)
+	}
+	if err := done.Journal.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.apply(b.options(b.change())); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("applying over it: %v", err)
+	}
+	left, err := recoverAll(b.state)
+	if err != nil || len(left) != 1 || left[0].Finished || left[0].Kept != nil {
+		t.Fatal(left, err)
+	}
+	b.expect(everyKind)
+}
+
+// Whether it is recorded must be known: in doubt it waits.
+func TestRecoveryWaitsForTheLog(t *testing.T) {
+	b := newApplyBench(t, everyKind).wantEveryKind()
+	c := b.change()
+	n := 34
+	for ; b.crash(c, n); n++ {
+		journals, err := readJournals(b.state)
+		if err != nil || len(journals) != 1 {
+			t.Fatal(journals, err)
+		}
+		if journals[0].Phase == phaseDone {
+			break
+		}
+		if _, err := recoverAll(b.state); err != nil {
+			t.Fatal(err)
+		}
+		b = newApplyBench(t, everyKind).wantEveryKind()
+		c = b.change()
+	}
+	g, _ := gatetest.AllowAll()
+	how := recovery(g, b.state)
+	how.Recorded = func(context.Context, carrel.RunID, carrel.ActionID) (bool, error) { return false, unix.EIO }
+	if done, err := RecoverApplies(context.Background(), b.state, how); !errors.Is(err, unix.EIO) || len(done) > 0 {
+		t.Fatal(done, err)
+	}
+	done, err := recoverAll(b.state)
+	if err != nil || len(done) != 1 || done[0].Finished {
+		t.Fatal(done, err)
+	}
+	b.expect(everyKind)
 }
 
 // Recovery itself may be killed.
@@ -617,7 +732,7 @@ func TestRecoveringIsDecidedAndRecorded(t *testing.T) {
 	}
 	left := b.tree()
 	closed, refusals := gatetest.DenyAll()
-	if _, err := RecoverApplies(context.Background(), b.state, func() (*gate.Gate, error) { return closed, nil }); !errors.Is(err, gate.ErrDenied) {
+	if _, err := RecoverApplies(context.Background(), b.state, recovery(closed, b.state)); !errors.Is(err, gate.ErrDenied) {
 		t.Errorf("denied by policy: %v", err)
 	}
 	if now := b.tree(); !maps.Equal(now, left) {
@@ -630,7 +745,7 @@ func TestRecoveringIsDecidedAndRecorded(t *testing.T) {
 		t.Errorf("applying over it: %v", err)
 	}
 	open, log := gatetest.AllowAll()
-	if _, err := RecoverApplies(context.Background(), b.state, func() (*gate.Gate, error) { return open, nil }); err != nil {
+	if _, err := RecoverApplies(context.Background(), b.state, recovery(open, b.state)); err != nil {
 		t.Fatal(err)
 	}
 	b.expect(everyKind)

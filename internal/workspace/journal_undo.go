@@ -42,7 +42,7 @@ func (e *KeptError) Error() string {
 }
 
 func (j *applyJournal) undoAll(t *applyTree) (kept []carrel.Text, err error) {
-	if j.Phase != phaseSwapping {
+	if j.Phase == phaseStaging {
 		return nil, nil
 	}
 	for i := len(j.Steps) - 1; i >= 0; i-- {
