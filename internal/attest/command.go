@@ -45,7 +45,10 @@ func (c Command) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	out, said := &bounded{limit: maxSaid}, &bounded{limit: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("signing with %s: %w: %s", c.Argv[0], err, strings.TrimSpace(said.buf.String()))
+		if words := strings.TrimSpace(said.buf.String()); words != "" {
+			err = fmt.Errorf("%w: %s", err, words)
+		}
+		return nil, fmt.Errorf("signing with %s: %w", c.Argv[0], err)
 	}
 	return out.buf.Bytes(), nil
 }

@@ -436,6 +436,50 @@ func TestReaderFindsAndFollows(t *testing.T) {
 	}
 }
 
+// growing is a disk on which the log grows whenever a reader looks at its index.
+type growing struct {
+	realDisk
+	grow func()
+}
+
+func (d growing) open(path string, flag int) (file, error) {
+	if filepath.Base(path) == verify.IndexFile {
+		d.grow()
+	}
+	return d.realDisk.open(path, flag)
+}
+
+// A log that grows between a reader's look at its end and the one at its index
+// is not damaged.
+func TestReaderOfALogThatGrows(t *testing.T) {
+	for _, segment := range []int64{0, 500} { // within a segment, and into the next
+		o := testOptions(t)
+		o.segmentBytes = segment
+		l := mustOpen(t, o)
+		defer l.Close()
+		ctx, left := context.Background(), 12
+		r := &Reader{o.Dir, growing{grow: func() {
+			if left--; left >= 0 {
+				if err := l.Append(ctx, observe("grown")); err != nil {
+					t.Error(err)
+				}
+			}
+		}}}
+		got := collect(t, r.From(ctx, 0))
+		for i, e := range got {
+			if e.Index != int64(i) {
+				t.Fatalf("record %d came as the %dth", e.Index, i)
+			}
+		}
+		if size, err := OpenReader(o.Dir).Size(ctx); err != nil || int64(len(got)) != size {
+			t.Errorf("read %d of %d records, %v", len(got), size, err)
+		}
+		if _, err := r.Size(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestReaderSaysWhereALogIsDamaged(t *testing.T) {
 	o := testOptions(t)
 	appendAll(t, o, "one", "two", "three")

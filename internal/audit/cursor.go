@@ -73,7 +73,7 @@ func (c *cursor) damaged(err error) error {
 
 // line returns the next line of the log.
 func (c *cursor) line() ([]byte, error) {
-	for {
+	for grown := false; ; {
 		if c.f == nil {
 			if err := c.place(); err != nil {
 				return nil, err
@@ -90,11 +90,22 @@ func (c *cursor) line() ([]byte, error) {
 			return nil, c.damaged(err)
 		}
 		c.offset, c.lines = c.lines.Offset(), nil // there may be more here later
-		if err := c.nextSegment(); err != nil {
+		err = c.nextSegment()
+		if errors.Is(err, errGrown) {
+			// It may have come between the two looks; then it is there now.
+			if grown {
+				return nil, c.damaged(verify.ErrTorn)
+			}
+			grown, err = true, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 }
+
+// errGrown says that the index has the record at which the log seemed to end.
+var errGrown = errors.New("indexed by now")
 
 // nextSegment goes on to the segment after this one, or returns io.EOF.
 func (c *cursor) nextSegment() error {
@@ -113,12 +124,12 @@ func (c *cursor) nextSegment() error {
 	return nil
 }
 
-// end returns io.EOF if the log may end here: everything that is indexed was
-// whole once.
+// end returns io.EOF if the log may end here, errGrown if not: everything that
+// is indexed is whole in its segment before.
 func (c *cursor) end() error {
 	indexed, err := c.reader.indexed()
 	if err == nil && c.at < indexed {
-		return c.damaged(verify.ErrTorn)
+		return errGrown
 	}
 	if err != nil {
 		return err

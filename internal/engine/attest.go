@@ -188,6 +188,9 @@ func (e *Engine) facts(ctx context.Context, s selected) (*attest.Facts, error) {
 		return nil, err
 	}
 	f.Size, f.Root = c.Size, c.Root
+	if err := e.wholeRun(ctx, s.entry.Run); err != nil {
+		return nil, err
+	}
 	if f.Observed, err = attest.Observe(s.entry.Run, s.entry.ID, e.logged(ctx, s.entry.Run, c.Size)); err != nil {
 		return nil, err
 	}

@@ -32,6 +32,9 @@ func (e *Engine) Evidence(ctx context.Context, run string, opts EvidenceOptions)
 	if err != nil {
 		return err
 	}
+	if err := e.wholeRun(ctx, r.Run); err != nil {
+		return fmt.Errorf("packing the evidence of %s: %w", r.Run, err)
+	}
 	op, err := e.operator(ctx, "")
 	if err != nil {
 		return err

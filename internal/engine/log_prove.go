@@ -109,6 +109,9 @@ func (e *Records) LogExport(ctx context.Context, name, out string) error {
 	} else if err := writeLines(e.host.Stdout, entries); err != nil {
 		return err
 	}
+	if err := e.wholeRun(ctx, run); errors.Is(err, audit.ErrRetained) {
+		fmt.Fprintf(e.host.Stderr, "what is exported is not all: %v\n", err)
+	}
 	if !closed(entries) {
 		fmt.Fprintf(e.host.Stderr, "run %s has no last record: it goes on, or was killed\n", run)
 	}

@@ -78,6 +78,10 @@ func Verify(ctx context.Context, host Host, target string, opts VerifyOptions) e
 	if err == nil {
 		err = v.mustHaveMet()
 	}
+	var told interface{ Hint() string }
+	if errors.Is(err, verify.ErrUntrusted) && !errors.As(err, &told) {
+		err = &hintError{err, "if you trust it, name its public key: --key FILE, once for each; --log-key FILE for a log's"}
+	}
 	v.out.OK = err == nil
 	if opts.JSON {
 		if err != nil {

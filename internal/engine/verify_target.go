@@ -131,7 +131,10 @@ func (v *verifying) tellSet(s *verify.Set, c git.CommitInfo) {
 	v.out.Proved = append(v.out.Proved, fmt.Sprintf("commit %s is what came of run %s: signed by key %s, as record %d of log %s announced at %s",
 		c.Name, s.Provenance.Run.Metadata.Invocation, first.Key.Short(), first.Index, first.Origin, first.Time.Format("2006-01-02T15:04:05Z")))
 	proved, missing := s.Tell()
-	v.out.Proved, v.out.Missing = append(v.out.Proved, proved...), append(v.out.Missing, missing...)
+	v.out.Proved = append(v.out.Proved, proved...)
+	for _, line := range missing {
+		v.say(&v.out.Missing, line)
+	}
 }
 
 // attestation checks one bundle, with its proof if that lies beside it.

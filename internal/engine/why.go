@@ -198,7 +198,11 @@ func (e *Engine) showOrigin(a origin.Answer) {
 		return
 	}
 	p := a.Publication
-	row("run", "%s of %s, started by %s", p.Run, p.Agent, p.User)
+	if p.Agent == "" {
+		row("run", "%s; by whom it was started is not shown by the log any more", p.Run)
+	} else {
+		row("run", "%s of %s, started by %s", p.Run, p.Agent, p.User)
+	}
 	row("change", "%s (%s), published to the %s%s at %s", p.Change, p.Digest.Short(), p.Target, branchWords(p.Branch), p.Time.UTC().Format(time.DateTime+" UTC"))
 	if a.Matched > 0 {
 		row("files", "%d of the %d that the commit changed", a.Matched, a.Changed)
