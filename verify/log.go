@@ -231,6 +231,11 @@ func (c *checker) segment(ctx context.Context, s Segment, last bool) error {
 		case b.end == io.EOF:
 			c.done += b.after
 			return nil
+		case last && b.end == ErrTorn && c.grew(f):
+			if _, err := f.Seek(c.offset, io.SeekStart); err != nil {
+				return &Fault{name, c.offset, c.tree.Size(), err.Error()}
+			}
+			ahead, b = startBatches(NewLines(f, c.offset), c.batches), nil
 		case last && c.isTorn(f):
 			return nil
 		default:
@@ -269,6 +274,13 @@ func (c *checker) skip(f *os.File, s Segment) (int64, error) {
 	}
 	_, err := f.Seek(lines.Offset(), io.SeekStart)
 	return lines.Offset(), err
+}
+
+// grew reports whether the line that was unfinished is whole by now: somebody
+// is writing to the log.
+func (c *checker) grew(f *os.File) bool {
+	now, err := io.ReadAll(io.NewSectionReader(f, c.offset, MaxRecord+1))
+	return err == nil && bytes.IndexByte(now, '\n') >= 0
 }
 
 // isTorn reports whether what is left of the last segment is what an

@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -268,6 +271,67 @@ func TestTornEndIsReportedAndNoFault(t *testing.T) {
 			t.Errorf("%s: taken for torn in the middle of the log", name)
 		}
 	}
+}
+
+// Somebody finishes a line, and writes more, while the log is checked.
+func TestLogThatGrowsIsNoFault(t *testing.T) {
+	f := fixtureFiles(t, fixtureRecords(t))
+	whole := f[SegmentName(4)]
+	cut := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 10
+	f[SegmentName(4)] = whole[:cut]
+	dir := t.TempDir()
+	f.write(t, dir)
+	_, key := fixtureKeys(t, fixtureOrigin)
+	r, err := Log(context.Background(), dir, key, Options{})
+	if err != nil || r.Size != 8 || r.Torn != 9 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	r, err = Log(context.Background(), dir, key, Options{Progress: func(done, _ int64) {
+		if done <= int64(len(f[SegmentName(0)])) {
+			return
+		}
+		if err := os.WriteFile(filepath.Join(dir, SegmentName(4)), whole, 0o600); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err != nil || r.Size != 9 || r.Torn != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A checkpoint is replaced all the time while others check the log.
+func TestFileThatIsReplacedIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	path, stop := filepath.Join(dir, "f"), make(chan struct{})
+	put := func() error {
+		return errors.Join(os.WriteFile(path+".new", nil, 0o600), os.Rename(path+".new", path))
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Microsecond):
+				if err := put(); err != nil && runtime.GOOS != "windows" { // there an open file cannot be replaced
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for range 3000 {
+		f, err := openRegular(path)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		f.Close()
+	}
+	close(stop)
+	group.Wait()
 }
 
 func TestRolledBackLogIsFound(t *testing.T) {
