@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"path"
 	"slices"
 	"strings"
 )
@@ -97,15 +98,20 @@ func inPlace(name string, words []word) bool {
 }
 
 // found are the directories below which find deletes what it finds, by itself
-// or by rm.
+// or by rm, or has another program read it.
 func found(words []word) []fileUse {
+	starts := slices.IndexFunc(words, func(w word) bool { return strings.HasPrefix(w.text, "-exec") || strings.HasPrefix(w.text, "-ok") })
 	removes := slices.ContainsFunc(words, func(w word) bool { return w.text == "-delete" })
 	for i, w := range words[:max(len(words)-1, 0)] {
 		if strings.HasPrefix(w.text, "-exec") && base(words[i+1].text) == "rm" {
 			removes = true
 		}
 	}
-	if !removes {
+	how := reads
+	switch {
+	case removes:
+		how = deletes
+	case starts < 0:
 		return nil
 	}
 	end := slices.IndexFunc(words, func(w word) bool { return strings.HasPrefix(w.text, "-") || w.text == "(" || w.text == "!" })
@@ -114,7 +120,7 @@ func found(words []word) []fileUse {
 	}
 	roots := words[:end]
 	if len(words)-end > 1 { // it chooses: not all that lies below
-		roots = slices.DeleteFunc(slices.Clone(roots), func(w word) bool { return strings.Trim(w.text, "./") == "" })
+		roots = slices.DeleteFunc(slices.Clone(roots), func(w word) bool { return path.Clean(w.text) == "." })
 	}
-	return each(deletes, roots)
+	return each(how, roots)
 }
