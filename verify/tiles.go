@@ -57,10 +57,10 @@ type tileChecker struct {
 func (t *tileChecker) read(level int, n int64, width, limit int) ([]byte, string, error) {
 	name := TilePath(level, n, width)
 	b, err := readRegular(filepath.Join(t.dir, filepath.FromSlash(name)), int64(limit))
-	if err != nil && width < TileWidth { // a full one may stand for it
+	if errors.Is(err, fs.ErrNotExist) && width < TileWidth { // a full one may stand for it, that replaced it since
 		full, ferr := readRegular(filepath.Join(t.dir, filepath.FromSlash(TilePath(level, n, TileWidth))), int64(limit))
-		if ferr == nil && level >= 0 && len(full) >= width*tlog.HashSize {
-			return full[:width*tlog.HashSize], name, nil
+		if part, ok := beginning(full, level, width); ferr == nil && ok {
+			return part, name, nil
 		}
 	}
 	if err != nil {
@@ -71,6 +71,22 @@ func (t *tileChecker) read(level int, n int64, width, limit int) ([]byte, string
 		err = &Fault{File: name, Record: n * TileWidth, Reason: reason}
 	}
 	return b, name, err
+}
+
+// beginning returns what a partial tile, or bundle, holds of a full one.
+func beginning(full []byte, level, width int) ([]byte, bool) {
+	if level >= 0 {
+		return full[:min(width*tlog.HashSize, len(full))], len(full) == TileWidth*tlog.HashSize
+	}
+	entries, err := Entries(full, TileWidth)
+	if err != nil {
+		return nil, false
+	}
+	end := 0
+	for _, e := range entries[:width] {
+		end += 2 + len(e)
+	}
+	return full[:end], true
 }
 
 // bundle checks one bundle of entries and what it fills.

@@ -199,6 +199,51 @@ func TestTilesAreMadeAgain(t *testing.T) {
 	}
 }
 
+// A full tile or bundle stands for the partial one that a checkpoint of before
+// names: whoever reads it while more is published, or publishing died, finds it.
+func TestFullTilesStandForPartialOnes(t *testing.T) {
+	o, ctx := quickOptions(t), context.Background()
+	key, to := "", filepath.Join(o.Dir, TilesDir)
+	publish := func(records int64) []byte {
+		grow(t, o, records)
+		key = publicKey(t, o)
+		if _, err := PublishTiles(ctx, o.Dir, key); err != nil {
+			t.Fatal(err)
+		}
+		signed, err := os.ReadFile(filepath.Join(to, verify.CheckpointFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed
+	}
+	before := publish(300)
+	publish(600)
+	if err := os.WriteFile(filepath.Join(to, verify.CheckpointFile), before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := verify.Tiles(ctx, to, key); err != nil || c.Size != 300 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, name := range []string{verify.TilePath(-1, 1, verify.TileWidth), verify.TilePath(0, 1, verify.TileWidth)} {
+		path := filepath.Join(to, filepath.FromSlash(name))
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for how, content := range map[string][]byte{"altered": append([]byte{whole[0], whole[1], whole[2] ^ 1}, whole[3:]...), "cut": whole[:len(whole)-1]} {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := verify.Tiles(ctx, to, key); err == nil {
+				t.Errorf("%s %s: not found", name, how)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A log whose segments were altered is not published.
 func TestAlteredLogIsNotPublished(t *testing.T) {
 	o := quickOptions(t)
