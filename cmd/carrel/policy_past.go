@@ -51,7 +51,7 @@ func (a *app) policySimulateCommand() *cobra.Command {
 	var opts engine.PolicySimulateOptions
 	cmd := &cobra.Command{
 		Use: "simulate --candidate PATH", Short: "Replay recorded actions against a policy that is not in force", Args: atMost(0),
-		Long: "Replay what was decided in the last runs against a candidate, with the built-in\nfloor and what those runs were granted: what becomes allowed, asked, denied.\nExit code 1 if anything becomes more open than it was, unless --accept says\nthat somebody has read it.",
+		Long: "Replay what was decided in the last runs, and by hooks of clients since the\nfirst of them, against a candidate, with the built-in floor and what those runs\nwere granted: what becomes allowed, asked, denied.\nExit code 1 if anything becomes more open than it was, unless --accept says\nthat somebody has read it.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := needFlags(cmd, "candidate"); err != nil {
 				return err
@@ -81,6 +81,7 @@ func (a *app) policyLearnCommand() *cobra.Command {
 			return a.onRecords(func(r *engine.Records) error { return r.PolicyLearn(cmd.Context(), opts) })
 		},
 	}
+	cmd.Flags().BoolVar(&opts.Hooks, "hooks", false, "take what hooks of clients asked outside a desk")
 	cmd.Flags().StringVarP(&opts.Output, "output", "o", "", "write the files into this directory (default: print them)")
 	a.jsonFlag(cmd)
 	return cmd

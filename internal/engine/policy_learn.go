@@ -18,7 +18,8 @@ import (
 
 // PolicyLearnOptions are the flags of `policy learn`.
 type PolicyLearnOptions struct {
-	Runs   []string // none: the latest
+	Runs   []string // none: the latest, but with Hooks
+	Hooks  bool     // what hooks were answered outside a desk
 	Output string   // a directory; empty: print
 	JSON   bool
 }
@@ -42,7 +43,7 @@ func isWork(op carrel.Operation) bool {
 // PolicyLearn proposes narrow rules, with their tests, for what the runs were
 // refused, or asked about and a person allowed. It puts nothing in force: a person reads it and places it.
 func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) error {
-	if len(opts.Runs) == 0 {
+	if len(opts.Runs) == 0 && !opts.Hooks {
 		opts.Runs = []string{latestRun}
 	}
 	runs := make([]carrel.RunID, 0, len(opts.Runs))
@@ -56,7 +57,7 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 	seen := 0
 	var refused []policy.Refused
 	var ratified []policy.Ratified
-	for entry, err := range e.recordsOf(ctx, runs) {
+	for entry, err := range e.recordsOf(ctx, runs, opts.Hooks) {
 		if err != nil {
 			return err
 		}
@@ -69,10 +70,12 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 		}
 	}
 	switch {
+	case seen == 0 && len(runs) == 0:
+		return &hintError{errors.New("the log has nothing that a hook asked"), "carrel init registers the hooks of a client"}
 	case seen == 0:
 		return &hintError{fmt.Errorf("the log has nothing of %s", strings.Join(opts.Runs, ", ")), "carrel runs --all lists the runs"}
 	case len(refused)+len(ratified) == 0:
-		return &hintError{errors.New("nothing was refused in these runs, or asked and allowed"), "carrel runs --all lists the runs"}
+		return &hintError{errors.New("nothing was refused there, or asked and allowed"), "carrel runs --all lists the runs; --hooks takes what hooks asked"}
 	}
 	learned, err := policy.Learn(refused, ratified)
 	if err != nil {
@@ -87,8 +90,9 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 	return e.writeLearned(opts.Output, learned)
 }
 
-// recordsOf yields the records of several runs, run by run.
-func (e *Records) recordsOf(ctx context.Context, runs []carrel.RunID) iter.Seq2[audit.Entry, error] {
+// recordsOf yields the records of several runs, run by run, and then those of
+// what hooks asked.
+func (e *Records) recordsOf(ctx context.Context, runs []carrel.RunID, hooks bool) iter.Seq2[audit.Entry, error] {
 	reader := audit.OpenReader(e.state("log"))
 	return func(yield func(audit.Entry, error) bool) {
 		for _, run := range runs {
@@ -96,6 +100,14 @@ func (e *Records) recordsOf(ctx context.Context, runs []carrel.RunID) iter.Seq2[
 				if !yield(entry, err) || err != nil {
 					return
 				}
+			}
+		}
+		if !hooks {
+			return
+		}
+		for entry, err := range reader.From(ctx, 0) {
+			if (err != nil || askedByHook(entry.Record)) && !yield(entry, err) || err != nil {
+				return
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
+	"github.com/carrel-dev/carrel/internal/hook"
 	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
@@ -33,7 +35,7 @@ type pastAction struct {
 
 // Changed is a recorded action that a candidate answers otherwise.
 type Changed struct {
-	Run       carrel.RunID     `json:"run"`
+	Run       carrel.RunID     `json:"run,omitempty"` // of the first; none: a hook asked
 	Action    carrel.ActionID  `json:"action,omitempty"`
 	Operation carrel.Operation `json:"operation"`
 	Target    string           `json:"target"`
@@ -48,12 +50,13 @@ type Changed struct {
 type Simulation struct {
 	Runs    int            `json:"runs"`
 	Actions int            `json:"actions"`
+	Hooks   int            `json:"hooks"`   // of the actions, those that hooks asked about
 	Becomes map[string]int `json:"becomes"` // "deny -> allow": how many
 	Changed []Changed      `json:"changed"`
 }
 
-// PolicySimulate replays what was decided in the last runs against a
-// candidate, with the floor and what those runs were granted.
+// PolicySimulate replays what was decided in the last runs, and by hooks since,
+// against a candidate, with the floor and what those runs were granted.
 func (e *Records) PolicySimulate(ctx context.Context, opts PolicySimulateOptions) error {
 	if opts.Runs < 0 {
 		return &UsageError{Err: fmt.Errorf("--runs %d: say how many of the last runs are replayed, or 0 for all", opts.Runs)}
@@ -85,36 +88,53 @@ func (e *Records) PolicySimulate(ctx context.Context, opts PolicySimulateOptions
 	return err
 }
 
-// past reads the actions of the last runs from the log, oldest first.
-func (e *Records) past(ctx context.Context, runs int) ([]pastAction, int, error) {
-	var all []pastAction
-	var order []carrel.RunID
-	for entry, err := range audit.OpenReader(e.state("log")).From(ctx, 0) {
+// past reads what was answered in the last runs, oldest first, and what hooks
+// were answered since the first of them began.
+func (e *Records) past(ctx context.Context, last int) (all []pastAction, replayed int, err error) {
+	reader := audit.OpenReader(e.state("log"))
+	runs, since, err := lastRuns(ctx, reader, last)
+	if err != nil {
+		return nil, 0, err
+	}
+	for entry, err := range reader.From(ctx, since) {
 		if err != nil {
 			return nil, 0, err
 		}
-		r := entry.Record
-		if r.Run == "" {
-			continue
-		}
-		if !slices.Contains(order, r.Run) {
-			order = append(order, r.Run)
-		}
-		if (r.Kind == carrel.KindIntent || r.Kind == carrel.KindRefused) && r.Action != nil && r.Decision != nil {
+		switch r := entry.Record; {
+		case !slices.Contains(runs, r.Run) && !askedByHook(r):
+		case (r.Kind == carrel.KindIntent || r.Kind == carrel.KindRefused) && r.Action != nil && r.Decision != nil:
 			all = append(all, pastAction{r.Run, *r.Action, *r.Decision, r.Time})
-		}
-		if r.Kind == carrel.KindChange && r.Change != nil {
+		case r.Kind == carrel.KindChange && r.Change != nil:
 			all = append(all, e.pastFiles(r)...)
 		}
 	}
-	if runs > 0 && len(order) > runs {
-		order = order[len(order)-runs:]
-	}
-	all = slices.DeleteFunc(all, func(p pastAction) bool { return !slices.Contains(order, p.run) })
 	if len(all) == 0 {
-		return nil, 0, &hintError{fmt.Errorf("the log has no decision to replay"), "carrel run leaves some; what hooks decided outside a desk belongs to no run and is not replayed"}
+		return nil, 0, &hintError{errors.New("the log has no decision to replay"), "carrel run leaves some, and so do the hooks of clients (carrel init)"}
 	}
-	return all, len(order), nil
+	return all, len(runs), nil
+}
+
+// lastRuns are the last so many runs, or all, and where in the log they begin.
+func lastRuns(ctx context.Context, reader *audit.Reader, last int) (runs []carrel.RunID, since int64, err error) {
+	var began []int64
+	for entry, err := range reader.From(ctx, 0) {
+		if err != nil {
+			return nil, 0, err
+		}
+		if run := entry.Record.Run; run != "" && !slices.Contains(runs, run) {
+			runs, began = append(runs, run), append(began, entry.Index)
+		}
+	}
+	if over := len(runs) - last; last > 0 && over > 0 {
+		return runs[over:], began[over], nil
+	}
+	return runs, 0, nil
+}
+
+// askedByHook reports a record of what a client's hook asked outside a desk:
+// an agent's work that belongs to no run.
+func askedByHook(r carrel.Record) bool {
+	return r.Run == "" && r.Action != nil && r.Action.Agent != "" && isWork(r.Action.Operation)
 }
 
 func simulate(ctx context.Context, candidate policy.Layer, past []pastAction) (Simulation, error) {
@@ -129,29 +149,33 @@ func simulate(ctx context.Context, candidate policy.Layer, past []pastAction) (S
 		d := e.DecideAt(p.action, decidedAt(p.decision, p.time))
 		was := cmp.Or(p.decision.Verdict, carrel.Deny)
 		s.Actions++
+		if p.run == "" {
+			s.Hooks++
+		}
 		s.Becomes[fmt.Sprintf("%s -> %s", was, d.Verdict)]++
 		if d.Verdict != was {
+			d.Rules = slices.DeleteFunc(d.Rules, func(rule string) bool { return rule == "recorded/granted" }) // not of the candidate
 			s.add(Changed{p.run, p.action.ID, p.action.Operation, target(p.action), was, d.Verdict, d.Rules, d.Reason, 1})
 		}
 	}
 	return s, nil
 }
 
-// recordedGrants answers for what a run was granted by configuration, profile
-// and flags, which the log has only as answers: what was refused for want of a
+// recordedGrants answers for what was granted by configuration, profile and
+// flags, and for what hooks ask by themselves, which the log has only as answers: what was refused for want of a
 // grant stays so.
 type recordedGrants struct{ now carrel.Decision }
 
 func (g *recordedGrants) layer() policy.Layer {
 	return policy.Layer{
 		Name: "recorded", Kind: policy.User, Text: []byte("recorded"),
-		Governs: []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose, carrel.OpCredential, carrel.OpTool},
+		Governs: slices.Concat(hook.Operations, []carrel.Operation{carrel.OpResolve, carrel.OpConnect, carrel.OpRequest, carrel.OpExpose, carrel.OpCredential}),
 		Func: func(carrel.Action) policy.Answer {
 			refused := func(rule string) bool {
 				return strings.HasPrefix(rule, "egress/") || strings.HasPrefix(rule, "hook/") || strings.HasPrefix(rule, "policy/")
 			}
 			if g.now.Verdict != carrel.Allow && slices.ContainsFunc(g.now.Rules, refused) {
-				return policy.Answer{Verdict: g.now.Verdict, Rules: []string{"not-granted"}, Reason: "the run was not granted it", NextSteps: g.now.NextSteps}
+				return policy.Answer{Verdict: g.now.Verdict, Rules: []string{"not-granted"}, Reason: cmp.Or(g.now.Reason, "it was not granted"), NextSteps: g.now.NextSteps}
 			}
 			return policy.Answer{Verdict: carrel.Allow, Rules: []string{"granted"}}
 		},
@@ -185,7 +209,11 @@ func (s Simulation) print(w io.Writer) error {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "%s of %s, %d of them answered otherwise\n", plural(s.Actions, "action"), plural(s.Runs, "run"), s.changed())
+	fmt.Fprintf(&b, "%s of %s", plural(s.Actions-s.Hooks, "action"), plural(s.Runs, "run"))
+	if s.Hooks > 0 {
+		fmt.Fprintf(&b, " and %d that hooks asked about", s.Hooks)
+	}
+	fmt.Fprintf(&b, ", %d of them answered otherwise\n", s.changed())
 	_, err := io.WriteString(w, terminal.EscapeText(b.String()))
 	return err
 }

@@ -47,6 +47,8 @@ func Learn(refused []Refused, ratified []Ratified) (Learned, error) {
 			} else {
 				grants = append(grants, g)
 			}
+		case hasRule(r.Decision, "hook/") && a.Operation != carrel.OpTool:
+			l.leave(name + ": " + r.Decision.Reason + " (no rule lifts what a hook asks by itself)")
 		case hasRule(r.Decision, "credential/"):
 			l.leave(name + ": " + r.Decision.Reason + " (a key goes where its entry says, and nowhere else)")
 		case !slices.ContainsFunc(r.Decision.Rules, func(rule string) bool { return strings.HasSuffix(rule, "/not-allowed") }):
