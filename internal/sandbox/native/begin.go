@@ -77,6 +77,9 @@ func (d *Desk) setOff(ctx context.Context) error {
 		case !ok:
 			return errGone
 		case m.Kind == desk.Begun && len(m.Files) == 0:
+			// Not before: what is typed while PID 1 starts the program would stop
+			// one that is not there yet, and PID 1 with it, as Ctrl-Z does.
+			d.relayTerminal()
 			return nil
 		case m.Kind == desk.Failed:
 			desk.CloseAll(m.Files)
@@ -155,14 +158,10 @@ func startError(m desk.Message) error {
 	return s
 }
 
-// goAhead starts the relay of the terminal, lets the program start and begins
-// to watch it.
+// goAhead lets the program start and begins to watch it.
 func (d *Desk) goAhead() error {
-	if d.spec.Terminal != nil {
-		if d.master == nil {
-			return errUnexpected
-		}
-		d.relayTerminal()
+	if d.spec.Terminal != nil && d.master == nil {
+		return errUnexpected
 	}
 	if d.streams != nil {
 		if err := d.streams.read(); err != nil {

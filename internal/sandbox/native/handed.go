@@ -160,7 +160,9 @@ func (o *owners) spaceFor(path string) (int, error) {
 
 // holdSpace makes a user namespace by starting a process in it. What it returns
 // maps the namespace and gives its descriptor, which outlives the process; it
-// must be called.
+// must be called. The process is the first of its PID namespace, so that Ctrl-Z,
+// which reaches all of this process's group, does not stop it: this process
+// would wait for it, and could not be stopped itself.
 func holdSpace(image *os.File, id Identity, who owner) func() (int, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -170,7 +172,7 @@ func holdSpace(image *os.File, id Identity, who owner) func() (int, error) {
 	pid, err := execute(image, []string{desk.Name, desk.Hold}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{r.Fd()},
-		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | sharing},
+		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | sharing},
 	})
 	if err != nil {
 		w.Close()

@@ -25,6 +25,9 @@ func (d *Desk) takeTerminal(fd int) error {
 }
 
 func (d *Desk) relayTerminal() {
+	if d.spec.Terminal == nil {
+		return
+	}
 	d.relayed = make(chan struct{})
 	go func() {
 		defer close(d.relayed)
