@@ -100,6 +100,12 @@ func (l *line) parse(source string) error {
 			}
 		case *syntax.Stmt:
 			err = l.statement(n, piped[n])
+		case *syntax.ForClause:
+			err = l.chosen(n.Loop)
+		case *syntax.LetClause, *syntax.TestClause, *syntax.DeclClause:
+			if subscripted(n) {
+				l.commands = append(l.commands, command{argv: []string{":"}, unclear: onlyThen})
+			}
 		}
 		return true
 	})

@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"cmp"
 	"os"
 	"path"
 	"strings"
@@ -36,6 +35,22 @@ func (l *line) assignments(cmd syntax.Command) error {
 		if err := l.assigned(a.Name.Value, wordOf(a.Value)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// chosen notes what the variable of a loop stands for, where it is one thing.
+func (l *line) chosen(loop syntax.Loop) error {
+	each, ok := loop.(*syntax.WordIter)
+	if !ok || len(each.Items) != 1 {
+		return nil
+	}
+	value := wordOf(each.Items[0])
+	if err := l.assigned(each.Name.Value, value); err != nil {
+		return err
+	}
+	if strings.ContainsAny(value.text, "*?[{") && !strings.ContainsAny(value.text, "$`'\"\\") {
+		l.vars[each.Name.Value] = value.text // a pattern says where the files lie
 	}
 	return nil
 }
@@ -81,7 +96,7 @@ func (l *line) named(w word) word {
 			return value
 		}
 		if name == "PWD" && !l.at.lost {
-			return cmp.Or(l.at.dir, ".")
+			return "." // what is relative is tied to it
 		}
 		return "$" + name
 	})

@@ -12,6 +12,8 @@ var runOptions = map[string][]string{
 	"sort":  {"--compress-program"},
 	"rsync": {"-e", "--rsh"},
 
+	"man": {"-P", "--pager", "-H", "--html"},
+
 	"mapfile": {"-C"}, "readarray": {"-C"}, "complete": {"-C"}, "compgen": {"-C"},
 	"ssh": {"-oProxyCommand", "-oLocalCommand", "-oKnownHostsCommand"}, "scp": {"-oProxyCommand", "-S"}, "sftp": {"-oProxyCommand", "-S"},
 }
@@ -41,9 +43,45 @@ func startedByOption(words []word, options []string) (out []started, unclear str
 	return out, ""
 }
 
+// startedByVerb finds the commands that words after a verb of git are.
+func startedByVerb(words []word) ([]started, string) {
+	verb := slices.IndexFunc(words, func(w word) bool { return gitRuns[w.text] != nil || gitFollows[w.text] != "" })
+	if verb < 0 {
+		return nil, ""
+	}
+	rest := words[verb+1:]
+	if options := gitRuns[words[verb].text]; options != nil {
+		return startedByOption(rest, options)
+	}
+	at := slices.IndexFunc(rest, func(w word) bool { return w.text == gitFollows[words[verb].text] })
+	if at < 0 {
+		return nil, ""
+	}
+	for rest = rest[at+1:]; len(rest) > 0 && strings.HasPrefix(rest[0].text, "-"); {
+		rest = rest[1:]
+	}
+	if len(rest) == 0 {
+		return nil, ""
+	}
+	return sourceOf(rest)
+}
+
+// gitRuns are the options of a verb whose value is run as a command, and
+// gitFollows the word of a verb that one follows.
+var (
+	gitRuns = map[string][]string{
+		"rebase": {"-x", "--exec"}, "difftool": {"-x", "--extcmd"}, "grep": {"--open-files-in-pager"},
+		"filter-branch": {"--tree-filter", "--index-filter", "--env-filter", "--msg-filter", "--commit-filter", "--parent-filter", "--tag-name-filter"},
+	}
+	gitFollows = map[string]string{"bisect": "run", "submodule": "foreach"}
+)
+
 // startedByGit finds the commands that settings on git's own command line
 // have it run, or that it is told to keep as settings.
 func startedByGit(words []word) (out []started, unclear string) {
+	if out, unclear = startedByVerb(words); unclear != "" {
+		return nil, unclear
+	}
 	for i, w := range words {
 		setting, kept := strings.TrimPrefix(w.text, "-c"), false
 		switch {

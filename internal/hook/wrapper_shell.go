@@ -3,6 +3,8 @@ package hook
 import (
 	"slices"
 	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // interpreters run what they read, where no file is named.
@@ -96,7 +98,26 @@ func evaluates(name string, words []word) bool {
 		return false
 	}
 	return slices.ContainsFunc(words, func(w word) bool {
-		_, inside, ok := strings.Cut(w.text, "[")
-		return ok && w.known && (strings.Contains(inside, "$(") || strings.Contains(inside, "`"))
+		return w.known && evaluated(w.text)
 	})
+}
+
+// evaluated reports a program to run within brackets.
+func evaluated(text string) bool {
+	_, inside, ok := strings.Cut(text, "[")
+	return ok && (strings.Contains(inside, "$(") || strings.Contains(inside, "`"))
+}
+
+// subscripted reports such a word of what is syntax rather than a builtin.
+func subscripted(clause syntax.Node) (found bool) {
+	syntax.Walk(clause, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.Lit:
+			found = found || evaluated(n.Value)
+		case *syntax.SglQuoted:
+			found = found || evaluated(n.Value)
+		}
+		return !found
+	})
+	return found
 }
