@@ -51,7 +51,7 @@ func TestCheckNamesHolesWithExamples(t *testing.T) {
 		"host in capitals":    {connects + "allow if input.host == \"Example.com\"\n", "unreachable:7"},
 		"misspelt field":      {allowAll + "deny if endswith(input.pth, \".pem\")\n", "types:9"},
 		"wrong type":          {allowAll + "deny if startswith(input.file.size, \"x\")\n", "types:9"},
-		"misspelt answer":     {allowAll + "denny if endswith(input.path, \".pem\")\n", "never-asked:9"},
+		"unheard answer":      {allowAll + "denied if endswith(input.path, \".pem\")\n", "never-asked:9"},
 		"other word":          {allowAll + "violation contains \"x\" if endswith(input.path, \".pem\")\n", "never-asked:9"},
 		"unused variable":     {allowAll + "deny if {\n\tx := 1\n\tendswith(input.path, \".pem\")\n}\n", "strict:10"},
 	} {

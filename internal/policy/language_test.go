@@ -66,6 +66,12 @@ func TestUnreadablePolicyIsAnError(t *testing.T) { // E64
 	wantError(t, user("# nothing\n"), "user.rego")
 	wantError(t, user("package cowork.access\nx := 1\n"), "no rule `allow`, `deny` or `ask`")
 	wantError(t, user("package team.policy\nallow := true\n"), "nothing to ask", "governs")
+	wantError(t, user(openHead+"allow := true\ndenny if endswith(input.path, \".pem\")\n"), "user.rego:5", "`denny` is no answer", "say `deny`")
+	wantError(t, user(openHead+"allow := true\nDeny contains \"x\"\n"), "`Deny` is no answer")
+	mustLoad := "allow := true\ndenyx if endswith(input.path, \".pem\")\ndeny if denyx\n" // a rule that others use may be named as it likes
+	if _, err := compileLayer(user(openHead + mustLoad)); err != nil {
+		t.Error(err)
+	}
 	wantError(t, user(openHead+"allow := x if x := unknown_function(1)\n"), "user.rego:4", "undefined function")
 	wantError(t, user(head+"allow(x) := true\n"), "is a function")
 	wantError(t, user(head+"deny(x) := true\nallow := true\n"), "is a function")

@@ -58,6 +58,9 @@ func compileLayer(l Layer) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.misspelt(pkgs); err != nil {
+		return nil, err
+	}
 	time := readsTime(p.compiler)
 	for _, pkg := range pkgs {
 		v, err := newVoice(l, pkg, p.modules)
