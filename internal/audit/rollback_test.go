@@ -323,9 +323,10 @@ func TestReplacedLogIsRefusedByTheHeadAlone(t *testing.T) {
 // counted, even if the second place is lost.
 func TestTailIsRememberedAcrossARestart(t *testing.T) {
 	o := quickOptions(t)
-	before, after := twoStates(t, o)
+	before, _ := twoStates(t, o)
 	segment := filepath.Join(o.Dir, verify.SegmentName(0))
-	after.with(segment, before[segment]).with(o.Second+".head", nil).restore(t, o)
+	closed := takeSnapshot(t, o) // the tail follows an answered append, and is written by now
+	closed.with(segment, before[segment]).with(o.Second+".head", nil).restore(t, o)
 	s, _, err := openStore(o)
 	if err != nil {
 		t.Fatal(err)
