@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/verify"
@@ -88,7 +89,8 @@ func (s snapshot) with(path string, content []byte) snapshot {
 	return out
 }
 
-// twoStates returns a log before and after its last append.
+// twoStates returns a log before and after its last append, the tail of both
+// being written: it follows an answered append a moment later.
 func twoStates(t testing.TB, o Options) (before, after snapshot) {
 	t.Helper()
 	ctx := context.Background()
@@ -98,15 +100,31 @@ func twoStates(t testing.TB, o Options) (before, after snapshot) {
 			t.Fatal(err)
 		}
 	}
+	awaitTail(t, o, 6)
 	before = takeSnapshot(t, o)
 	if err := l.Append(ctx, observe("the last one")); err != nil {
 		t.Fatal(err)
 	}
+	awaitTail(t, o, 7)
 	after = takeSnapshot(t, o)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return before, after
+}
+
+// awaitTail waits until the tail that is written has size records.
+func awaitTail(t testing.TB, o Options, size int64) {
+	t.Helper()
+	for range 10_000 {
+		var written tail
+		raw, err := os.ReadFile(filepath.Join(o.Dir, tailFile))
+		if err == nil && unseal(raw, &written) == nil && written.Size == size {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("the tail never said %d records", size)
 }
 
 // A kill or a power cut between the write and the tail: the segment holds some

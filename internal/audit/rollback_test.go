@@ -323,10 +323,9 @@ func TestReplacedLogIsRefusedByTheHeadAlone(t *testing.T) {
 // counted, even if the second place is lost.
 func TestTailIsRememberedAcrossARestart(t *testing.T) {
 	o := quickOptions(t)
-	before, _ := twoStates(t, o)
+	before, after := twoStates(t, o)
 	segment := filepath.Join(o.Dir, verify.SegmentName(0))
-	closed := takeSnapshot(t, o) // the tail follows an answered append, and is written by now
-	closed.with(segment, before[segment]).with(o.Second+".head", nil).restore(t, o)
+	after.with(segment, before[segment]).with(o.Second+".head", nil).restore(t, o)
 	s, _, err := openStore(o)
 	if err != nil {
 		t.Fatal(err)
