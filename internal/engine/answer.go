@@ -45,6 +45,9 @@ func applyForms(ws *workspace.Workspace) string {
 
 // pending finds the shown change, which must still wait, and who acts on it.
 func (e *Engine) pending(ctx context.Context, sel Selection) (selected, *operator, error) {
+	if err := e.recoverApplies(ctx); err != nil {
+		return selected{}, nil, err
+	}
 	s, err := e.find(ctx, sel, (*workspace.Workspace).ShownChange)
 	if err != nil {
 		return s, nil, err

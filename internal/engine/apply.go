@@ -28,9 +28,6 @@ func (e *Engine) Apply(ctx context.Context, sel Selection, opts ApplyOptions) er
 	if opts.Message != "" && opts.Branch == "" {
 		return misused("--message is of a commit, and without --branch there is none")
 	}
-	if err := e.recoverApplies(ctx); err != nil {
-		return err
-	}
 	s, op, err := e.pending(ctx, sel)
 	if err != nil {
 		return err
@@ -159,7 +156,7 @@ func (e *Engine) publish(ctx context.Context, g *gate.Gate, s selected, opts App
 		return carrel.Outcome{Facts: map[string]carrel.Text{"branch": carrel.Text(opts.Branch), "commit": carrel.Text(done.Name), "tree": carrel.Text(done.Tree)}, Counts: map[string]int64{"files": int64(done.Files), "left_out": int64(len(done.Left))}}, err
 	})
 	if err != nil && out.journal != nil { // made, and not recorded
-		err = errors.Join(&hintError{fmt.Errorf("%s, and that could not be recorded: %w", madeOf(opts), err), "the next carrel command in the workspace takes it back, such as carrel review; then apply again"}, out.release())
+		err = errors.Join(&hintError{fmt.Errorf("%s, and that could not be recorded: %w", madeOf(opts), err), "carrel review, or whatever is done with a change next, takes it back; then apply again"}, out.release())
 	}
 	if err != nil {
 		return published{}, err

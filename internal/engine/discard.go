@@ -112,6 +112,9 @@ func (e *Engine) confirmDiscard(ctx context.Context, opts DiscardOptions, what s
 
 // Discard throws the work at a desk away.
 func (e *Engine) Discard(ctx context.Context, sel Selection, opts DiscardOptions) error {
+	if err := e.recoverApplies(ctx); err != nil {
+		return err
+	}
 	s, err := e.find(ctx, sel, (*workspace.Workspace).LatestChange)
 	if err != nil {
 		if done, unseen := e.discardUntaken(ctx, sel, opts); done || unseen != nil {
