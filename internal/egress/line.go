@@ -241,7 +241,7 @@ func (b *answerBody) end(whole bool) {
 func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
 	raw, err := s.dial(ctx, "", "")
 	if err != nil {
-		return nil, err
+		return nil, errDial{err}
 	}
 	conn := newWire(raw, s.action.Protocol == carrel.ProtoTLS)
 	if !conn.records {
@@ -253,7 +253,7 @@ func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
 		ClientSessionCache: s.door.sessions}) // verified when they began, for the same name and roots
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, err
+		return nil, errDial{err}
 	}
 	return secure, nil
 }

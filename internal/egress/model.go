@@ -95,7 +95,11 @@ func (m *modelDoor) action(op carrel.Operation) carrel.Action {
 // dial opens one connection to the endpoint, which later requests share. It
 // is an action of its own, so that the log has the real destination.
 func (m *modelDoor) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	return m.door.connectAnew(ctx, m.action(carrel.OpConnect))
+	conn, err := m.door.connectAnew(ctx, m.action(carrel.OpConnect))
+	if err != nil {
+		return nil, errDial{err}
+	}
+	return conn, nil
 }
 
 // RoundTrip implements http.RoundTripper: each request is a use of the key
@@ -201,13 +205,14 @@ func (m *modelDoor) sendWith(r *http.Request, g gate.Grant, a carrel.Action, aga
 		out.Header.Set("Accept-Encoding", "identity") // what comes back has to be read
 	}
 	resp, err := m.pool.RoundTrip(withoutInterim(out))
-	if err == nil {
-		scrub(resp.Header, key)
-		if m.door.cfg.Conceal != nil {
-			m.door.cfg.Conceal(resp, key)
-		}
+	if err != nil {
+		return nil, unquoted(err)
 	}
-	return resp, err
+	scrub(resp.Header, key)
+	if m.door.cfg.Conceal != nil {
+		m.door.cfg.Conceal(resp, key)
+	}
+	return resp, nil
 }
 
 // dropCredentials removes every header that could say whose account is used:

@@ -215,12 +215,16 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := secrets.Outgoing(r.Context(), s.action.Host, s.action.Port, r); err != nil {
 		return nil, err
 	}
-	if secrets.Bound(s.action.Host, s.action.Port) {
+	bound := secrets.Bound(s.action.Host, s.action.Port)
+	if bound {
 		r = withoutInterim(r)
 	}
 	resp, err := s.send(r)
-	if err == nil {
+	switch {
+	case err == nil:
 		secrets.Incoming(s.action.Host, s.action.Port, resp)
+	case bound:
+		err = unquoted(err)
 	}
 	return resp, err
 }
