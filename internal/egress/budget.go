@@ -44,6 +44,9 @@ func (al *allowance) refresh() {
 		return
 	}
 	al.rules = rules
+	if a.Service != "" { // which no rule grants
+		return
+	}
 	for _, c := range rules.matches(a.Host, a.Port) {
 		if a.Operation != carrel.OpRequest || c.grantsRequest(*a) {
 			al.rule = c.rule
@@ -52,11 +55,14 @@ func (al *allowance) refresh() {
 	}
 }
 
-// left is how many bytes may still be sent.
-func (al *allowance) left() int64 {
+// bounded reports whether what is sent has to be counted; nil counts nothing.
+func (al *allowance) bounded() bool {
+	if al == nil {
+		return false
+	}
 	al.of.mu.Lock()
 	defer al.of.mu.Unlock()
-	return al.remaining()
+	return al.remaining() < math.MaxInt64
 }
 
 // remaining is left for who holds the lock.

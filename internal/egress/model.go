@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -120,7 +121,7 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 		ctx, l := m.door.keep(ctx, &a, since)
 		if resp, err = m.send(r.WithContext(ctx), g, a); err != nil {
 			l.done()
-			return m.door.ended(ctx, a, carrel.Outcome{}, err)
+			return m.failed(ctx, a, err)
 		}
 		resp.Body = &keptBody{resp.Body, l}
 		return carrel.Outcome{Counts: map[string]int64{"status": int64(resp.StatusCode)}}, nil
@@ -130,6 +131,15 @@ func (m *modelDoor) RoundTrip(r *http.Request) (resp *http.Response, err error) 
 		resp = nil
 	}
 	return resp, err
+}
+
+// failed says why a request was not answered. Why nothing could be dialled was
+// said by the action that tried.
+func (m *modelDoor) failed(ctx context.Context, a carrel.Action, err error) (out carrel.Outcome, _ error) {
+	if !errors.As(err, new(errDial)) {
+		out, err = m.door.breach(a, err)
+	}
+	return m.door.ended(ctx, a, out, err)
 }
 
 // keptBody is an answer that outlives the action which asked for it.
@@ -149,6 +159,13 @@ func (b *keptBody) Close() error {
 func (m *modelDoor) send(r *http.Request, g gate.Grant, a carrel.Action) (*http.Response, error) {
 	if err := g.Covers(a); err != nil {
 		return nil, err
+	}
+	sent := m.door.allowance(&a)
+	if over := sent.spend(headSize(r)); over != nil {
+		return nil, over
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &metered{r.Body, sent}
 	}
 	if m.door.cfg.Key == nil {
 		return m.pool.RoundTrip(r)

@@ -80,7 +80,7 @@ func copyAll(dst, src net.Conn, sent *allowance) (total int64, err error) {
 		if err != nil || n == 0 {
 			return total, err
 		}
-		if !more {
+		if !more || sent.bounded() { // of what is counted, each piece is, before it leaves
 			continue
 		}
 		run, err := copyRun(dst, from, sent)
@@ -91,17 +91,11 @@ func copyAll(dst, src net.Conn, sent *allowance) (total int64, err error) {
 	}
 }
 
-// copyRun moves bulk, as much as may be sent.
+// copyRun moves bulk that nothing bounds.
 func copyRun(dst net.Conn, src *net.TCPConn, sent *allowance) (int64, error) {
-	run := int64(bulkRun)
+	n, err := io.CopyN(dst, src, bulkRun)
 	if sent != nil {
-		if run = min(run, sent.left()); run <= 0 {
-			return 0, nil // the next piece will be refused
-		}
-	}
-	n, err := io.CopyN(dst, src, run)
-	if sent != nil {
-		if over := sent.spend(n); over != nil { // another connection was faster
+		if over := sent.spend(n); over != nil { // there is a bound by now
 			return n, over
 		}
 	}

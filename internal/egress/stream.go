@@ -29,6 +29,10 @@ func (d *Door) carryStream(ctx context.Context, g gate.Grant, l *live, conn *net
 			return d.carryInspected(ctx, g, l, conn, h)
 		}
 	}
+	sent := d.allowance(l.action)
+	if over := sent.spend(int64(len(h.raw))); over != nil { // there is room for much in a ClientHello
+		return d.breach(a, over)
+	}
 	outside, addr, err := d.connect(ctx, g, a)
 	if err != nil {
 		return d.breach(a, unreachable(ctx, a, err))
@@ -40,7 +44,7 @@ func (d *Door) carryStream(ctx context.Context, g gate.Grant, l *live, conn *net
 	if _, err := outside.Write(h.raw); err != nil {
 		return carrel.Outcome{}, fmt.Errorf("passing the first bytes on: %w", err)
 	}
-	out, in, err := relay(ctx, conn, outside, d.allowance(l.action))
+	out, in, err := relay(ctx, conn, outside, sent)
 	out += int64(len(h.raw))
 	d.add("bytes_out", out)
 	d.add("bytes_in", in)
