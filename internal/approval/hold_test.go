@@ -61,13 +61,12 @@ func TestHeldActionGoesOnWithItsAnswer(t *testing.T) {
 }
 
 func TestTimeOutDenies(t *testing.T) {
-	s, _ := holding(t, 100*time.Millisecond)
+	s, opened := holding(t, 100*time.Millisecond)
 	a, _ := asked("run_1")
 	wantRefused(t, s, a, policyA, gate.ErrExpired)
-	started := time.Now()
 	wantRefused(t, s, a, policyA, gate.ErrExpired) // resting: not asked again at once
-	if time.Since(started) > 50*time.Millisecond {
-		t.Error("asked again at once")
+	if n := len(opened); n != 1 {
+		t.Errorf("asked %d times", n)
 	}
 	if err := answer(t, s, operator(carrel.OpApprove, "run_1", digestOf(a)), policyA); err != nil {
 		t.Fatal(err)
