@@ -33,7 +33,7 @@ func (p Pack) change(r *PackReport, records []PackedRecord) error {
 		if !ref.Digest.Equal(digest) || !ref.Manifest.Equal(carrel.DigestBytes(raw)) {
 			return &PackFault{ChangeFile, "it is not what was frozen: the record of the change names other digests"}
 		}
-		r.proved("the change %s (%d files, %d withheld, risk %s, digest %s) is the one that was frozen at the end of the run", c.ID, len(c.Files), len(c.Withheld), c.Risk.Level, digest.Short())
+		r.proved("the change %s (files %d, withheld %d, risk %s, digest %s) is the one that was frozen at the end of the run", c.ID, len(c.Files), len(c.Withheld), c.Risk.Level, digest.Short())
 		return nil
 	}
 	return r.unrecorded(c, records, digest)
@@ -68,7 +68,7 @@ func decodeChange(raw []byte) (*carrel.Change, carrel.Digest, error) {
 func (r *PackReport) unrecorded(c *carrel.Change, records []PackedRecord, digest carrel.Digest) error {
 	for _, rec := range records {
 		if a := rec.Record.Action; rec.Record.Kind == carrel.KindIntent && a.Publication != nil && a.Publication.Change == c.ID && a.Publication.Digest.Equal(digest) {
-			r.proved("the change %s (%d files, digest %s) is the one that was published", c.ID, len(c.Files), digest.Short())
+			r.proved("the change %s (files %d, digest %s) is the one that was published", c.ID, len(c.Files), digest.Short())
 			return nil
 		}
 	}
