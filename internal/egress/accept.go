@@ -92,6 +92,8 @@ func localDestination(c *net.TCPConn) (netip.AddrPort, error) {
 // serve decides and carries one captured connection.
 func (d *Door) serve(conn *net.TCPConn, destination func(*net.TCPConn) (netip.AddrPort, error)) {
 	defer conn.Close()
+	d.hold()
+	defer d.release()
 	to, err := destination(conn)
 	if err != nil || to.Addr().IsLoopback() { // the desk speaking to the door itself: never the host's loopback
 		d.count("captured_loopback")

@@ -124,6 +124,7 @@ type Door struct {
 	web     *web
 	slots   chan struct{}
 	sent    budgets
+	memory  memory
 	// sessions with origins are resumed by later connections of this run.
 	sessions tls.ClientSessionCache
 
@@ -150,6 +151,7 @@ func New(g *gate.Gate, cfg Config) (*Door, error) {
 	d := &Door{gate: g, cfg: cfg, names: newNames(), dials: dials, live: make(map[*live]struct{}),
 		sessions: tls.NewLRUClientSessionCache(maxSessions), slots: make(chan struct{}, slotsOf()), counts: make(map[string]int64)}
 	d.granted.Store(cfg.Rules)
+	d.memory.most = maxLive
 	d.sent.run, d.sent.sent = cfg.Upload, make(map[string]int64)
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.web = newWeb(d)

@@ -6,12 +6,31 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/carrel-dev/carrel"
 )
 
+// ending is why something under way is ended.
+type ending struct {
+	rule, reason string
+	next         []string
+}
+
+// Error implements error.
+func (e *ending) Error() string { return e.reason }
+
+// endingOf returns the ending of a that ended ctx, or nil.
+func endingOf(ctx context.Context, a carrel.Action) error {
+	var e *ending
+	if !errors.As(context.Cause(ctx), &e) {
+		return nil
+	}
+	return &Breach{Action: a, Rule: e.rule, Reason: e.reason, Next: e.next}
+}
+
 // errWithdrawn ends what was allowed before and is not any more.
-var errWithdrawn = errors.New("the rules have changed, and no longer allow it")
+var errWithdrawn = &ending{rule: "egress/withdrawn", reason: "the rules have changed, and no longer allow it"}
 
 // live is one connection or request under way.
 type live struct {
@@ -77,24 +96,32 @@ func (d *Door) Replace(rules *Rules) {
 	d.granted.Store(rules)
 	d.changes.Add(1)
 	d.names.forget()
-	d.mu.Lock()
-	under := make([]*live, 0, len(d.live))
-	for l := range d.live {
-		under = append(under, l)
-	}
-	d.mu.Unlock()
-	for _, l := range under {
+	for _, l := range d.underWay() {
 		l.judge()
+	}
+}
+
+// underWay returns what is under way now.
+func (d *Door) underWay() []*live {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.live))
+}
+
+// endAll ends what is under way.
+func (d *Door) endAll(why *ending) {
+	for _, l := range d.underWay() {
+		l.end(why)
 	}
 }
 
 func (d *Door) rules() *Rules { return d.granted.Load() }
 
-// ended says in the outcome of a that a change of the rules ended it, if that
-// is what ended ctx.
+// ended says in the outcome of a why the door ended it, if that is what ended
+// ctx.
 func (d *Door) ended(ctx context.Context, a carrel.Action, out carrel.Outcome, err error) (carrel.Outcome, error) {
-	if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
-		return d.broke(a, out, &Breach{Action: a, Rule: "egress/withdrawn", Reason: cause.Error()})
+	if ending := endingOf(ctx, a); ending != nil {
+		return d.broke(a, out, ending)
 	}
 	return out, err
 }

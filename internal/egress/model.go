@@ -20,8 +20,12 @@ import (
 	"github.com/carrel-dev/carrel/internal/gate"
 )
 
-// maxReplay bounds the body that is kept to be sent again with a fresh key.
-const maxReplay = 4 << 20
+const (
+	// maxReplay bounds the body that is kept to be sent again with a fresh key.
+	maxReplay = 4 << 20
+	// maxReplays is how many are kept at once.
+	maxReplays = 16
+)
 
 // credentialHeaders are removed from what the desk sends wherever the door
 // adds a key: the desk has no say in whose account is used.
@@ -40,10 +44,12 @@ type modelDoor struct {
 	proxy  httputil.ReverseProxy
 	pool   *http.Transport
 	stale  atomic.Bool // the endpoint refused the last key
+
+	replays chan struct{} // has one token for each body that is kept
 }
 
 func newModelDoor(d *Door) *modelDoor {
-	m := &modelDoor{door: d}
+	m := &modelDoor{door: d, replays: make(chan struct{}, maxReplays)}
 	m.behind.Host, m.behind.Port, m.behind.Protocol, _ = d.cfg.Rules.ModelEndpoint()
 	m.behind.Service = d.cfg.Rules.modelService()
 	m.pool = &http.Transport{
@@ -170,9 +176,12 @@ func (m *modelDoor) send(r *http.Request, g gate.Grant, a carrel.Action) (*http.
 	if m.door.cfg.Key == nil {
 		return m.pool.RoundTrip(r)
 	}
-	body, repeatable, err := keepBody(r)
+	body, repeatable, err := m.keepBody(r)
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		defer func() { <-m.replays }()
 	}
 	resp, err := m.sendWith(r, g, a, m.stale.Swap(false))
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
@@ -187,17 +196,23 @@ func (m *modelDoor) send(r *http.Request, g gate.Grant, a carrel.Action) (*http.
 	return m.sendWith(r, g, a, true)
 }
 
-// keepBody reads a small body so that it can be sent twice; a larger one is
-// left to stream.
-func keepBody(r *http.Request) (body []byte, repeatable bool, err error) {
+// keepBody reads a small body so that it can be sent twice, and takes one of
+// the replays for it; a larger one, or one of too many, is left to stream.
+func (m *modelDoor) keepBody(r *http.Request) (body []byte, repeatable bool, err error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, true, nil
 	}
 	if r.ContentLength < 0 || r.ContentLength > maxReplay {
 		return nil, false, nil
 	}
-	body, err = io.ReadAll(io.LimitReader(r.Body, maxReplay))
-	if err != nil {
+	select {
+	case m.replays <- struct{}{}:
+	default:
+		return nil, false, nil
+	}
+	body = make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		<-m.replays
 		return nil, false, fmt.Errorf("reading the request: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))

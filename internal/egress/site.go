@@ -176,8 +176,8 @@ func (s *site) pass(ctx context.Context, a *carrel.Action, w http.ResponseWriter
 		default:
 			panic(cause)
 		}
-		if cause := context.Cause(ctx); errors.Is(cause, errWithdrawn) {
-			err = &Breach{Action: *a, Rule: "egress/withdrawn", Reason: cause.Error()}
+		if ending := endingOf(ctx, *a); ending != nil {
+			err = ending
 		}
 	}()
 	if over := p.sent.spend(headSize(r)); over != nil {

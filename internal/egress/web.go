@@ -21,10 +21,13 @@ import (
 
 const (
 	// maxHeader bounds the header of one request.
-	maxHeader = 256 << 10
+	maxHeader = 64 << 10
 	// idleTimeout is how long a connection may wait for its next request:
 	// longer than the pools of usual clients and servers keep theirs.
 	idleTimeout = 5 * time.Minute
+	// maxUnread bounds what one HTTP/2 connection of the desk has sent that is
+	// not passed on yet.
+	maxUnread = 256 << 10
 )
 
 // web speaks HTTP with the desk, on connections that were captured for an
@@ -103,6 +106,7 @@ func newWeb(d *Door) *web {
 func (w *web) server(protocols *http.Protocols) *http.Server {
 	return &http.Server{
 		Handler: http.HandlerFunc(w.handle), Protocols: protocols, DisableGeneralOptionsHandler: true,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReceiveBufferPerConnection: maxUnread, MaxReceiveBufferPerStream: maxUnread},
 		ReadHeaderTimeout: helloTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: log.New(io.Discard, "", 0), // what the desk does wrong is answered, not logged
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -175,6 +179,8 @@ func (l *handedOver) Close() error { return nil }
 func (l *handedOver) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (w *web) handle(rw http.ResponseWriter, r *http.Request) {
+	w.door.hold()
+	defer w.door.release()
 	c := r.Context().Value(visitKey{}).(*visitConn)
 	v := c.visit
 	if v.denial != nil {
