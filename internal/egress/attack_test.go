@@ -69,7 +69,8 @@ func TestAttackAmbiguousPaths(t *testing.T) {
 	get := func(path string) string {
 		return firstLine(t, d, "GET "+path+" HTTP/1.1\r\nHost: ok.test\r\n\r\n")
 	}
-	for _, path := range []string{"/public/../private", "/%2e%2e/private", "/%252e%252e/x", "//private", "/public/./x", "/x/..;a=b/y", "/x%5c..%5cy", "/%c0%ae%c0%ae/", "/a%00b"} {
+	for _, path := range []string{"/public/../private", "/%2e%2e/private", "/%252e%252e/x", "//private", "/public/./x", "/x/..;a=b/y", "/x%5c..%5cy", "/%c0%ae%c0%ae/", "/a%00b",
+		"/x/..%20/y", "/x/%ef%bc%8e%ef%bc%8e/y", "/x/%e2%80%a5/y", "/x/..%ef%bc%8fy"} {
 		if line := get(path); !strings.HasPrefix(line, "HTTP/1.1 403") {
 			t.Errorf("%s: %q", path, line)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -307,6 +308,20 @@ func headerLine(line string) (framingName, value string, err error) {
 		}
 	}
 	return "", "", nil
+}
+
+// checkFramingNames is for requests that framing has not read: those of HTTP/2,
+// which say by other means where they end, and go on as HTTP/1 perhaps.
+func checkFramingNames(h http.Header) error {
+	if len(h["Content-Length"]) > 1 {
+		return errors.New("the length of the body is said more than once")
+	}
+	for name := range h {
+		if _, _, err := headerLine(name + ":"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func notInToken(r rune) bool {

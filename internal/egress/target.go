@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // target is the path and query of a request in their one spelling: what
@@ -75,10 +77,11 @@ func canonicalPath(escaped string) (string, error) {
 // climbs reports whether a path, its escapes undone once, has a segment that a
 // server may take for the same or the directory above.
 func climbs(path string) bool {
-	for range 3 { // escaped up to three times more
+	path = norm.NFKC.String(path) // wide and small dots and slashes are plain ones to some
+	for range 3 {                 // escaped up to three times more
 		for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
 			name, _, _ := strings.Cut(segment, ";") // parameters, which some servers drop first
-			if name == "." || name == ".." {
+			if name = strings.Trim(name, " "); name == "." || name == ".." {
 				return true
 			}
 		}

@@ -235,6 +235,9 @@ func checkRequest(a carrel.Action, r *http.Request) *Breach {
 	if r.Method == http.MethodConnect || r.URL.Host == "" && !strings.HasPrefix(r.URL.Path, "/") && r.URL.Path != "*" {
 		return fail("egress/form", "this is no proxy: send requests to the host itself")
 	}
+	if r.URL.User != nil || r.URL.IsAbs() && r.URL.Host == "" {
+		return fail("egress/form", "the first line names a user, or no host")
+	}
 	if r.URL.IsAbs() && r.URL.Scheme != scheme {
 		return fail("egress/form", fmt.Sprintf("a request for %s came over a connection for %s", shorten(r.URL.Scheme), scheme))
 	}
@@ -243,12 +246,19 @@ func checkRequest(a carrel.Action, r *http.Request) *Breach {
 	if err != nil || name != a.Host || hasPort && port != strconv.Itoa(a.Port) || !hasPort && a.Port != usualPort(a.Protocol) {
 		return fail("egress/host-header", fmt.Sprintf("the connection is to %s:%d, the request is for %q", a.Host, a.Port, shorten(r.Host)))
 	}
-	for _, other := range r.Header["Host"] { // HTTP/2: beside :authority
+	others := r.Header["Host"] // HTTP/2: beside :authority, as in :path
+	if r.URL.Host != "" {
+		others = append(others, r.URL.Host)
+	}
+	for _, other := range others {
 		if !strings.EqualFold(other, r.Host) {
 			return fail("egress/host-header", fmt.Sprintf("the request is for %q and for %q", shorten(r.Host), shorten(other)))
 		}
 	}
 	delete(r.Header, "Host")
+	if err := checkFramingNames(r.Header); err != nil {
+		return fail("egress/framing", "the request can be read in two ways: "+err.Error())
+	}
 	return nil
 }
 

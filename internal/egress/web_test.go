@@ -43,6 +43,8 @@ func TestRequestsForAnythingElseAreRefused(t *testing.T) {
 		"a folded host":        "GET /x HTTP/1.1\r\nHost: ok.test\r\n evil.test\r\n\r\n",
 		"user in host":         "GET /x HTTP/1.1\r\nHost: ok.test@evil.test\r\n\r\n",
 		"absolute form":        "GET http://evil.test/x HTTP/1.1\r\nHost: ok.test\r\n\r\n",
+		"absolute with user":   "GET http://u:p@ok.test/x HTTP/1.1\r\nHost: u:p@ok.test\r\n\r\n",
+		"absolute, no host":    "GET http:/x HTTP/1.1\r\nHost: ok.test\r\n\r\n",
 		"absolute https":       "GET https://ok.test/x HTTP/1.1\r\nHost: ok.test\r\n\r\n",
 		"CONNECT":              "CONNECT ok.test:80 HTTP/1.1\r\nHost: ok.test:80\r\n\r\n",
 		"CONNECT elsewhere":    "CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n",
