@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -191,4 +192,53 @@ func TestExitMenuEndsWithCtrlC(t *testing.T) {
 		}
 		h.must("review", "--stat", "--no-pager") // it is still there
 	}
+}
+
+// The answer about a known agent's profile is kept, so only an answer counts: a
+// slip of the finger is asked about again, and no answer starts nothing.
+func TestQuestionAboutAProfileTakesOnlyAnAnswer(t *testing.T) {
+	needs.Tool(t, "tmux")
+	h := asUser(t)
+	if err := os.Chmod(h.write("home/bin/claude", "#!/bin/sh\necho \"walls=$IS_SANDBOX.\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.env = append(h.env, "PATH="+filepath.Join(h.home, "bin")+":"+programs())
+	for _, c := range []struct {
+		answers []string
+		shows   []string
+		kept    string
+	}{
+		{[]string{"C-d"}, []string{"was not answered, so nothing was run", "exit=125"}, ""},
+		{[]string{"C-c"}, []string{"exit=125"}, ""},
+		{[]string{"ys", "Enter", "y", "Enter"}, []string{"[Y/n] ys", "remembered in", "walls=1.", "exit=0"}, "claude: claude"},
+		{[]string{"nn", "Enter", "n", "Enter"}, []string{"[Y/n] nn", "remembered in", "walls=.", "exit=0"}, "claude: default"},
+	} {
+		s := h.screen(carrelBin, "run", "--", "claude")
+		s.await("Use it, now and later? [Y/n]")
+		s.keys(c.answers...)
+		s.await(c.shows...)
+		if h.exists("config/carrel/config.yaml") != (c.kept != "") {
+			t.Errorf("after %q an answer is kept: %t", c.answers, c.kept == "")
+		} else if c.kept != "" && !strings.Contains(h.read("config/carrel/config.yaml"), c.kept) {
+			t.Errorf("after %q: %s", c.answers, h.read("config/carrel/config.yaml"))
+		}
+		s.tmux("kill-server")
+		os.Remove(filepath.Join(h.dir, "config/carrel/config.yaml"))
+	}
+}
+
+// What is said after a question that nobody answered begins a line of its own,
+// and no answer is no.
+func TestQuestionsBrokenOffEndTheirLine(t *testing.T) {
+	needs.Tool(t, "tmux")
+	h := asUser(t)
+	h.must("run", "--", "sh", "-c", "echo made > made")
+	for key, says := range map[string]string{"C-c": "\ncarrel: interrupted", "C-d": "\ncarrel: nothing was discarded"} {
+		s := h.screen(carrelBin, "discard")
+		s.await("[y/N]")
+		s.keys(key)
+		s.await(says, "exit=1")
+		s.tmux("kill-server")
+	}
+	h.must("review", "--stat", "--no-pager") // it is still there
 }

@@ -4,12 +4,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/config"
+	"github.com/carrel-dev/carrel/internal/gate"
 	"github.com/carrel-dev/carrel/internal/profile"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
@@ -91,14 +93,9 @@ func (v *visit) askProfile(ctx context.Context, command string, p profile.Profil
 	for _, line := range p.Describe() {
 		fmt.Fprintf(out, "  - %s\n", line)
 	}
-	fmt.Fprintf(out, "Use it, now and later? [Y/n] ")
-	answer, err := v.e.readLine(ctx)
+	chosen, err := v.chosenOf(ctx, p)
 	if err != nil {
-		return p, fmt.Errorf("asking about the profile: %w", err)
-	}
-	chosen := p
-	if a := strings.ToLower(answer); a != "" && a != "y" && a != "yes" {
-		chosen = profile.Default()
+		return p, err
 	}
 	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "profile:" + command, Reason: carrel.Text(chosen.Name + " from now on")}
 	err = v.e.operate(ctx, a, func(context.Context) (carrel.Outcome, error) {
@@ -107,5 +104,29 @@ func (v *visit) askProfile(ctx context.Context, command string, p profile.Profil
 	if err != nil {
 		return chosen, fmt.Errorf("remembering the profile: %w", err)
 	}
+	fmt.Fprintf(out, "carrel: remembered in %s: %s has the profile %q (--profile NAME for one run)\n",
+		terminal.Escape(v.e.userSource().Path), terminal.Escape(command), chosen.Name)
 	return chosen, nil
+}
+
+// chosenOf asks until the answer is one: it is kept, so that a slip of the
+// finger must not be taken for a no.
+func (v *visit) chosenOf(ctx context.Context, p profile.Profile) (profile.Profile, error) {
+	for {
+		fmt.Fprint(v.e.host.Stderr, "Use it, now and later? [Y/n] ")
+		answer, err := v.e.readLine(ctx)
+		if errors.Is(err, gate.ErrPending) { // end of input
+			err = &hintError{errors.New("the question about the profile was not answered, so nothing was run"),
+				fmt.Sprintf("--profile %s, or --profile %s to do without, asks nothing", p.Name, profile.Default().Name)}
+		}
+		if err != nil {
+			return p, err
+		}
+		switch strings.ToLower(answer) {
+		case "", "y", "yes":
+			return p, nil
+		case "n", "no":
+			return profile.Default(), nil
+		}
+	}
 }

@@ -23,7 +23,6 @@ func (v *visit) menu(ctx context.Context, s selected) error {
 		fmt.Fprint(v.e.host.Stderr, "carrel: [r]eview, [a]pply, [k]eep for later, [d]iscard? ")
 		choice, err := v.e.readLine(ctx)
 		if errors.Is(err, gate.ErrPending) || errors.Is(err, context.Canceled) { // end of input, Ctrl-C
-			fmt.Fprintln(v.e.host.Stderr)
 			return nil
 		}
 		if err != nil {

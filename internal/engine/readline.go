@@ -5,13 +5,15 @@ package engine
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/carrel-dev/carrel/internal/gate"
 )
 
-// readLine reads one line that the user typed; an interrupt ends the wait.
+// readLine reads one line that the user typed; an interrupt ends the wait. Where
+// there was none, what is said next begins a line of its own.
 func (e *Engine) readLine(ctx context.Context) (string, error) {
 	if e.typed == nil {
 		e.typed = bufio.NewReader(e.host.Stdin)
@@ -28,19 +30,24 @@ func (e *Engine) readLine(ctx context.Context) (string, error) {
 	}()
 	select {
 	case <-ctx.Done():
+		fmt.Fprintln(e.host.Stderr)
 		return "", ctx.Err()
 	case r := <-got:
 		if r.err != nil && r.line == "" {
+			fmt.Fprintln(e.host.Stderr)
 			return "", gate.ErrPending
 		}
 		return strings.TrimSpace(r.line), nil
 	}
 }
 
-// yes asks a question at the terminal.
+// yes asks a question at the terminal. Whoever ends the input did not say yes.
 func (e *Engine) yes(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(e.host.Stderr, "%s [y/N] ", question)
 	answer, err := e.readLine(ctx)
+	if errors.Is(err, gate.ErrPending) {
+		return false, nil
+	}
 	answer = strings.ToLower(answer)
 	return err == nil && (answer == "y" || answer == "yes"), err
 }
