@@ -302,22 +302,30 @@ func TestCertificatesAreVerifiedOnBothSides(t *testing.T) {
 	})
 }
 
+// socket answers an upgrade with a WebSocket that repeats what it is told.
+func socket(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "websocket" {
+		return
+	}
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "websocket")
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	io.Copy(c, rw)
+}
+
+// upgrade is the request for a WebSocket.
+func upgrade(path string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+}
+
 // 124: a WebSocket is a permission of its own, and its bytes count.
 func TestWebSocketIsItsOwnPermission(t *testing.T) {
-	o := newOrigin(t, false, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "websocket" {
-			return
-		}
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "websocket")
-		w.WriteHeader(http.StatusSwitchingProtocols)
-		c, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			panic(err)
-		}
-		defer c.Close()
-		io.Copy(c, rw)
-	})
+	o := newOrigin(t, false, socket)
 	d := inspectedDesk(t, o, setup{grants: Grants{Rules: []Rule{
 		{Host: "example.com", Methods: []string{"GET"}, Paths: []string{"/plain"}},
 		{Host: "example.com", Methods: []string{"GET"}, Paths: []string{"/socket"}, WebSocket: true, Upload: 2000},
@@ -326,7 +334,7 @@ func TestWebSocketIsItsOwnPermission(t *testing.T) {
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(d.door.cfg.Authority.PEM())
 		c := tls.Client(d.connect("example.com", "443"), &tls.Config{RootCAs: pool, ServerName: "example.com"})
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n", path)
+		io.WriteString(c, upgrade(path))
 		r := bufio.NewReader(c)
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
@@ -355,6 +363,43 @@ func TestWebSocketIsItsOwnPermission(t *testing.T) {
 	c.Write(make([]byte, 3000))
 	if n, err := io.Copy(io.Discard, r); err == nil && n >= 3000 {
 		t.Errorf("%d bytes came back of more than may be sent", n)
+	}
+}
+
+// Most servers with WebSockets speak HTTP/2 as well, over which there is no
+// upgrade: they are asked for HTTP/1.1 then, also after other requests.
+func TestWebSocketWhereTheOriginPrefersHTTP2(t *testing.T) {
+	o := newOrigin(t, true, func(w http.ResponseWriter, r *http.Request) {
+		socket(w, r)
+		io.WriteString(w, r.Proto)
+	})
+	d := inspectedDesk(t, o, setup{grants: Grants{Rules: []Rule{{Host: "example.com", Methods: []string{"GET", "POST"}, WebSocket: true}}}})
+	for _, before := range []string{"", "GET", "POST"} {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(d.door.cfg.Authority.PEM())
+		c := tls.Client(d.connect("example.com", "443"), &tls.Config{RootCAs: pool, ServerName: "example.com"})
+		r := bufio.NewReader(c)
+		if before != "" {
+			fmt.Fprintf(c, "%s / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 0\r\n\r\n", before)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "HTTP/2.0" {
+				t.Fatalf("a %s before it: %q, %v", before, body, err)
+			}
+		}
+		io.WriteString(c, upgrade("/socket"))
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("after %q: %v, %v", before, resp, err)
+		}
+		io.WriteString(c, "\x81\x05hello")
+		got := make([]byte, 7)
+		if _, err := io.ReadFull(r, got); err != nil || string(got) != "\x81\x05hello" {
+			t.Errorf("after %q: %q, %v", before, got, err)
+		}
+		c.Close()
 	}
 }
 

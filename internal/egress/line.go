@@ -237,8 +237,12 @@ func (b *answerBody) end(whole bool) {
 	l.mu.Unlock()
 }
 
-// dialTLS opens a connection to the site's origin, verified if it is TLS.
-func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
+// usualProtocols is what an origin may choose from.
+var usualProtocols = []string{"h2", "http/1.1"}
+
+// dialTLS opens a connection to the site's origin, verified if it is TLS, over
+// which one of protocols is spoken.
+func (s *site) dialTLS(ctx context.Context, protocols []string) (net.Conn, error) {
 	raw, err := s.dial(ctx, "", "")
 	if err != nil {
 		return nil, errDial{err}
@@ -249,7 +253,7 @@ func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure := tls.Client(conn, &tls.Config{RootCAs: s.door.cfg.Roots, ServerName: s.action.Host, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+	secure := tls.Client(conn, &tls.Config{RootCAs: s.door.cfg.Roots, ServerName: s.action.Host, MinVersion: tls.VersionTLS12, NextProtos: protocols,
 		ClientSessionCache: s.door.sessions}) // verified when they began, for the same name and roots
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
@@ -261,7 +265,7 @@ func (s *site) dialTLS(ctx context.Context) (net.Conn, error) {
 // dialLine is dialTLS for the line. A connection on which the origin speaks
 // HTTP/2 is left to the Transport, and so is every later request.
 func (s *site) dialLine(ctx context.Context) (net.Conn, error) {
-	conn, err := s.dialTLS(ctx)
+	conn, err := s.dialTLS(ctx, usualProtocols)
 	if c, ok := conn.(*tls.Conn); ok && err == nil && c.ConnectionState().NegotiatedProtocol == "h2" {
 		s.multiplexed.Store(true)
 		s.spare <- conn
@@ -270,13 +274,17 @@ func (s *site) dialLine(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// dialPool is dialTLS for the Transport.
+// dialPool is dialTLS for the Transport, which wants HTTP/1 where a request is
+// to become a WebSocket: over HTTP/2 it cannot.
 func (s *site) dialPool(ctx context.Context, _, _ string) (net.Conn, error) {
+	if p, ok := ctx.Value(passedKey{}).(*passed); ok && p.upgrade {
+		return s.dialTLS(ctx, usualProtocols[1:])
+	}
 	select {
 	case conn := <-s.spare:
 		return conn, nil
 	default:
-		return s.dialTLS(ctx)
+		return s.dialTLS(ctx, usualProtocols)
 	}
 }
 
