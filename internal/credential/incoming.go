@@ -84,7 +84,7 @@ func (ls *Leases) ownKeys(host string, port int) bool {
 // header replaces credentials in values, and drops fields named by one.
 func (t *texts) header(h http.Header) {
 	for name, values := range h {
-		if t.has([]byte(name)) || t.has([]byte(strings.ToLower(name))) {
+		if t.inName(name) {
 			delete(h, name)
 			continue
 		}

