@@ -8,6 +8,14 @@ import (
 	"github.com/carrel-dev/carrel"
 )
 
+// onBase says what a change was made on. Without a commit there is none to name.
+func onBase(t Target) string {
+	if t.BaseCommit == "" {
+		return "where no commit was: in a directory without git, or before the first one"
+	}
+	return fmt.Sprintf("on base commit %s of %q", t.BaseCommit, t.Repository)
+}
+
 // Tell says in words what a set proves about its change, and what it does not.
 func (s *Set) Tell() (proved, missing []string) {
 	b := s.Provenance.Build
@@ -19,7 +27,7 @@ func (s *Set) Tell() (proved, missing []string) {
 		where = fmt.Sprintf("onto branch %q", b.Internal.Change.Branch)
 	}
 	yes := func(format string, args ...any) { proved = append(proved, fmt.Sprintf(format, args...)) }
-	yes("agent %q made the change on base commit %s of %q; it went %s", b.Internal.Agent.Name, orNone(b.External.Target.BaseCommit), b.External.Target.Repository, where)
+	yes("agent %q made the change %s; it went %s", b.Internal.Agent.Name, onBase(b.External.Target), where)
 	yes("walls: tier %s, enforced: %s; policy %s", b.Internal.Sandbox.Tier, controlNames(EnforcedControls(b.Internal.Sandbox.Controls)), b.Internal.Sandbox.Policy.Short())
 	for _, a := range b.Internal.Approvals {
 		yes("%q approved exactly this change at %s", a.By, a.Time.Format(time.RFC3339))

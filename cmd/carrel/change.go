@@ -56,7 +56,7 @@ func (a *app) approveCommand() *cobra.Command {
 			return e.Answer(cmd.Context(), sel, true, opts)
 		})
 	cmd.Flags().StringVar(&opts.Reason, "reason", "", "why; it goes into the log")
-	cmd.Flags().DurationVar(&opts.For, "for", engine.DefaultApprovalTime, "how long the approval holds")
+	lengthFlag(cmd.Flags(), &opts.For, "for", engine.DefaultApprovalTime, "how long the approval holds")
 	cmd.Flags().StringVar(&remember, "remember", engine.RememberAction, "of an action: action, run or rule")
 	a.jsonFlag(cmd)
 	a.orAction(cmd, true, func() engine.ActionAnswer {

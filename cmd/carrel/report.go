@@ -19,7 +19,7 @@ func (a *app) reportCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&opts.Denials, "denials", false, "what was refused, and how often")
 	f.StringVar(&opts.Run, "run", "", "of this run only")
-	f.DurationVar(&opts.Since, "since", 0, "of the last hours only, as in 24h (default: all)")
+	lengthFlag(f, &opts.Since, "since", 0, "of the last hours only, as in 24h (default: all)")
 	f.BoolVar(&opts.Prometheus, "prometheus", false, "print metrics in Prometheus' text format")
 	a.jsonFlag(cmd)
 	return cmd

@@ -124,7 +124,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&opts.Staging, "staging", "", "overlay, or copy where overlay cannot be had (default: overlay, or copy if it must be)")
 	f.StringVar(&opts.Commands, "commands", "", "the programs that run inside: off, record or decide (default: decide where a policy of yours speaks of exec, else record)")
 	f.StringVar(&opts.Apply, "apply", "", "auto: apply what policy allows without asking")
-	f.DurationVar(&opts.AskTimeout, "ask-timeout", 2*time.Minute, "how long an action that policy asks about waits for a person; then it is denied")
+	lengthFlag(f, &opts.AskTimeout, "ask-timeout", 2*time.Minute, "how long an action that policy asks about waits for a person; then it is denied")
 	f.StringVar(&opts.Tier, "tier", "", "the kind of walls (default and only: native)")
 	f.BoolVar(&a.json, "json", false, "with --dry-run: print JSON")
 	return cmd

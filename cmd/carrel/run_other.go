@@ -63,7 +63,7 @@ func (a *app) answerCommand(verb string, granted bool) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&answer.Reason, "reason", "", "why; it goes into the log")
 	if granted {
-		cmd.Flags().DurationVar(&answer.For, "for", 0, "how long the approval holds (default: as --remember says)")
+		lengthFlag(cmd.Flags(), &answer.For, "for", 0, "how long the approval holds (default: as --remember says)")
 		cmd.Flags().StringVar(&answer.Remember, "remember", engine.RememberAction, "action, run or rule")
 	}
 	a.jsonFlag(cmd)

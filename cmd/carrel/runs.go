@@ -41,7 +41,7 @@ func (a *app) pruneCommand() *cobra.Command {
 			return e.Prune(cmd.Context(), opts)
 		}),
 	}
-	cmd.Flags().DurationVar(&opts.Older, "older", 30*24*time.Hour, "what has not been used for this long")
+	ageFlag(cmd.Flags(), &opts.Older, "older", 30*24*time.Hour, "what has not been used for this long")
 	cmd.Flags().BoolVar(&opts.Unapplied, "unapplied", false, "unapplied work as well")
 	a.jsonFlag(cmd)
 	return cmd

@@ -68,9 +68,9 @@ func (v *visit) describe() error {
 	d := dryRun{
 		Profile: v.profile.Name, Command: v.plan.Args, Program: v.plan.Program, Dir: v.plan.Dir,
 		Workspace: v.ws.Root(), Staging: v.seat.Staging(), HomeKept: v.keepsHome(),
-		Mounts: v.plan.Mounts, Env: v.plan.Env, Services: v.grants.Services, Tools: v.grants.Tools, Limits: v.limits, Upload: v.upload,
-		Policy: v.policy.Sources(), Handed: v.handedOver(), Wishes: v.settings.wishes,
-		Warnings: append(v.warnings(), v.visibleSecrets()...),
+		Mounts: v.plan.Mounts, Env: v.plan.Env, Egress: []reach{}, Services: listed(v.grants.Services), Tools: v.grants.Tools, Limits: v.limits, Upload: v.upload,
+		Policy: v.policy.Sources(), Handed: listed(v.handedOver()), Wishes: listed(v.settings.wishes),
+		Warnings: listed(append(v.warnings(), v.visibleSecrets()...)),
 	}
 	for _, r := range v.rules.List() {
 		d.Egress = append(d.Egress, reach{r.String(), v.level(r)})
@@ -170,7 +170,7 @@ func (v *visit) handedOver() []string {
 	for _, name := range v.plan.Handed {
 		out = append(out, "variable "+name+" looks like a secret")
 	}
-	for _, p := range append(values(v.settings.RO), v.opts.RO...) {
+	for _, p := range v.plan.Shown {
 		out = append(out, "read-only "+p)
 	}
 	for _, s := range v.grants.Services {

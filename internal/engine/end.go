@@ -141,7 +141,7 @@ func (v *visit) keep() error {
 	if v.opts.Result == "" {
 		return nil
 	}
-	return writeResult(v.opts.Result, &v.result)
+	return writeResult(v.opts.Result, v.result.listed())
 }
 
 // writeResult replaces a file, and writes into what is no file, such as a

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/audit"
@@ -25,7 +28,7 @@ type EvidenceOptions struct {
 
 // Evidence packs everything a third party needs to check a run offline.
 func (e *Engine) Evidence(ctx context.Context, run string, opts EvidenceOptions) error {
-	if err := mustBeNew(opts.Output); err != nil {
+	if err := errors.Join(notAnotherArchive(opts.Output), mustBeNew(opts.Output)); err != nil {
 		return err
 	}
 	r, err := e.findRun(ctx, run)
@@ -52,6 +55,18 @@ func (e *Engine) Evidence(ctx context.Context, run string, opts EvidenceOptions)
 	fmt.Fprintf(e.host.Stdout, "packed %s, %s, into %s\n  next: carrel verify %s\n", r.Run, plural(len(b.pack), "file"), terminal.Escape(opts.Output), terminal.Escape(opts.Output))
 	if b.change != nil && !b.attested {
 		fmt.Fprintf(e.host.Stdout, "  the change %s is in it and not attested: carrel attest %s\n", b.change.ID, b.change.ID)
+	}
+	return nil
+}
+
+// otherArchives end the names of archives that are not made here.
+var otherArchives = []string{".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"}
+
+// notAnotherArchive refuses the name of an archive of another kind: what would
+// be made is a directory of that name.
+func notAnotherArchive(path string) error {
+	if slices.Contains(otherArchives, strings.ToLower(filepath.Ext(path))) && !strings.HasSuffix(path, archiveSuffix) {
+		return misused("-o %s: an archive of evidence is a new file that ends in %s; with another name it is a directory", path, archiveSuffix)
 	}
 	return nil
 }

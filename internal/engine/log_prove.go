@@ -91,6 +91,9 @@ func (e *Records) LogExport(ctx context.Context, name, out string) error {
 	if err != nil {
 		return err
 	}
+	if run == "" {
+		return noRun(e.root(ctx))
+	}
 	reader := audit.OpenReader(e.state("log"))
 	var entries []audit.Entry
 	for entry, err := range reader.Run(ctx, run) {

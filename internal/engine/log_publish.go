@@ -44,7 +44,7 @@ func (e *Records) LogCheckpoint(ctx context.Context, asJSON bool) error {
 	if asJSON {
 		err = e.printJSON(map[string]any{
 			"origin": c.Origin, "size": c.Size, "root": base64.StdEncoding.EncodeToString(c.Root[:]), "key": key,
-			"checkpoint": string(signed), "tiles": e.state("log", audit.TilesDir), "cosignatures": by,
+			"checkpoint": string(signed), "tiles": e.state("log", audit.TilesDir), "cosignatures": listed(by),
 		})
 	} else {
 		_, err = e.host.Stdout.Write(signed)

@@ -127,7 +127,7 @@ func (e *Records) reportVerified(r verify.Report, key string, asJSON bool, at ve
 	if asJSON {
 		out := map[string]any{
 			"ok": true, "size": r.Size, "checked": r.Checked, "root": root, "key": key,
-			"unsigned": r.Unsigned, "torn": r.Torn, "runs": r.Runs, "open": r.Open, "unknown": r.Unknown,
+			"unsigned": r.Unsigned, "torn": r.Torn, "runs": r.Runs, "open": listed(r.Open), "unknown": listed(r.Unknown),
 		}
 		if r.Checkpoint != nil {
 			out["checkpoint"] = map[string]any{"origin": r.Checkpoint.Origin, "size": r.Checkpoint.Size}

@@ -20,6 +20,9 @@ type PolicyInputsOptions struct {
 // PolicyInputs prints recorded actions as policies saw them, each once, for
 // programs that evaluate the same rules: a stream of YAML documents in JSON.
 func (e *Records) PolicyInputs(ctx context.Context, opts PolicyInputsOptions) error {
+	if err := checkLast(opts.Runs); err != nil {
+		return err
+	}
 	past, _, err := e.past(ctx, opts.Runs)
 	if err != nil {
 		return err

@@ -52,6 +52,9 @@ func (e *Records) PolicyLearn(ctx context.Context, opts PolicyLearnOptions) erro
 		if err != nil {
 			return err
 		}
+		if run == "" {
+			return noRun(e.root(ctx))
+		}
 		runs = append(runs, run)
 	}
 	seen := 0

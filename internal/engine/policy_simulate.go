@@ -55,11 +55,19 @@ type Simulation struct {
 	Changed []Changed      `json:"changed"`
 }
 
+// checkLast refuses a count of the last runs that is none.
+func checkLast(runs int) error {
+	if runs < 0 {
+		return misused("--runs %d: say how many of the last runs, or 0 for all", runs)
+	}
+	return nil
+}
+
 // PolicySimulate replays what was decided in the last runs, and by hooks since,
 // against a candidate, with the floor and what those runs were granted.
 func (e *Records) PolicySimulate(ctx context.Context, opts PolicySimulateOptions) error {
-	if opts.Runs < 0 {
-		return &UsageError{Err: fmt.Errorf("--runs %d: say how many of the last runs are replayed, or 0 for all", opts.Runs)}
+	if err := checkLast(opts.Runs); err != nil {
+		return err
 	}
 	layer, err := policy.FromPath("user", policy.User, opts.Candidate)
 	if err != nil {

@@ -26,6 +26,10 @@ func encodeJSON(w io.Writer, v any) error {
 	return err
 }
 
+// listed is a list as JSON shows it: an empty one where there is nothing, so
+// that who reads it need not ask whether there is one.
+func listed[T any](list []T) []T { return append([]T{}, list...) }
+
 func (e *Records) printJSON(v any) error { return encodeJSON(e.host.Stdout, v) }
 
 // printLine writes v as one line of JSON: one object of a stream.

@@ -83,6 +83,9 @@ func (e *Records) Report(ctx context.Context, opts ReportOptions) error {
 		if err != nil {
 			return err
 		}
+		if run == "" {
+			return noRun(e.root(ctx))
+		}
 		records = reader.Run(ctx, run)
 	}
 	for entry, err := range records {
@@ -108,7 +111,7 @@ func (e *Records) Report(ctx context.Context, opts ReportOptions) error {
 }
 
 func (r Report) print(w io.Writer) error {
-	fmt.Fprintf(w, "%d records, %s\n", r.Records, plural(int(r.Runs), "run"))
+	fmt.Fprintf(w, "%s, %s\n", plural(int(r.Records), "record"), plural(int(r.Runs), "run"))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "operation\tverdict\trule\tcount\tfailed\tp50\tp99")
 	for _, c := range r.Actions {

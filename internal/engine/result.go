@@ -52,6 +52,13 @@ type RunResult struct {
 	PolicyFiles []policyFile `json:"policy_files,omitempty"`
 }
 
+// listed is the result as others read it: an empty list where there is nothing.
+func (r *RunResult) listed() *RunResult {
+	out := *r
+	out.Grants, out.Warnings, out.Denials = listed(r.Grants), listed(r.Warnings), listed(r.Denials)
+	return &out
+}
+
 // The states of a run. A killed one has no exit code: its supervisor is gone,
 // and nobody saw how the agent ended.
 const (

@@ -40,6 +40,11 @@ func (e *Records) runNamed(ctx context.Context, name string) (carrel.RunID, erro
 	return ids[0], nil
 }
 
+// noRun says that there was none to speak of in a place.
+func noRun(root string) error {
+	return &hintError{fmt.Errorf("there is no run in %s", root), "carrel run -- COMMAND"}
+}
+
 // root is the workspace that the current directory is in: the top of its
 // repository, if it is in one.
 func (e *Records) root(ctx context.Context) string {

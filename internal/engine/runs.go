@@ -39,7 +39,7 @@ func (e *Engine) Runs(ctx context.Context, opts RunsOptions) error {
 		}
 		e.refresh(ctx, r)
 		if opts.JSON {
-			err = e.printLine(r)
+			err = e.printLine(r.listed())
 		} else {
 			_, err = fmt.Fprintln(table, r.row())
 		}

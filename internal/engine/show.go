@@ -22,7 +22,7 @@ func (e *Engine) Show(ctx context.Context, id string, opts ShowOptions) error {
 	}
 	e.refresh(ctx, r)
 	if opts.JSON {
-		return e.printJSON(r)
+		return e.printJSON(r.listed())
 	}
 	e.showRun(r)
 	return nil
@@ -31,7 +31,7 @@ func (e *Engine) Show(ctx context.Context, id string, opts ShowOptions) error {
 // showDenials prints what was refused in a run, and what of it was odd.
 func (e *Engine) showDenials(r *RunResult, asJSON bool) error {
 	if asJSON {
-		return e.printJSON(map[string]any{"run": r.Run, "denials": r.Denials, "findings": r.Findings})
+		return e.printJSON(map[string]any{"run": r.Run, "denials": listed(r.Denials), "findings": listed(r.Findings)})
 	}
 	if len(r.Denials)+len(r.Findings) == 0 {
 		_, err := fmt.Fprintf(e.host.Stdout, "nothing was refused in %s\n", r.Run)
@@ -65,7 +65,7 @@ func (e *Engine) findRun(ctx context.Context, id string) (*RunResult, error) {
 	if run := e.newestIn(ids, ws.Root()); run != "" {
 		return e.loadRun(run)
 	}
-	return nil, &hintError{fmt.Errorf("there is no run in %s", ws.Root()), "carrel run -- COMMAND"}
+	return nil, noRun(ws.Root())
 }
 
 func (e *Engine) showRun(r *RunResult) {

@@ -159,7 +159,11 @@ func (f *Finder) contentBefore(file *carrel.FileChange) ([]byte, error) {
 func (f *Finder) claim(ctx context.Context, a *Answer) error {
 	a.Sure = "no agent is known to have touched it"
 	if a.Lost > 0 {
-		a.Sure += fmt.Sprintf("; of %d changes that were published here the contents are no longer kept and cannot be compared", a.Lost)
+		changes := "changes that were"
+		if a.Lost == 1 {
+			changes = "change that was"
+		}
+		a.Sure += fmt.Sprintf("; of %d %s published here the contents are no longer kept and cannot be compared", a.Lost, changes)
 	}
 	if a.Commit == "" {
 		return nil

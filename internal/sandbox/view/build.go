@@ -205,10 +205,20 @@ func (b *builder) told() {
 	}
 }
 
-// showAsked adds what the user named with --ro.
+// showAsked adds what the user named with --ro. What is not there is an error
+// wherever it would be, and the workspace is no place to ask it of: the agent has
+// a copy to write in, and who reads "read-only" would think otherwise.
 func (b *builder) showAsked() error {
 	for _, p := range b.RO {
 		path := b.abs(p)
+		if _, err := os.Lstat(path); err != nil {
+			return fmt.Errorf("--ro %s: %w", p, err)
+		}
+		if within(path, b.Workspace) {
+			b.warn("--ro %s: it is in the workspace, which the agent writes a copy of; it is not read-only", p)
+			continue
+		}
+		b.plan.Shown = append(b.plan.Shown, path)
 		if b.visible(path) {
 			continue
 		}

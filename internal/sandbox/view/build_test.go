@@ -272,6 +272,26 @@ func TestWorkspacesThatAreNoProject(t *testing.T) {
 }
 
 // A socket can be connected to through a read-only mount, out of every wall.
+// What --ro names in the workspace is a copy that the agent writes: it is said,
+// and not among what was shown read-only. What is not there is refused there, too.
+func TestReadOnlyOfTheWorkspaceIsNotPromised(t *testing.T) {
+	h := home(t, map[string]string{"ws/docs/x": "", "data/x": ""})
+	r := h.request("true")
+	h.Cwd = r.Workspace
+	r.RO = []string{"docs", "../data"}
+	p := build(t, h, r)
+	if !slices.Equal(p.Shown, []string{h.Home + "/data"}) {
+		t.Errorf("shown: %q", p.Shown)
+	}
+	if !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.Contains(w, "--ro docs: it is in the workspace") }) {
+		t.Errorf("nothing is said of docs: %q", p.Warnings)
+	}
+	r.RO = []string{"nowhere"}
+	if _, err := Build(h, r); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("--ro nowhere: %v", err)
+	}
+}
+
 func TestADirectoryWithASocketIsRefused(t *testing.T) {
 	h := home(t, map[string]string{"data/x": "", "bin/tool": "#!/bin/sh"})
 	for _, dir := range []string{"data", "bin"} {

@@ -74,6 +74,9 @@ type Plan struct {
 	// MakeDirs are private host directories that must exist, mode 0700, before
 	// the tier starts: upper and work directories of caches.
 	MakeDirs []string
+	// Shown is what was asked for with --ro and is visible, read-only: absolute
+	// paths.
+	Shown []string
 	// Handed names the variables that look like secrets and were handed in
 	// because the user asked for it.
 	Handed []string
