@@ -150,7 +150,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can enforce, by trying it",
-		Long:  "Say what this machine can enforce, by trying it: for each wall enforced, partly\nor not, how, and what would mend it. Registered hooks are started, and the\nconfiguration is read, with the policy it names. Exit code 1: no desk can be\nbuilt here, or the configuration cannot be read.",
+		Long:  "Say what this machine can enforce, by trying it: for each wall enforced, partly\nor not, how, and what would mend it. Registered hooks are started, and the\nconfiguration is read, with the policy it names. Exit code 1: no desk can be\nbuilt here, the configuration cannot be read, or no state can be kept.",
 		Args:  atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			host, err := a.host()

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -22,6 +23,8 @@ type diagnosis struct {
 
 	// Configuration is what is wrong with it, so that no run starts; empty: nothing.
 	Configuration string `json:"configuration,omitempty"`
+	// State is why none can be kept, so that no run starts; empty: nothing.
+	State string `json:"state,omitempty"`
 }
 
 // needed are the controls without which no desk is built.
@@ -31,7 +34,7 @@ var needed = []carrel.Control{
 }
 
 // Doctor tries every control on this machine and prints what it found. It
-// reports whether a desk can be built and the configuration lets runs start.
+// reports whether a desk can be built and configuration and state let runs start.
 func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
 	tier := native.New(native.Options{})
 	d := diagnosis{Version: host.Version, Tier: tier.Name(), Controls: tier.Probe(ctx), Usable: true}
@@ -41,8 +44,8 @@ func Doctor(ctx context.Context, host Host, opts DoctorOptions) (bool, error) {
 		}
 	}
 	e := &Records{host}
-	d.Clients, d.Configuration = e.clientStates(ctx), e.cannotBeRead(ctx)
-	ok := d.Usable && d.Configuration == ""
+	d.Clients, d.Configuration, d.State = e.clientStates(ctx), e.cannotBeRead(ctx), e.cannotBeKept()
+	ok := d.Usable && d.Configuration == "" && d.State == ""
 	switch {
 	case opts.JSON:
 		return ok, e.printJSON(d)
@@ -72,7 +75,7 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 		if err != nil {
 			return err
 		}
-		return writeConfiguration(e.host.Stdout, d.Configuration)
+		return errors.Join(writeConfiguration(e.host.Stdout, d.Configuration), writeState(e.host.Stdout, d.State))
 	}
 	table := tabwriter.NewWriter(e.host.Stdout, 0, 0, 2, ' ', 0)
 	for _, c := range d.Controls {
@@ -96,7 +99,7 @@ func (e *Records) printDiagnosis(d diagnosis, color bool) error {
 	if _, err := fmt.Fprintln(e.host.Stdout, verdict); err != nil {
 		return err
 	}
-	return writeConfiguration(e.host.Stdout, d.Configuration)
+	return errors.Join(writeConfiguration(e.host.Stdout, d.Configuration), writeState(e.host.Stdout, d.State))
 }
 
 // sameCause reports whether one thing stands in the way of every control.
@@ -121,6 +124,10 @@ func (e *Records) printFixes(d diagnosis) error {
 	if d.Configuration != "" {
 		any = true
 		fmt.Fprintf(e.host.Stdout, "# configuration: %s\n", terminal.Escape(d.Configuration))
+	}
+	if d.State != "" {
+		any = true
+		fmt.Fprintf(e.host.Stdout, "# state: %s\n# set XDG_STATE_HOME to a directory you can write\n", terminal.Escape(d.State))
 	}
 	if !any {
 		fmt.Fprintln(e.host.Stdout, "# nothing needs mending on this machine")
