@@ -239,10 +239,16 @@ func TestLockIsWaitedForWithABound(t *testing.T) {
 	if err := held.take(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	o.LockWait = 50 * time.Millisecond
+	o.LockWait, o.slow = 50*time.Millisecond, time.Millisecond
+	said := make(chan struct{}, 2)
+	o.OnSlow = func() { said <- struct{}{} }
 	if err := openError(t, o); !errors.Is(err, ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
+	if len(said) != 1 {
+		t.Errorf("who waited was told so %d times, want once", len(said))
+	}
+	o.OnSlow = nil
 	if err := held.drop(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,18 +24,25 @@ type Options struct {
 	// another file system or at least outside what is backed up with Dir.
 	Second string
 	// LockWait bounds waiting for a process that holds the log and does not
-	// write to it; 0: half a minute.
+	// write to it; 0: five minutes.
 	LockWait time.Duration
+	// OnSlow, if set, is called once, beside Open, when that takes longer than
+	// a person waits without a word.
+	OnSlow func()
 	// Redact, if set, takes secrets out of every record before it is hashed.
 	Redact *Redactor
 
-	disk         disk   // nil: the real one
-	segmentBytes int64  // 0: 64 MiB
-	boot         string // empty: of the machine
+	disk         disk          // nil: the real one
+	segmentBytes int64         // 0: 64 MiB
+	boot         string        // empty: of the machine
+	slow         time.Duration // before OnSlow; 0: five seconds
 }
 
 const (
-	defaultLockWait = 30 * time.Second
+	// defaultLockWait is longer than disks and kernels have been seen to stand
+	// still under load, 40 seconds: a run must not end because of that.
+	defaultLockWait = 5 * time.Minute
+	defaultSlow     = 5 * time.Second
 	defaultSegment  = 64 << 20
 )
 
@@ -73,7 +81,10 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}
-	if err := s.with(ctx, func() error { return s.begin(keys) }); err != nil {
+	slow := o.whenSlow()
+	err = s.with(ctx, func() error { return s.begin(keys) })
+	slow.Stop()
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the log: %w", err), s.close())
 	}
 	l := &Log{keys: keys, redact: o.Redact, store: s, next: newBatch(), runs: sequence{},
@@ -81,6 +92,14 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.age = time.AfterFunc(time.Hour, l.wakeAged)
 	go l.commitBatches() // ends in Close
 	return l, nil
+}
+
+func (o Options) whenSlow() *time.Timer {
+	return time.AfterFunc(cmp.Or(o.slow, defaultSlow), func() {
+		if o.OnSlow != nil {
+			o.OnSlow()
+		}
+	})
 }
 
 func openStore(o Options) (*store, keyring, error) {

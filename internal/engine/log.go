@@ -29,6 +29,9 @@ func (h Host) logOptions() audit.Options {
 		Dir:    filepath.Join(h.Paths.State, "log"),
 		KeyDir: filepath.Join(h.Paths.State, "keys"),
 		Second: h.Paths.Second,
+		OnSlow: func() {
+			fmt.Fprintln(h.Stderr, "carrel: waiting for the log: another process holds it, the disk does not answer, or the log is being rebuilt")
+		},
 	}
 }
 
