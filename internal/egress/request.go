@@ -122,25 +122,47 @@ func decideRequest(a carrel.Action, matched []compiled) carrel.Decision {
 	if a.Upgrade != "" {
 		d = deny("egress/upgrade", fmt.Sprintf("nothing lets a request to %s switch to %s", a.Host, shorten(a.Upgrade)))
 	}
-	d.NextSteps = []string{"a person may add to the configuration: " + narrowest(a, path)}
-	if strings.Contains(path, "*") { // which in a rule stands for more than itself
+	switch {
+	case strings.Contains(path, "*"): // which in a rule stands for more than itself
 		d.NextSteps = []string{"no rule grants a path with * by itself: a person has to decide what it may stand for"}
+	case len(path) > maxShown:
+		d.NextSteps = []string{"a person may add a rule for this path, which carrel policy learn writes down after the run"}
+	default:
+		d.NextSteps = []string{"a person may add to the configuration: " + narrowest(a, path)}
+		if c := matched[0]; c.name == "" && !c.prefix.IsSingleIP() {
+			d.NextSteps[0] += fmt.Sprintf("; for %s that counts instead of %s", a.Host, c.rule)
+		}
 	}
 	return d
 }
 
+// maxShown is the longest path that a proposed rule is shown with: one that is
+// cut grants nothing.
+const maxShown = 1000
+
 // narrowest is the smallest rule that grants the request a.
 func narrowest(a carrel.Action, path string) string {
-	plain := path
-	if u, err := url.PathUnescape(path); err == nil && !strings.Contains(u, "*") && len(u) < 100 {
-		plain = u
-	}
 	more := ""
 	if a.Port != 443 {
 		more = fmt.Sprintf(", ports: [%d]", a.Port)
 	}
+	if a.Protocol != protocolOf("", a.Port) {
+		more += ", protocol: " + string(a.Protocol)
+	}
 	if a.Upgrade == "websocket" {
 		more += ", websocket: true"
 	}
-	return fmt.Sprintf("egress: [{host: %s%s, methods: [%s], paths: [%q]}]", a.Host, more, a.Method, shorten(plain))
+	return fmt.Sprintf("egress: [{host: %s%s, methods: [%s], paths: [%q]}]", a.Host, more, a.Method, readable(path))
+}
+
+// readable is a path as people write it in a rule, where that means the same.
+func readable(path string) string {
+	plain, err := url.PathUnescape(path)
+	if err != nil || strings.Contains(plain, "*") {
+		return path
+	}
+	if again, err := canonicalPath(plain); err != nil || again != path {
+		return path
+	}
+	return plain
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/carrel-dev/carrel"
 )
 
@@ -65,6 +67,55 @@ func TestRequestsAreDecidedByMethodAndPath(t *testing.T) {
 		if rs.Exact(host, 443) != want {
 			t.Errorf("%s: decided by request: %v", host, !want)
 		}
+	}
+}
+
+// The rule that a denial proposes is one that can be written down as it stands,
+// grants the request, and grants nothing but that path.
+func TestProposedRuleGrantsTheRequest(t *testing.T) {
+	old := []Rule{{Host: "api.test", Ports: []int{80, 443, 8080, 8443}, Methods: []string{"PUT"}, Paths: []string{"/old"}}}
+	long := "/artifacts/" + strings.Repeat("abcdefghi/", 30) + "logs.zip"
+	for _, path := range []string{"/", "/x", "/a%20b", "/@acme%2Fpkg", "/a%252Fb", "/100%25", "/what%3F", "/%23", "/%22quoted%22", "/%2A", "/caf%C3%A9", "/%E2%80%AEtxt", "/a'b,c:d;e=f", long, long + "%2Fz"} {
+		for _, at := range []struct {
+			port int
+			p    carrel.Protocol
+		}{{443, carrel.ProtoTLS}, {8443, carrel.ProtoTLS}, {80, carrel.ProtoHTTP}, {8080, carrel.ProtoHTTP}} {
+			old[0].Protocol, old[0].Ports = at.p, []int{at.port}
+			a := requestTo("DELETE", "api.test", path+"?q=1")
+			a.Port, a.Protocol = at.port, at.p
+			rs, err := NewRules(Grants{Rules: old})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := rs.Decide(a)
+			_, text, _ := strings.Cut(d.NextSteps[0], "configuration: ")
+			var proposed struct{ Egress []Rule }
+			if err := yaml.Unmarshal([]byte(text), &proposed); err != nil || len(proposed.Egress) != 1 {
+				t.Fatalf("%s: %q: %v", path, d.NextSteps[0], err)
+			}
+			if rs, err = NewRules(Grants{Rules: append(proposed.Egress, old...)}); err != nil {
+				t.Fatalf("%s: %q: %v", path, text, err)
+			}
+			if d := rs.Decide(a); !d.Allows() {
+				t.Errorf("%s on port %d: %s does not grant it: %s", path, at.port, text, d.Reason)
+			}
+			for _, other := range []string{path + "x", strings.ReplaceAll(path, "%2F", "/") + "/x", "/old"} {
+				a.URL = carrel.Text(other)
+				if rs.Decide(a).Allows() {
+					t.Errorf("%s grants %s", text, other)
+				}
+			}
+		}
+	}
+	rs, _ := NewRules(Grants{Rules: []Rule{{Host: "*.wide.test", Methods: []string{"GET"}}}})
+	if d := rs.Decide(requestTo("DELETE", "a.wide.test", "/x")); !strings.Contains(d.NextSteps[0], "instead of *.wide.test:443 GET") {
+		t.Errorf("a rule for the very name goes before the wildcard, and nobody is told: %q", d.NextSteps)
+	}
+	rs, _ = NewRules(Grants{Rules: old})
+	a := requestTo("GET", "api.test", "/"+strings.Repeat("x", 3000))
+	a.Port, a.Protocol = 8080, carrel.ProtoHTTP
+	if d := rs.Decide(a); strings.Contains(d.NextSteps[0], "egress:") || !strings.Contains(d.NextSteps[0], "carrel policy learn") {
+		t.Errorf("a path that is too long to show: %.200q", d.NextSteps)
 	}
 }
 
