@@ -78,7 +78,7 @@ func (d *Desk) memoryInForce() carrel.Enforcement {
 	case d.watch != nil && d.watch.group != nil:
 		return enforced(carrel.ControlMemory, "cgroup "+d.watch.group.version())
 	default:
-		e.Level, e.How = carrel.Partly, "watched, the more often the less is left, and files on their way through a socket are not seen: "+d.memoryNote
+		e.Level, e.How = carrel.Partly, "watched, the more often the less is left; files on their way through a socket, and shared memory mapped and not touched, are not seen: "+d.memoryNote
 		e.Fix = "run Carrel as root, in a session whose cgroup is delegated to the user, or where the user's own systemd runs (cgroups of version 2)"
 	}
 	return e

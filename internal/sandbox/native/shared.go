@@ -28,11 +28,7 @@ func sharedInside(pids []int) (mapped, files int64) {
 // mappedShare is a process's part of the shared memory that it has mapped.
 // Finding it out takes the kernel time, so it is asked only where there is any.
 func mappedShare(pid int) int64 {
-	dir := "/proc/" + strconv.Itoa(pid)
-	status, err := os.ReadFile(dir + "/status")
-	if err != nil {
-		return 0
-	}
+	dir, status := memoryOf(pid)
 	all := kibibytes(status, "RssShmem:")
 	if all == 0 {
 		return 0
@@ -46,25 +42,48 @@ func mappedShare(pid int) int64 {
 // anonymousFiles adds up the files in memory that a process has open and that
 // are not in seen yet.
 func anonymousFiles(pid int, seen map[[2]uint64]bool) (sum int64) {
-	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
-	f, err := os.Open(dir)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
-	for _, name := range names {
-		path := dir + "/" + name
+	descriptors(pid, func(path string) {
 		var st unix.Stat_t
 		if to, err := os.Readlink(path); err != nil || !strings.HasPrefix(to, "/memfd:") || unix.Stat(path, &st) != nil {
-			continue
+			return
 		}
-		if id := [2]uint64{st.Dev, st.Ino}; !seen[id] {
-			seen[id] = true
-			sum += st.Blocks * 512
-		}
+		sum += once(&st, seen)
+	})
+	return sum
+}
+
+// namelessFiles adds up the files on disks that no directory names any more
+// and that processes still have open: nobody who walks directories sees them.
+func namelessFiles(pids []int) (sum int64) {
+	seen := map[[2]uint64]bool{}
+	for _, pid := range pids {
+		descriptors(pid, func(path string) {
+			// The link is looked at first, so that nothing is asked of the file
+			// systems of others. One too long to be read is asked.
+			if to, err := os.Readlink(path); err == nil && !strings.HasSuffix(to, " (deleted)") {
+				return
+			}
+			var st unix.Stat_t
+			var on unix.Statfs_t
+			if unix.Stat(path, &st) != nil || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+				return
+			}
+			if unix.Statfs(path, &on) == nil && on.Type != unix.TMPFS_MAGIC { // what is in memory is counted there
+				sum += once(&st, seen)
+			}
+		})
 	}
 	return sum
+}
+
+// once is what a file takes, and 0 if it is in seen already.
+func once(st *unix.Stat_t, seen map[[2]uint64]bool) int64 {
+	id := [2]uint64{st.Dev, st.Ino}
+	if seen[id] {
+		return 0
+	}
+	seen[id] = true
+	return st.Blocks * 512
 }
 
 // kibibytes reads the value of a line "Name:  12 kB", in bytes.

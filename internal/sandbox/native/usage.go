@@ -90,11 +90,8 @@ func placesInMemory(mounts []sandbox.Mount) []string {
 
 // ownPages reads a process's own pages. One that has ended holds none.
 func ownPages(pid int) int64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0
-	}
-	return kibibytes(b, "RssAnon:")
+	_, status := memoryOf(pid)
+	return kibibytes(status, "RssAnon:")
 }
 
 // diskGuard watches what a run writes to the host's disks.
@@ -109,6 +106,8 @@ type diskGuard struct {
 	// inMemory is what the run wrote to file systems in memory, such as /tmp,
 	// which counts as if a disk held it.
 	inMemory func() int64
+	// nameless is what the run holds open of files that it has removed.
+	nameless func() int64
 }
 
 // space is what must stay free on one file system.
@@ -167,8 +166,10 @@ func (g *diskGuard) exceeded() bool {
 		return false
 	}
 	used, err := g.used()
-	if g.inMemory != nil {
-		used += g.inMemory()
+	for _, more := range []func() int64{g.inMemory, g.nameless} {
+		if more != nil {
+			used += more()
+		}
 	}
 	return err != nil || used-g.base > g.limit
 }

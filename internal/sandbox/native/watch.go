@@ -69,6 +69,7 @@ func (d *Desk) prepareWatch() error {
 	if guard != nil {
 		places := placesInMemory(d.spec.Mounts)
 		guard.inMemory = func() int64 { return filesInMemory(d.process.pid, places) }
+		guard.nameless = func() int64 { return namelessFiles(inside(d.process.pid)) }
 	}
 	w.disk = guard
 	return nil

@@ -11,11 +11,11 @@ import (
 
 // memoryLimit is attack K184.
 func memoryLimit(b *bed) {
-	for _, how := range []string{"eat", "eat-shared", "eat-detached", "eat-briefly"} {
+	for _, how := range []string{"eat", "eat-shared", "eat-detached", "eat-briefly", "eat-headless", "eat-aside"} {
 		s := b.spec(probePath, "probe", how)
 		s.Limits = sandbox.Limits{Memory: 200 << 20}
-		if out, _, exit := b.run(s); exit.Cause != "memory" || exit.Code != 137 {
-			b.t.Errorf("%s: exit %+v: %s", how, exit, out)
+		if out, errs, exit := b.run(s); exit.Cause != "memory" || exit.Code != 137 {
+			b.t.Errorf("%s: exit %+v: %s%s", how, exit, out, errs)
 		} else if exit.PeakMemory < 100<<20 {
 			b.t.Errorf("%s: peak memory %d", how, exit.PeakMemory)
 		}
@@ -79,6 +79,23 @@ func diskLimit(b *bed) {
 	}
 	s.DiskPaths = nil
 	b.mustNotStart(s, 125)
+	// Nor is what has no name any more, while somebody still writes to it.
+	s = b.spec("/bin/sh", "-c", "exec 3>gone && rm gone && dd if=/dev/zero bs=1M count=64 >&3 2>/dev/null; sleep 20; echo done")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "disk" || exit.Code != 137 {
+		b.t.Errorf("a file without a name: exit %+v: %s", exit, out)
+	}
+	// What the tree had is not what the run adds.
+	if err := os.WriteFile(filepath.Join(b.dir, "ws", "large"), make([]byte, 16<<20), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	s = b.spec("/bin/sh", "-c", "exec 3<large && rm large && sleep 1.5; echo done")
+	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}
+	s.Limits = sandbox.Limits{Disk: 8 << 20}
+	if out, _, exit := b.run(s); exit.Cause != "" || out != "done\n" {
+		b.t.Errorf("a file of the tree, removed and still read: exit %+v: %s", exit, out)
+	}
 	// What lies in memory instead counts too.
 	s = b.spec("/bin/sh", "-c", "for d in /tmp /dev/shm; do dd if=/dev/zero of=$d/big bs=1M count=6 2>/dev/null; done; sleep 20; echo done")
 	s.DiskPaths = []string{filepath.Join(b.dir, "layer")}

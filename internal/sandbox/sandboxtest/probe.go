@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +40,10 @@ func probe(name string, args []string) int {
 		return probeEat(segment)
 	case "eat-briefly":
 		return probeEatBriefly()
+	case "eat-headless":
+		return probeEatHeadless()
+	case "eat-aside":
+		return probeEatAside()
 	case "fork":
 		return probeFork()
 	case "sleep":
@@ -122,6 +128,51 @@ func probeEatBriefly() int {
 	_ = unix.Munmap(b)
 	fmt.Println("ate and went")
 	return 0
+}
+
+func init() {
+	if slices.Contains(os.Args, "eat-headless") || slices.Contains(os.Args, "eat-aside") {
+		runtime.LockOSThread() // main keeps the process's first thread
+	}
+}
+
+// probeEatHeadless takes memory in a process whose first thread has ended.
+func probeEatHeadless() int {
+	if unix.Gettid() != unix.Getpid() {
+		fmt.Println("this is not the first thread")
+		return 1
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		os.Exit(probeEat(func(n int) []byte { return make([]byte, n) }))
+	}()
+	_, _, errno := unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+	fmt.Println(errno)
+	return 1
+}
+
+// probeEatAside fills anonymous files that only one thread has open, in a table
+// of its own.
+func probeEatAside() int {
+	done := make(chan int)
+	time.Sleep(time.Millisecond) // the runtime opens what it waits with, for all threads
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+			fmt.Println(err)
+		}
+		done <- probeEat(func(n int) []byte {
+			fd, err := unix.MemfdCreate("aside", 0)
+			if err == nil {
+				_, err = unix.Write(fd, make([]byte, n))
+			}
+			if err != nil {
+				fmt.Println(err)
+			}
+			return nil
+		})
+	}()
+	return <-done
 }
 
 // probeFork starts processes until it is stopped.
