@@ -6,6 +6,7 @@ import (
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/approval"
+	"github.com/carrel-dev/carrel/internal/policy"
 	"github.com/carrel-dev/carrel/internal/private"
 	"github.com/carrel-dev/carrel/internal/terminal"
 )
@@ -31,26 +32,16 @@ func proposedRule(q approval.OpenQuestion) string {
 	case layer == "builtin":
 		return head + "# the built-in floor asks about this always; no rule can lift it\n"
 	}
-	return head + fmt.Sprintf("# in the rule %s of your policy, leave exactly this out:\n#   input.operation == %q\n%s", rule, a.Operation, exactly(a))
+	return head + fmt.Sprintf("# in the rule %s of your policy, leave exactly this out:\n%s", rule, exactly(a))
 }
 
-// exactly is the condition that holds for one action's target.
+// exactly is the condition that holds for one action, as a comment.
 func exactly(a carrel.Action) string {
-	switch a.Operation {
-	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
-		return fmt.Sprintf("#   input.path == %q\n", a.Path)
-	case carrel.OpExec:
-		words := make([]string, len(a.Argv))
-		for i, w := range a.Argv {
-			words[i] = fmt.Sprintf("%q", string(w))
-		}
-		return "#   input.argv == [" + strings.Join(words, ", ") + "]\n"
-	case carrel.OpResolve, carrel.OpConnect:
-		return fmt.Sprintf("#   input.host == %q\n", a.Host)
-	case carrel.OpRequest:
-		return fmt.Sprintf("#   input.host == %q\n#   input.method == %q\n#   input.url == %q\n", a.Host, a.Method, string(a.URL))
+	var b strings.Builder
+	for _, c := range policy.ConditionsFor(a) {
+		b.WriteString("#   " + terminal.Escape(c) + "\n")
 	}
-	return fmt.Sprintf("#   input.subject == %q\n", a.Subject)
+	return b.String()
 }
 
 func indent(s string) string {

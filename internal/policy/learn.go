@@ -165,7 +165,7 @@ func neighbour(a *carrel.Action) {
 // documentOf is the smallest input that ParseDocument makes a of.
 func documentOf(a carrel.Action) map[string]any {
 	doc := map[string]any{"operation": string(a.Operation)}
-	texts := map[string]string{"path": a.Path, "cwd": string(a.Cwd), "host": a.Host, "protocol": string(a.Protocol), "method": a.Method, "url": string(a.URL), "subject": a.Subject}
+	texts := map[string]string{"path": a.Path, "cwd": string(a.Cwd), "host": a.Host, "protocol": string(a.Protocol), "method": a.Method, "url": string(a.URL), "subject": a.Subject, "upgrade": a.Upgrade}
 	for name, text := range texts {
 		if text != "" {
 			doc[name] = text

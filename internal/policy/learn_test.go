@@ -55,3 +55,38 @@ func TestWhatPeopleAllowedIsProposedWithItsEvidence(t *testing.T) {
 		}
 	}
 }
+
+// A rule that is proposed for an action allows that action and none beside it:
+// neither another use of the same key, nor a WebSocket where a request was
+// asked for, nor another server of the desk behind the same port, nor another
+// program by the same words.
+func TestProposedRuleAllowsNothingBesideIt(t *testing.T) {
+	lease := carrel.Action{Operation: carrel.OpCredential, Subject: "github", Reason: "lease until tomorrow"}
+	use := carrel.Action{Operation: carrel.OpCredential, Subject: "github", Host: "api.test", Port: 443, Protocol: carrel.ProtoTLS, Method: "GET", URL: "/repos/a?x=1"}
+	request := carrel.Action{Operation: carrel.OpRequest, Host: "api.test", Port: 443, Protocol: carrel.ProtoTLS, Method: "GET", URL: "/a"}
+	expose := carrel.Action{Operation: carrel.OpExpose, Host: "127.0.0.1", Port: 3000, Protocol: carrel.ProtoTCP, Subject: "desk:3000"}
+	exec := carrel.Action{Operation: carrel.OpExec, Path: "/usr/bin/git", RawPath: "/usr/bin/git", Argv: []carrel.Text{"git", "status"}, Cwd: "/workspace"}
+	with := func(a carrel.Action, change func(*carrel.Action)) carrel.Action { change(&a); return a }
+	grant := Layer{Name: "all", Kind: User, Governs: []carrel.Operation{carrel.OpCredential, carrel.OpRequest, carrel.OpExpose}, Text: someText,
+		Func: func(carrel.Action) Answer { return Answer{Verdict: carrel.Allow, Rules: []string{"all"}} }}
+	for _, c := range []struct {
+		asked  carrel.Action
+		beside []carrel.Action
+	}{
+		{lease, []carrel.Action{use}},
+		{use, []carrel.Action{lease, with(use, func(a *carrel.Action) { a.Method = "DELETE" }), with(use, func(a *carrel.Action) { a.URL = "/user" }),
+			with(use, func(a *carrel.Action) { a.Host = "other.test" }), with(use, func(a *carrel.Action) { a.Port = 8443 }), with(use, func(a *carrel.Action) { a.Subject = "npm" })}},
+		{request, []carrel.Action{with(request, func(a *carrel.Action) { a.Upgrade = "websocket" }), with(request, func(a *carrel.Action) { a.Port = 8443 })}},
+		{with(request, func(a *carrel.Action) { a.Upgrade = "websocket" }), []carrel.Action{request}},
+		{expose, []carrel.Action{with(expose, func(a *carrel.Action) { a.Subject = "desk:22" })}},
+		{exec, []carrel.Action{with(exec, func(a *carrel.Action) { a.Path, a.RawPath = "/workspace/git", "/workspace/git" })}},
+	} {
+		e := engine(t, grant, user(head+"governs := {\"credential\", \"request\", \"expose\", \"exec\"}\n"+RuleFor("allow", c.asked)+"\n"))
+		wantVerdict(t, e, c.asked, carrel.Allow, "")
+		for _, a := range c.beside {
+			if d := e.Decide(t.Context(), a); d.Allows() {
+				t.Errorf("%s allows %s %s %s %s %s %d", RuleFor("allow", c.asked), a.Operation, a.Path, a.Subject, a.Method, a.URL, a.Port)
+			}
+		}
+	}
+}

@@ -216,6 +216,12 @@ func places(layer string, fired []Fired) string {
 
 // RuleFor writes a rule that answers exactly this action, whichever run it is of.
 func RuleFor(answer string, a carrel.Action) string {
+	return answer + " if {\n\t" + strings.Join(ConditionsFor(a), "\n\t") + "\n}"
+}
+
+// ConditionsFor are the conditions that hold for exactly this action,
+// whichever run it is of, in Rego.
+func ConditionsFor(a carrel.Action) []string {
 	tests := []string{fmt.Sprintf("input.operation == %q", a.Operation)}
 	add := func(field string, value any) {
 		if b, err := json.Marshal(value); err == nil {
@@ -225,20 +231,32 @@ func RuleFor(answer string, a carrel.Action) string {
 	switch a.Operation {
 	case carrel.OpRead, carrel.OpWrite, carrel.OpDelete:
 		add("path", a.Path)
+		return tests
 	case carrel.OpExec:
+		if a.Path != "" { // of the program, which argv need not name
+			add("path", a.Path)
+		}
 		add("argv", a.Argv)
+		return tests
 	case carrel.OpResolve:
 		add("host", a.Host)
-	case carrel.OpConnect, carrel.OpRequest, carrel.OpExpose:
+		return tests
+	}
+	if a.Subject != "" || a.Host == "" {
+		add("subject", a.Subject)
+	}
+	switch {
+	case a.Host != "":
 		add("host", a.Host)
 		add("port", a.Port)
 		add("protocol", a.Protocol)
-		if a.Operation == carrel.OpRequest {
-			add("method", a.Method)
-			add("url", a.URL)
-		}
-	default:
-		add("subject", a.Subject)
+	case a.Operation == carrel.OpCredential: // a lease, which allows no use
+		tests = append(tests, "not input.host")
 	}
-	return answer + " if {\n\t" + strings.Join(tests, "\n\t") + "\n}"
+	if a.Method != "" {
+		add("method", a.Method)
+		add("url", a.URL)
+		add("upgrade", a.Upgrade)
+	}
+	return tests
 }
