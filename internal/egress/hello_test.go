@@ -181,6 +181,9 @@ func TestOnlyTLSForTheDecidedNamePasses(t *testing.T) {
 				t.Errorf("%s: the host was dialled all the same", c.name)
 			}
 			eventually(t, c.name+" reported", func() bool { return d.lastBreach().Rule == c.rule })
+			if c.name == "no name" && !strings.Contains(d.lastBreach().Reason, "asks for no name") {
+				t.Errorf("%s: %s", c.name, d.lastBreach().Reason)
+			}
 		}
 	}
 	for _, rule := range []string{"egress/not-tls", "egress/server-name", "egress/ech"} {

@@ -192,7 +192,7 @@ func TestRefusalOfALookArrives(t *testing.T) {
 	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 403 {
 		t.Errorf("%v %v", resp, err)
 	}
-	if refused := d.lastBreach(); refused.Rule != "egress/host-header" || refused.Action.Operation != carrel.OpConnect {
+	if refused := d.lastBreach(); refused.Rule != "egress/host-header" || len(refused.Next) != 1 || refused.Action.Operation != carrel.OpConnect {
 		t.Errorf("%+v", refused)
 	}
 }

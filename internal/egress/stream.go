@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/carrel-dev/carrel"
@@ -82,6 +83,10 @@ func (d *Door) judgeHello(a carrel.Action, h hello) *Breach {
 	rule, _ := d.rules().Match(a.Host, a.Port)
 	_, err := netip.ParseAddr(a.Host)
 	literal := err == nil
+	asked := "no name"
+	if h.sni != "" {
+		asked = strconv.Quote(shorten(h.sni))
+	}
 	switch {
 	case h.ech && rule.ECH != ECHAllow && !d.inspects(a): // where the door itself answers, only the outer name counts
 		return &Breach{Action: a, Rule: "egress/ech",
@@ -89,7 +94,7 @@ func (d *Door) judgeHello(a carrel.Action, h hello) *Breach {
 			Next:   []string{"switch ECH off in the client, or set ech: allow on the rule for this host"}}
 	case literal && h.sni != "" && h.sni != a.Host, !literal && h.sni != a.Host:
 		return &Breach{Action: a, Rule: "egress/server-name",
-			Reason: fmt.Sprintf("the connection is to %s, its ClientHello asks for %q", a.Host, shorten(h.sni)),
+			Reason: fmt.Sprintf("the connection is to %s, its ClientHello asks for %s", a.Host, asked),
 			Next:   []string{"connect by the name that is meant"}}
 	}
 	return nil

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -230,7 +231,13 @@ func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, r *http.Requ
 
 // checkRequest holds a request against the destination of its connection.
 func checkRequest(a carrel.Action, r *http.Request) *Breach {
-	fail := func(rule, reason string) *Breach { return &Breach{Action: a, Rule: rule, Reason: reason} }
+	fail := func(rule, reason string) *Breach {
+		b := &Breach{Action: a, Rule: rule, Reason: reason}
+		if rule == "egress/host-header" {
+			b.Next = []string{"send what is for another host or port over a connection to it"}
+		}
+		return b
+	}
 	scheme := schemeOf(a.Protocol)
 	if r.Method == http.MethodConnect || r.URL.Host == "" && !strings.HasPrefix(r.URL.Path, "/") && r.URL.Path != "*" {
 		return fail("egress/form", "this is no proxy: send requests to the host itself")
@@ -300,12 +307,27 @@ func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, r *http.Reque
 		newDenial(http.StatusForbidden, a.ID, b.Rule, b.Reason, b.Next).write(w, r)
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		reason := fmt.Sprintf("the certificate of %s:%d is not to be trusted, so nothing was sent: %s", a.Host, a.Port, plainly(err))
-		newDenial(http.StatusBadGateway, a.ID, "egress/certificate", reason, []string{"if the authority is your organisation's, a person may name it in the user's configuration: extra_roots: [FILE.pem]"}).write(w, r)
+		newDenial(http.StatusBadGateway, a.ID, "egress/certificate", reason, certificateHelp(a, err)).write(w, r)
 	case errors.Is(err, errFraming):
 		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), nil).write(w, r)
 	default:
 		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), nil).write(w, r)
 	}
+}
+
+// certificateHelp is what to do about an origin's certificate that is not to be
+// trusted: another authority helps only where the authority is what is wrong.
+func certificateHelp(a carrel.Action, err error) []string {
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return []string{"if the authority is your organisation's, a person may name it in the user's configuration: extra_roots: [FILE.pem]"}
+	case errors.As(err, new(x509.HostnameError)):
+		return []string{fmt.Sprintf("ask for it by a name that its certificate is for; else whoever runs %s has to replace it", a.Host)}
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return []string{fmt.Sprintf("whoever runs %s has to renew it, unless this host's clock is wrong", a.Host)}
+	}
+	return []string{fmt.Sprintf("whoever runs %s has to replace it", a.Host)}
 }
 
 // plainly says why the outside could not be reached without the addresses of
