@@ -44,6 +44,14 @@ func TestRequestsAreDecidedOneByOne(t *testing.T) {
 	})
 }
 
+// What the dry run says of a rule with several ports is true of each of them:
+// plain http beside TLS that passes unread makes nobody look into the TLS.
+func TestDryRunSaysTheLeastLook(t *testing.T) {
+	h := asUser(t)
+	h.write("config/carrel/config.yaml", `egress: [{host: both.test, ports: [80, 443]}, {host: plain.test, ports: [80]}, {host: "2606:4700::1111"}]`+"\n")
+	h.expect(h.carrel("run", "--dry-run", "--", "true"), 0, "both.test:80,443  (host level)", "plain.test:80  (request level)", "2606:4700::1111:443  (not from a desk")
+}
+
 // 134: a client that accepts certificates of its own choice only is told so,
 // by which rule, and how the host can be let through unread; that way works.
 func TestClientThatPinsIsToldTheWayOut(t *testing.T) {

@@ -193,5 +193,8 @@ func (d *Door) recordRefused(p refusedPacket) {
 	shut := &Breach{Action: a, Rule: "egress/port",
 		Reason: fmt.Sprintf("%s to %s:%d is allowed by now, and was refused: which ports a desk can reach is settled when its run starts", a.Protocol, a.Host, a.Port),
 		Next:   []string{"start a new run"}}
+	if OnlyByName(a.Host) {
+		shut.Rule, shut.Reason, shut.Next = "egress/ipv6", fmt.Sprintf("%s is an IPv6 address, and a desk connects over IPv4 alone", a.Host), []string{onlyByNameHelp}
+	}
 	_, _ = d.gate.Do(d.ctx, a, func(context.Context, gate.Grant) (carrel.Outcome, error) { return d.breach(a, shut) }) // a log that fails stops the gate
 }

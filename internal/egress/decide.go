@@ -137,8 +137,6 @@ func unnamed(host string, port int) carrel.Decision {
 	}
 	if addr, err := netip.ParseAddr(host); err == nil && isMetadata(addr) {
 		return deny("egress/metadata", host+" hands out the machine's own credentials and is never reachable")
-	} else if err == nil && addr.Is6() {
-		rule.Host = "[" + host + "]"
 	}
 	d := deny("egress/unnamed", fmt.Sprintf("no rule names %s on port %d", shorten(host), port))
 	if port == 443 {
@@ -146,5 +144,8 @@ func unnamed(host string, port int) carrel.Decision {
 		d.Reason = fmt.Sprintf("no rule names %s", shorten(host))
 	}
 	d.NextSteps = []string{"carrel run --allow " + rule.String()}
+	if OnlyByName(host) {
+		d.NextSteps = []string{onlyByNameHelp}
+	}
 	return d
 }

@@ -70,6 +70,14 @@ func looksHex(label string) bool {
 	return ok && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
+// OnlyByName reports whether a host, as rules and connections spell it, is an
+// IPv6 address or prefix: a desk connects over IPv4 alone, and reaches a host
+// that has nothing but IPv6 by its name.
+func OnlyByName(host string) bool { return strings.Contains(host, ":") }
+
+// onlyByNameHelp is what to do instead of connecting to such an address.
+const onlyByNameHelp = "connect by the host's name, with a rule for that name: a desk has no IPv6 of its own"
+
 // shorten bounds what is quoted of a name that came from the desk.
 func shorten(s string) string {
 	if len(s) > 80 {

@@ -275,6 +275,20 @@ func TestConnectionToALaterPortIsRecorded(t *testing.T) {
 	d.wantBreach("egress/port")
 }
 
+// A rule can name an IPv6 address, and no desk gets there: a new run, or
+// another rule for the address, would not help.
+func TestConnectionOverIPv6SaysWhatHelps(t *testing.T) {
+	d := newDesk(t, setup{grants: Grants{Rules: []Rule{{Host: "2606:4700::1111", Ports: []int{443}}}}})
+	if c, err := d.dial("tcp6", "[2606:4700::1111]:443"); err == nil {
+		c.Close()
+		t.Error("connected")
+	}
+	d.wantBreach("egress/ipv6")
+	if b := d.lastBreach(); len(b.Next) != 1 || !strings.Contains(b.Next[0], "by the host's name") {
+		t.Errorf("%+v", b)
+	}
+}
+
 // An allowed port on which nobody listens is on record in the same way.
 func TestConnectionToNobodyIsRecorded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -50,14 +50,18 @@ type reach struct {
 	Level string `json:"level"`
 }
 
-// level is the closest look that any port of a rule gets.
+// level is the look that every port of a rule gets: one that is not looked
+// into lets pass what the others would not.
 func (v *visit) level(r egress.Rule) string {
+	if egress.OnlyByName(r.Host) {
+		return "not from a desk, which has no IPv6: allow the host's name"
+	}
 	for _, port := range r.Ports {
-		if v.rules.Inspects(r.Host, port) || v.lent.rules.Bound(r.Host, port) && v.rules.Protocol(r.Host, port) == carrel.ProtoTLS {
-			return "request level"
+		if !v.rules.Inspects(r.Host, port) && (!v.lent.rules.Bound(r.Host, port) || v.rules.Protocol(r.Host, port) != carrel.ProtoTLS) {
+			return "host level"
 		}
 	}
-	return "host level"
+	return "request level"
 }
 
 // describe prints everything the agent would see and reach.
