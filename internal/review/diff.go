@@ -43,10 +43,13 @@ func (p *page) diff(f *carrel.FileChange, blobs Blobs) {
 	case why != "":
 		p.text("  %s\n", p.yellow("its content is not shown: "+why))
 		return
-	case isBinary(was) || isBinary(now):
+	case isBinary(now), isBinary(was) && f.Kind != carrel.FileRegular:
 		p.text("  %s\n", p.yellow("binary content, not shown: "+digests(f)))
 		return
-	case whyNot != "":
+	case isBinary(was): // what takes its place can be read
+		was, whyNot = nil, "it is binary"
+	}
+	if whyNot != "" {
 		p.text("  %s\n", p.yellow("what was there before is not shown ("+whyNot+"); all lines stand as added"))
 	}
 	p.text("%s\n%s\n", p.bold("--- "+before), p.bold("+++ "+after))

@@ -254,6 +254,19 @@ func TestAttackHugeFile(t *testing.T) {
 	needs.AsUser(t, "^TestAttackHugeFile$")
 }
 
+// What lies far from a file's start has its labels, too: padding hides nothing
+// that review would compare.
+func TestAttackPaddedContent(t *testing.T) {
+	s := newSite(t, StagingCopy)
+	_, c := s.run(`for f in key bidi; do yes "// nothing to see" | head -c 600000 > $f; done; printf '\n-----BEGIN OPENSSH PRIVATE KEY-----\n' >> key; printf '\nif /*\342\200\256*/\n' >> bidi`)
+	if f := fileOf(t, c.Files, "key"); !hasLabel(f, "secret") {
+		t.Errorf("key: %v", f.Labels)
+	}
+	if f := fileOf(t, c.Files, "bidi"); !hasLabel(f, "invisible-characters") {
+		t.Errorf("bidi: %v", f.Labels)
+	}
+}
+
 func TestAttackTooManyFiles(t *testing.T) {
 	s := newSite(t, StagingOverlay)
 	seat := s.take(SeatOptions{})

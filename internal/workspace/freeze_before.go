@@ -107,5 +107,5 @@ const (
 	// merges; of larger ones the digest is enough.
 	maxBefore = 1 << 20
 	// headBytes is how much of a content risk labels look at.
-	headBytes = 256 << 10
+	headBytes = risk.Looked
 )

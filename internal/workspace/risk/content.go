@@ -13,10 +13,17 @@ import (
 )
 
 const (
-	// hugeBytes is what nobody reads line by line.
-	hugeBytes = 1 << 20
+	// Looked is how much of a content is looked at: as much as review compares.
+	// What is larger nobody reads line by line, and its label says so.
+	Looked = 1 << 20
 	// longLine is longer than people write lines.
 	longLine = 5000
+	// shownLine and shownLines are how much review shows of a line in bytes,
+	// and of a file's difference in lines, of which context are the same before
+	// and after it.
+	shownLine  = 1000
+	shownLines = 3000
+	context    = 3
 )
 
 // byContent labels what a reviewer cannot read or cannot see.
@@ -28,10 +35,14 @@ func byContent(f File, out *collector) {
 	switch {
 	case binary(b):
 		out.add("unreviewable", carrel.SeverityMedium, "it is binary")
-	case f.Size > hugeBytes:
+	case f.Size > Looked:
 		out.add("unreviewable", carrel.SeverityMedium, fmt.Sprintf("it is %d KiB long", f.Size>>10))
 	case longestLine(b) > longLine:
 		out.add("unreviewable", carrel.SeverityLow, "it has lines of thousands of characters, as generated or minified code has")
+	case longLineAdded(b, f.Was.Bytes):
+		out.add("unreviewable", carrel.SeverityLow, fmt.Sprintf("it has new lines of more than the %d bytes that review shows", shownLine))
+	case differing(b, f.Was.Bytes)+2*context > shownLines:
+		out.add("unreviewable", carrel.SeverityLow, fmt.Sprintf("its difference can be longer than the %d lines that review shows", shownLines))
 	}
 	if !binary(b) {
 		unseen(f, out)
@@ -41,9 +52,52 @@ func byContent(f File, out *collector) {
 	}
 }
 
-// binary applies git's test: a zero byte near the start. Encodings with zero
+// binary applies review's test, a zero byte anywhere: a script runs as well
+// with one far from the start, where git does not look. Encodings with zero
 // bytes count as binary, too: a reviewer does not see what they say.
-func binary(b []byte) bool { return bytes.IndexByte(b[:min(len(b), 8000)], 0) >= 0 }
+func binary(b []byte) bool { return bytes.IndexByte(b, 0) >= 0 }
+
+// longLineAdded reports a line that review cuts and that was not there before.
+func longLineAdded(now, was []byte) bool {
+	if longestLine(now) <= shownLine {
+		return false
+	}
+	before := map[string]bool{}
+	for line := range bytes.SplitSeq(was, []byte("\n")) {
+		if len(line) > shownLine {
+			before[string(line)] = true
+		}
+	}
+	for line := range bytes.SplitSeq(now, []byte("\n")) {
+		if len(line) > shownLine && !before[string(line)] {
+			return true
+		}
+	}
+	return false
+}
+
+// differing is the most lines that the difference of two contents can have:
+// those between what they begin and what they end with alike.
+func differing(now, was []byte) int {
+	start := 0
+	for start < min(len(now), len(was)) && now[start] == was[start] {
+		start++
+	}
+	now, was = now[start:], was[start:]
+	end := 0
+	for end < min(len(now), len(was)) && now[len(now)-1-end] == was[len(was)-1-end] {
+		end++
+	}
+	return lines(now[:len(now)-end]) + lines(was[:len(was)-end])
+}
+
+// lines counts the lines that a part of a content touches.
+func lines(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	return bytes.Count(b, []byte("\n")) + 1
+}
 
 func longestLine(b []byte) int {
 	longest := 0

@@ -141,6 +141,7 @@ func TestContents(t *testing.T) {
 		"emoji":               {text("a.md", "fine \U0001F468\u200d\U0001F469 \u2764\ufe0f\n"), ""},
 		"byte order mark":     {text("a.cs", "\ufeffusing System;\n"), ""},
 		"binary":              {text("a.bin", "a\x00b"), "unreviewable:medium"},
+		"binary, later":       {text("a.js", strings.Repeat("// x\n", 4000)+"// \x00\nevil()\n"), "unreviewable:medium"},
 		"program":             {text("tool", "\x7fELF\x02\x01\x01\x00\x00"), "unreviewable:high"},
 		"minified":            {text("a.js", strings.Repeat("x=1;", 3000)), "unreviewable:low"},
 		"go generate":         {modified("a.go", "package a\n", "package a\n//go:generate sh evil.sh\n"), "runs-on-build:medium"},
