@@ -103,6 +103,49 @@ func TestWatcherAsksAboutWhatArrives(t *testing.T) {
 	h.expect(h.must("log", "verify"), 0)
 }
 
+// A question at the terminal ends with its run, whatever ends that: nobody sits
+// before one that no agent waits for. The end of the input is no answer, and
+// leaves it to be answered elsewhere.
+func TestQuestionEndsWithItsRun(t *testing.T) {
+	needs.Tool(t, "tmux")
+	h := asUser(t)
+	flags := append([]string{carrelBin, "run"}, askingCommands(h)...)
+	for _, c := range []struct {
+		flags []string
+		key   string
+		code  string
+	}{{nil, "C-c", "exit=130"}, {[]string{"--limit", "wall=2s"}, "x", "exit=143"}} {
+		began := time.Now()
+		s := h.screen(slices.Concat(flags, c.flags, []string{"--", "bash", "-c", "uname -s; echo went on"})...)
+		s.await("Type yes")
+		s.keys(c.key)
+		s.await("the run ends, and the question with it", c.code)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("%s: it took %s", c.key, took)
+		}
+		s.tmux("kill-server")
+	}
+	s := h.screen(append(flags, "--", "bash", "-c", "uname -s; echo went on")...)
+	s.await("Type yes")
+	s.keys("C-d")
+	s.await("left open until")
+	h.must("approve", h.awaitQuestion().Action.ID)
+	s.await("Linux", "went on", "exit=0")
+}
+
+// What waits is listed from anywhere: an answer is often given from another
+// terminal, in the home.
+func TestPendingIsListedInTheHome(t *testing.T) {
+	h := asUser(t)
+	end := h.beside("uname -s", askingCommands(h)...)
+	id := h.awaitQuestion().Action.ID
+	h.repo, h.home = h.home, h.repo
+	h.env = append(h.env, "HOME="+h.repo)
+	h.expect(h.carrel("pending"), 0, id)
+	h.must("deny", id)
+	end()
+}
+
 // awaitBelow waits until the screen shows every word from mark on.
 func (s *screen) awaitBelow(mark string, words ...string) {
 	s.Helper()

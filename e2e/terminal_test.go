@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ type screen struct {
 
 func (h *host) screen(args ...string) *screen {
 	h.Helper()
-	s := &screen{h, filepath.Join(h.dir, "tmux")}
+	// Each has a server of its own: one that was just told to end may still answer.
+	s := &screen{h, filepath.Join(h.dir, "tmux."+strconv.FormatInt(time.Now().UnixNano(), 36))}
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"

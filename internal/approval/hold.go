@@ -46,6 +46,10 @@ type Live struct {
 	answered map[carrel.Digest]carrel.Approval
 	refused  map[string]int       // questions by the same rules, in a row
 	tired    map[string]time.Time // until when rules do not ask
+
+	over      bool
+	ended     chan struct{} // closed once over
+	attending sync.WaitGroup
 }
 
 // Reply is what a person said at the terminal.
@@ -118,6 +122,9 @@ func (s *Store) join(a carrel.Action, digest carrel.Digest, d carrel.Decision, h
 		close(h.done)
 		return h, false, nil
 	}
+	if l.over {
+		return nil, false, fmt.Errorf("%w: the run is over", gate.ErrPending)
+	}
 	if err := l.rests(like, s.now(), a, d); err != nil {
 		return nil, false, err
 	}
@@ -142,12 +149,27 @@ func (s *Store) join(a carrel.Action, digest carrel.Digest, d carrel.Decision, h
 		return nil, false, nil
 	}
 	if l.open == nil {
+		l.ended = make(chan struct{})
 		l.open, l.resting, l.answered = map[carrel.Digest]*held{}, map[carrel.Digest]time.Time{}, map[carrel.Digest]carrel.Approval{}
 		l.refused, l.tired = map[string]int{}, map[string]time.Time{}
 	}
 	h = &held{question: q, done: make(chan struct{})}
 	l.open[like] = h
+	l.attending.Add(1)
 	return h, true, nil
+}
+
+// End ends the run's questions: nobody waits for an answer any more, and none is
+// listed, or approved for nothing. What is asked from now on is put to nobody.
+func (s *Store) End() {
+	l := s.Live
+	l.mu.Lock()
+	if !l.over && l.ended != nil {
+		close(l.ended)
+	}
+	l.over = true
+	l.mu.Unlock()
+	l.attending.Wait()
 }
 
 // rests returns an error while an ask is not put to people again. l.mu is held.
@@ -185,6 +207,14 @@ func (l *Live) settle(q OpenQuestion, granted bool, now time.Time) {
 func (s *Store) attend(h *held, hold time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), hold)
 	defer cancel()
+	defer s.Live.attending.Done()
+	go func() { // ends with the question
+		select {
+		case <-s.Live.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	replies := make(chan carrel.Approval, 1)
 	if s.Live.Ask != nil {
 		go s.askThere(ctx, h.question, replies)

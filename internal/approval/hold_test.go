@@ -60,6 +60,39 @@ func TestHeldActionGoesOnWithItsAnswer(t *testing.T) {
 	}
 }
 
+// A question of a run that is over is not listed any more, and nobody who is
+// asked then waits.
+func TestQuestionsEndWithTheirRun(t *testing.T) {
+	s, opened := holding(t, time.Hour)
+	asks := make(chan error, 1)
+	s.Live.Ask = func(ctx context.Context, _ OpenQuestion) (Reply, error) {
+		<-ctx.Done()
+		asks <- ctx.Err()
+		return Reply{}, ctx.Err()
+	}
+	a, _ := asked("run_1")
+	waited := make(chan error, 1)
+	go func() {
+		_, err := through(s, a, policyA)
+		waited <- err
+	}()
+	<-opened
+	s.End()
+	if left, err := s.Questions(); err != nil || len(left) != 0 {
+		t.Errorf("left open: %v, %v", left, err)
+	}
+	if err := <-waited; err == nil {
+		t.Error("the action went ahead")
+	}
+	if err := <-asks; err == nil {
+		t.Error("the terminal goes on asking")
+	}
+	wantRefused(t, s, a, policyA, gate.ErrPending)
+	s.End()
+	quiet, _ := holding(t, time.Hour)
+	quiet.End() // where nothing was asked
+}
+
 func TestTimeOutDenies(t *testing.T) {
 	s, opened := holding(t, 100*time.Millisecond)
 	a, _ := asked("run_1")

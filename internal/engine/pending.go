@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,9 @@ func (e *Engine) Pending(ctx context.Context, asJSON bool) error {
 		return err
 	}
 	ws, err := e.workspaceAt(ctx, "")
+	if errors.Is(err, workspace.ErrRefused) { // as in the home: no change can wait there
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -14,11 +14,12 @@ import (
 
 // posed are questions for the terminal while a desk owns it: the relay gives
 // the terminal back as it does for Ctrl-Z, the question is asked, and the desk
-// goes on. Before there is a relay the terminal is free. The zero value is
+// goes on. Before the agent starts the terminal is free. The zero value is
 // ready.
 type posed struct {
-	mu      sync.Mutex // guards what follows
-	relayed bool       // a relay has the terminal
+	mu      sync.Mutex      // guards what follows
+	started bool            // the agent: a relay has the terminal, or will in a moment
+	relay   context.Context // ends with it, and with the desk
 	wake    chan struct{}
 	waiting *posedQuestion
 	asked   bool // the terminal was given back for a question
@@ -39,12 +40,20 @@ func (p *posed) channel() chan struct{} {
 	return p.wake
 }
 
+// starts says that the agent is about to start. From then on the terminal is the
+// relay's: a question that was asked beside it would be answered into the desk.
+func (p *posed) starts() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.started = true
+}
+
 // join returns what tells the relay to give the terminal back: a desk that
 // stopped, or a question.
 func (p *posed) join(ctx context.Context, stopped <-chan struct{}) <-chan struct{} {
 	wake := p.channel()
 	p.mu.Lock()
-	p.relayed = true
+	p.relay = ctx
 	p.mu.Unlock()
 	go func() { // ends with the relay
 		for {
@@ -70,12 +79,12 @@ func (p *posed) ask(ctx context.Context, q approval.OpenQuestion) (approval.Repl
 	mine := &posedQuestion{ctx, q, make(chan approval.Reply, 1)}
 	wake := p.channel()
 	p.mu.Lock()
-	relayed := p.relayed
-	if relayed {
+	started := p.started
+	if started {
 		p.waiting = mine
 	}
 	p.mu.Unlock()
-	if !relayed { // whether the agent may start at all
+	if !started { // whether the agent may start at all
 		return askForeground(ctx, q)
 	}
 	select {
@@ -96,7 +105,7 @@ func (p *posed) ask(ctx context.Context, q approval.OpenQuestion) (approval.Repl
 // stop is called by the relay once the terminal is given back.
 func (p *posed) stop() error {
 	p.mu.Lock()
-	mine := p.waiting
+	mine, relay := p.waiting, p.relay
 	p.waiting, p.asked = nil, mine != nil
 	p.mu.Unlock()
 	if mine == nil {
@@ -108,7 +117,9 @@ func (p *posed) stop() error {
 		return nil // it can be answered from elsewhere
 	}
 	defer tty.Close()
-	if r, err := askAt(mine.ctx, tty, mine.q); err == nil {
+	ctx, cancel := until(mine.ctx, relay)
+	defer cancel()
+	if r, err := askAt(ctx, tty, mine.q); err == nil {
 		mine.reply <- r
 	}
 	return nil

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -18,8 +19,19 @@ import (
 // and an answer that came meanwhile counts then.
 const holdName = 4 * time.Second
 
-// live says how a run's asks are put to people.
-func (v *visit) live() *approval.Live {
+// errBrokenOff ends a question at the terminal whose run ends.
+var errBrokenOff = errors.New("the run ends, and the question with it")
+
+// until is ctx that ends with the run as well: nobody is to sit before a
+// question that an interrupt was the answer to, or that no agent waits for.
+func until(ctx, run context.Context) (context.Context, context.CancelFunc) {
+	both, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(run, func() { cancel(errBrokenOff) })
+	return both, func() { stop(); cancel(nil) }
+}
+
+// live says how a run's asks are put to people, until the run ends.
+func (v *visit) live(run context.Context) *approval.Live {
 	hold := v.opts.AskTimeout
 	if hold <= 0 {
 		hold = defaultHold
@@ -38,7 +50,11 @@ func (v *visit) live() *approval.Live {
 	}
 	switch {
 	case v.interactive():
-		l.Ask = func(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) { return v.posed.ask(ctx, q) }
+		l.Ask = func(ctx context.Context, q approval.OpenQuestion) (approval.Reply, error) {
+			ctx, cancel := until(ctx, run)
+			defer cancel()
+			return v.posed.ask(ctx, q)
+		}
 	default:
 		if tty := foreground(); tty != nil {
 			tty.Close()
@@ -110,9 +126,16 @@ func askAt(ctx context.Context, tty *os.File, q approval.OpenQuestion) (approval
 	discardTyped(tty)
 	fmt.Fprintf(tty, "\ncarrel: the agent waits for you:\n  %s\n", questionLine(q))
 	t, err := askOn(ctx, tty, tty, q)
-	if err != nil {
+	switch {
+	case err == nil:
+		return replyOf(t)
+	case errors.Is(context.Cause(ctx), errBrokenOff):
+		fmt.Fprintln(tty, "\ncarrel: the run ends, and the question with it")
+	case ctx.Err() != nil:
 		fmt.Fprintln(tty, "\ncarrel: answered elsewhere, or too late")
-		return approval.Reply{}, err
+	default: // the end of the input, as by Ctrl-D: no answer, and somebody may give one
+		fmt.Fprintln(tty)
+		leftOpen(tty, q)
 	}
-	return replyOf(t)
+	return approval.Reply{}, err
 }

@@ -142,7 +142,9 @@ func (v *visit) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 125, err
 	}
-	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live()
+	answers.By, answers.Confirm, answers.Live = v.e.host.User, v.e.confirm, v.live(ctx)
+	defer answers.End()
+	v.endQuestions = answers.End
 	g := gate.New(&v.inForce, answers, v.log)
 	g.OnRefusal, g.Redact = v.denials.refused, v.e.redact.Action
 	v.denials.found = v.findings.add

@@ -45,8 +45,13 @@ func wordOf(line string, out io.Writer, q approval.OpenQuestion) typed {
 	if t := (typed{strings.ToLower(strings.TrimSpace(line))}); t.granted() || t.word == "no" {
 		return t
 	}
-	fmt.Fprintf(out, "left open until %s: carrel approve %s, or carrel deny %s, from another terminal\n", q.Until.Local().Format(time.TimeOnly), q.Action.ID, q.Action.ID)
+	leftOpen(out, q)
 	return typed{}
+}
+
+// leftOpen says who can answer yet.
+func leftOpen(out io.Writer, q approval.OpenQuestion) {
+	fmt.Fprintf(out, "left open until %s: carrel approve %s, or carrel deny %s, from another terminal\n", q.Until.Local().Format(time.TimeOnly), q.Action.ID, q.Action.ID)
 }
 
 // readWord reads a line, or returns when ctx ends. It reads no further than

@@ -56,19 +56,20 @@ type visit struct {
 	cache      *workspace.Cache // nil in a dry run
 	identity   config.Identity
 	// foundation is the part of the plan that the host alone decides.
-	foundation func() *view.Foundation
-	plan       view.Plan
-	tier       *native.Tier
-	who        native.Identity
-	log        *audit.Log
-	runDir     string
-	screen     *screen   // nil: nothing of the desk goes to a terminal unfiltered
-	began      bool      // the agent was started
-	commands   *commands // nil: nobody hears of them
-	denials    denials
-	findings   findings
-	posed      posed // questions for the person at the terminal
-	result     RunResult
+	foundation   func() *view.Foundation
+	plan         view.Plan
+	tier         *native.Tier
+	who          native.Identity
+	log          *audit.Log
+	runDir       string
+	screen       *screen   // nil: nothing of the desk goes to a terminal unfiltered
+	began        bool      // the agent was started
+	commands     *commands // nil: nobody hears of them
+	denials      denials
+	findings     findings
+	endQuestions func() // once no agent waits for an answer
+	posed        posed  // questions for the person at the terminal
+	result       RunResult
 
 	program    carrel.Digest // of the agent's executable; "" if not known
 	policyKept error         // why the text of the policy could not be kept

@@ -32,6 +32,7 @@ func (v *visit) handOver(ctx context.Context, g *gate.Gate) error {
 func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec carrel.Action, spec sandbox.Spec, door *egress.Door) (sandbox.Exit, error) {
 	life, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
+	v.posed.starts()
 	desk, err := v.tier.Start(life, grant, exec, spec)
 	if err != nil {
 		return sandbox.Exit{Code: 125}, err
@@ -47,6 +48,7 @@ func (v *visit) work(ctx context.Context, g *gate.Gate, grant gate.Grant, exec c
 	defer v.watchRules(ctx, g, door)()
 	quiet := v.watchQuiet(ctx, g)
 	exit, err := desk.Wait()
+	v.endQuestions()
 	quiet()
 	v.screen.close()
 	v.result.Warnings = append(v.result.Warnings, secrets()...)
