@@ -52,6 +52,21 @@ func TestDryRunSaysTheLeastLook(t *testing.T) {
 	h.expect(h.carrel("run", "--dry-run", "--", "true"), 0, "both.test:80,443  (host level)", "plain.test:80  (request level)", "2606:4700::1111:443  (not from a desk")
 }
 
+// A rule or a credential that cannot be is found by its file and line.
+func TestBadGrantNamesItsLine(t *testing.T) {
+	h := asUser(t)
+	for _, c := range []struct{ config, want string }{
+		{"egress:\n  - host: ok.test\n  - host: a*.test\n", "config.yaml:3: egress rule a*.test"},
+		{"egress:\n  - host: ok.test\n    paths: [x]\n", "config.yaml:2: egress rule ok.test"},
+		{"credentials:\n  - {name: a, host: ok.test, from: {env: A}, as: {env: A}}\n  - {name: b, host: OK.test, from: {env: A}, as: {env: B}}\n", "config.yaml:3: credential b"},
+	} {
+		h.write("config/carrel/config.yaml", c.config)
+		if r := h.carrel("run", "--", "true"); r.code == 0 || !strings.Contains(r.err, c.want) {
+			t.Errorf("no %q: %s", c.want, r)
+		}
+	}
+}
+
 // 134: a client that accepts certificates of its own choice only is told so,
 // by which rule, and how the host can be let through unread; that way works.
 func TestClientThatPinsIsToldTheWayOut(t *testing.T) {

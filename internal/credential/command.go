@@ -48,27 +48,31 @@ func runHelper(ctx context.Context, argv, env []string) (string, error) {
 	cmd.WaitDelay = maxHold
 	err := cmd.Run()
 	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "", fmt.Errorf("it did not answer in time (it has %s, no input and no terminal); run it by hand to see why: %w", commandTimeout, ctx.Err())
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("it did not answer in time: %w", ctx.Err())
-	case errors.Is(err, errTooMuch):
-		return "", err
+		return "", ctx.Err()
+	case out.over: // which ends the program by a broken pipe
+		return "", errTooMuch
 	case err != nil:
 		return "", fmt.Errorf("%w%s; run it by hand to see why", err, complaint)
 	}
 	return out.buf.String(), nil
 }
 
-var errTooMuch = fmt.Errorf("it printed more than %d bytes", maxSecret)
+var errTooMuch = fmt.Errorf("it printed more than %d bytes, and is to print the key alone", maxSecret)
 
 // bounded keeps the first bytes and then fails.
 type bounded struct {
 	buf  bytes.Buffer
 	left int
+	over bool
 }
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
 	if len(p) > b.left {
+		b.over = true
 		return 0, errTooMuch
 	}
 	b.left -= len(p)

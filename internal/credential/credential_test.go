@@ -136,7 +136,7 @@ func TestCommandIsBounded(t *testing.T) {
 		s, _ := FromCommand([]string{"/bin/sh", "-c", script}, nil)
 		start := time.Now()
 		_, err := get(s, false)
-		if err == nil || strings.Contains(err.Error(), "canary") {
+		if err == nil || strings.Contains(err.Error(), "canary") || name == "endless output" && !strings.Contains(err.Error(), "printed more than") {
 			t.Errorf("%s: error is %v", name, err)
 		}
 		if time.Since(start) > 10*time.Second {

@@ -103,14 +103,12 @@ func compile(r Rule) (compiled, error) {
 	return c, nil
 }
 
-func (c *compiled) setHost(r *Rule) (err error) {
-	if strings.Contains(r.Host, "/") {
-		c.prefix, err = netip.ParsePrefix(r.Host)
-		if err == nil && c.prefix != c.prefix.Masked() {
-			err = fmt.Errorf("%s has bits beyond its length; write %s", r.Host, c.prefix.Masked())
-		}
-		r.Host = c.prefix.String()
+func (c *compiled) setHost(r *Rule) error {
+	if err := noHost(r.Host); err != nil {
 		return err
+	}
+	if strings.Contains(r.Host, "/") {
+		return c.setPrefix(r)
 	}
 	suffix, wildcard := strings.CutPrefix(r.Host, "*.")
 	host, err := CanonicalHost(suffix)
@@ -133,6 +131,32 @@ func (c *compiled) setHost(r *Rule) (err error) {
 		c.suffix, host = "."+host, "*."+host
 	}
 	r.Host = host
+	return nil
+}
+
+func (c *compiled) setPrefix(r *Rule) (err error) {
+	switch c.prefix, err = netip.ParsePrefix(r.Host); {
+	case err != nil:
+		return fmt.Errorf("%q is no prefix of addresses such as 10.0.0.0/8, and a name has no slash", shorten(r.Host))
+	case c.prefix != c.prefix.Masked():
+		return fmt.Errorf("%s has bits beyond its length; write %s", r.Host, c.prefix.Masked())
+	}
+	r.Host = c.prefix.String()
+	return nil
+}
+
+// noHost says how to write what people write in a host's place; nil for
+// everything else.
+func noHost(s string) error {
+	host, port, hasPort := cutPort(s)
+	switch _, err := parsePort(port); {
+	case strings.Contains(s, "://"):
+		return notURL(s)
+	case hasPort && err == nil:
+		return fmt.Errorf("the port goes beside the host: {host: %s, ports: [%s]}", host, port)
+	case strings.Contains(strings.TrimPrefix(s, "*."), "*"):
+		return fmt.Errorf("%q: a wildcard stands for everything below a domain, as in *.example.org, and for nothing else", shorten(s))
+	}
 	return nil
 }
 

@@ -49,6 +49,19 @@ func FuzzCanonicalHost(f *testing.F) {
 	})
 }
 
+// What is written in a host's place by mistake is told how to be written.
+func TestWhatIsNoHostIsExplained(t *testing.T) {
+	for host, want := range map[string]string{
+		"https://a.test/x": "write a.test", "a.test:8443": "{host: a.test, ports: [8443]}", "a*.test": "*.example.org", "*": "*.example.org", "*.*.a.test": "*.example.org",
+		"a.test/x": "no slash", "10.0.0.0/33": "10.0.0.0/8", "10.0.0.1/8": "write 10.0.0.0/8", "[2606:4700::1111]:443": "{host: 2606:4700::1111, ports: [443]}",
+	} {
+		_, err := NewRules(Grants{Rules: []Rule{{Host: host}}})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "invalid") || strings.Contains(err.Error(), "netip") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
 func TestParseAllow(t *testing.T) {
 	for in, want := range map[string]string{
 		"ok.test": "ok.test:443", "OK.test.:8443": "ok.test:8443", "ok.test:80": "ok.test:80", "*.ok.test": "*.ok.test:443",

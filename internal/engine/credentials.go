@@ -48,6 +48,9 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 			continue
 		}
 		d, err := v.definition(c.Value)
+		if err == nil {
+			_, err = credential.NewRules([]credential.Definition{d}, egress.Paths)
+		}
 		if err != nil {
 			return l, fmt.Errorf("%s: %w", c.Origin, err)
 		}

@@ -34,6 +34,9 @@ func (s *settings) rules(opts RunOptions, profileRules []egress.Rule, model stri
 		if v.Value.ECH {
 			r.ECH = egress.ECHAllow
 		}
+		if _, err := egress.NewRules(egress.Grants{Rules: []egress.Rule{r}}); err != nil {
+			return g, fmt.Errorf("%s: %w", v.Origin, err)
+		}
 		g.Rules = append(g.Rules, r)
 	}
 	for _, a := range opts.Allow {
