@@ -5,9 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/review"
+	"github.com/carrel-dev/carrel/internal/terminal"
 	"github.com/carrel-dev/carrel/internal/workspace/risk"
 )
 
@@ -68,4 +71,38 @@ func shows(t *testing.T, store texts, f carrel.FileChange, what string) bool {
 		t.Fatal(err)
 	}
 	return strings.Contains(page.String(), what)
+}
+
+// What review escapes because nobody sees it, a label names as well; and
+// selectors that are drawn as nothing cannot spell out a message.
+func TestAttackInvisibleCharactersAreNamed(t *testing.T) {
+	labelled := func(content string) bool {
+		f := carrel.FileChange{Path: "f.txt", Change: carrel.Created, FileState: texts{}.file(content)}
+		labels := risk.Assess(risk.File{FileChange: f, Now: risk.Head{Bytes: []byte(content), Whole: true}})
+		return slices.ContainsFunc(labels, func(l carrel.Label) bool { return l.Name == "invisible-characters" })
+	}
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		if terminal.Hidden(r) && utf8.ValidRune(r) && !labelled("nothing"+string(r)+"here\n") {
+			t.Errorf("%U is escaped in review and has no label", r)
+		}
+	}
+	for name, content := range map[string]string{
+		"styles as bits":  "\u2764" + strings.Repeat("\ufe0f\ufe0e\ufe0e\ufe0f", 20),
+		"joiners as bits": "\u0905" + strings.Repeat("\u200c\u200d", 20),
+		"between letters": "n\ufe0fothin\ufe0fg h\ufe0fere",
+		"between signs":   "\u5b57\ufe0f\u5b57\u5b57\ufe0f",
+		"both":            "\u2764" + strings.Repeat("\ufe0f\u200d", 20),
+	} {
+		if !labelled(content + "\n") {
+			t.Errorf("%s: no label", name)
+		}
+	}
+	for name, content := range map[string]string{
+		"emoji": "\U0001F468\u200d\U0001F469\u200d\U0001F467 \u2764\ufe0f\u200d\U0001F525 \U0001F3F3\ufe0f\u200d\U0001F308 1\ufe0f\u20e3",
+		"Hindi": "\u0915\u094d\u200d\u0937 \u0915\u094d\u200c\u0937",
+	} {
+		if labelled(content + "\n") {
+			t.Errorf("%s: labelled", name)
+		}
+	}
 }

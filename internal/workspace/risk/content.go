@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/carrel-dev/carrel"
@@ -117,7 +118,7 @@ func unseen(f File, out *collector) {
 			continue
 		}
 		severity := carrel.SeverityHigh
-		if what == "an unusual space" || what == "a control character" {
+		if what == "an unusual space" || what == "a control character" || what == "a private-use character" {
 			severity = carrel.SeverityLow
 		}
 		out.add("invisible-characters", severity, fmt.Sprintf("it holds %s (%U), line %d", what, n.sample, n.line))
@@ -166,6 +167,16 @@ func ascii(b []byte) bool {
 	return true
 }
 
+// joined reports a character that honest text has a joiner or a selector after.
+// Several in a row are none: drawn as nothing, they can spell out a message.
+func joined(last rune) bool {
+	switch last {
+	case 0x200c, 0x200d, 0xfe0e, 0xfe0f:
+		return false
+	}
+	return last > 0x2000 && !unicode.IsLetter(last) || last >= 0x0600 && last < 0x1000
+}
+
 // usual excuses what honest text holds: white space, a byte order mark at the
 // very start, and joiners and selectors inside emoji and Indic words.
 func usual(b []byte, at int, r, last rune) bool {
@@ -174,8 +185,12 @@ func usual(b []byte, at int, r, last rune) bool {
 		return true
 	case 0xfeff:
 		return at == 0
-	case 0x200c, 0x200d, 0xfe0f, 0xfe0e:
-		return last > 0x2000 || last >= 0x0600 && last < 0x1000
+	case 0x200d:
+		return last == 0xfe0f || joined(last)
+	case 0x200c, 0xfe0e:
+		return joined(last)
+	case 0xfe0f:
+		return joined(last) || strings.ContainsRune("0123456789#*\u00a9\u00ae", last)
 	case 0xa0, 0x3000, 0x202f, 0xad:
 		return strings.ContainsRune("\u00a0\u3000\u202f\u00ad", r) && last >= utf8.RuneSelf
 	}

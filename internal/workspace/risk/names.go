@@ -95,10 +95,12 @@ func strange(r rune) string {
 		return "a control character"
 	case r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c:
 		return "a bidirectional control"
-	case r >= 0xe0000 && r <= 0xe007f, r >= 0xfe00 && r <= 0xfe0e, r >= 0xe0100 && r <= 0xe01ef:
+	case unicode.Is(unicode.Variation_Selector, r), r >= 0xe0000 && r <= 0xe0fff:
 		return "an invisible tag or variation selector"
-	case unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point), r == 0x2800:
+	case unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point), r == 0x2800, r >= 0x13430 && r <= 0x1345f:
 		return "an invisible character"
+	case unicode.Is(unicode.Co, r):
+		return "a private-use character"
 	case unicode.Is(unicode.Zs, r) && r != ' ':
 		return "an unusual space"
 	case r == 0x2028 || r == 0x2029:
