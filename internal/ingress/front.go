@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -157,17 +160,33 @@ func (f *Front) show(g gate.Grant, a carrel.Action, p Port, opened chan<- error)
 	return out, nil
 }
 
-// listen opens a port of the host's loopback, and of IPv6's where there is one.
+// listen opens a port of the host's loopback, and of IPv6's where there is one:
+// what browsers call localhost is either.
 func listen(port int) ([]net.Listener, error) {
 	first, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose another port of the host: --expose HOSTPORT:PORT", err)
 	}
-	if second, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(port))); err == nil {
+	second, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(port)))
+	switch {
+	case err == nil:
 		return []net.Listener{first, second}, nil
+	case noIPv6(err):
+		return []net.Listener{first}, nil
 	}
-	return []net.Listener{first}, nil
+	first.Close()
+	return nil, fmt.Errorf("%w; choose another port of the host: --expose HOSTPORT:PORT", err)
 }
+
+// noIPv6 reports whether a socket could not be had because the host has no
+// IPv6, or no loopback there.
+func noIPv6(err error) bool {
+	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EPROTONOSUPPORT)
+}
+
+// acceptPause is how long to wait after a connection could not be taken: out
+// of descriptors, say.
+const acceptPause = 10 * time.Millisecond
 
 // server carries the connections of one port.
 type server struct {
@@ -187,8 +206,12 @@ func (s *server) serve(l net.Listener) {
 	slots := make(chan struct{}, perFamily)
 	for {
 		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
 		if err != nil {
-			return // closed
+			time.Sleep(acceptPause)
+			continue
 		}
 		s.count.Add(1)
 		select {

@@ -147,6 +147,60 @@ func TestAttackPortStaysShownWhenRulesForbidIt(t *testing.T) {
 	}
 }
 
+// Whoever listens on the port in one of the two loopbacks would be taken for
+// the desk's server by browsers that try that one first.
+func TestAttackOtherListenerOnIPv6OfThePort(t *testing.T) {
+	taken, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil && !noIPv6(err) {
+		t.Fatal(err)
+	} else if err != nil {
+		return // nobody can listen there
+	}
+	p := taken.Addr().(*net.TCPAddr).Port
+	g, _ := gatetest.AllowAll()
+	f := New(g, Config{Ports: []Port{{p, 80}}})
+	err = f.Open(t.Context())
+	f.Close()
+	if err == nil || !strings.Contains(err.Error(), "choose another port") {
+		t.Errorf("shown beside another program: %v", err)
+	}
+	taken.Close()
+	f = New(g, Config{Ports: []Port{{p, 80}}})
+	defer f.Close()
+	if err := f.Open(t.Context()); err != nil {
+		t.Errorf("a free port: %v", err)
+	}
+}
+
+// failing fails to accept once, as where descriptors have run out.
+type failing struct {
+	net.Listener
+	once sync.Once
+}
+
+func (l *failing) Accept() (c net.Conn, err error) {
+	l.once.Do(func() { err = &net.OpError{Op: "accept", Err: unix.EMFILE} })
+	if err != nil {
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+// A port that could not take one connection takes the next.
+func TestPortSurvivesAFailedAccept(t *testing.T) {
+	f, _, _ := show(t, echo(t, "127.0.0.1:0"))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{front: f, ctx: t.Context(), port: f.cfg.Ports[0].Inside}
+	go s.serve(&failing{Listener: l})
+	defer l.Close()
+	if got, err := ask(l.Addr().String(), []byte("next")); err != nil || string(got) != "next" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // ask sends a text, ends its side, and returns the answer.
 func ask(at string, text []byte) ([]byte, error) {
 	c, err := net.Dial("tcp", at)
