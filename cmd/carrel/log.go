@@ -26,7 +26,7 @@ func (a *app) logShowCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&opts.All, "all", false, "every record of the log")
 	cmd.Flags().BoolVar(&opts.Follow, "follow", false, "go on as records arrive")
-	a.jsonFlag(cmd)
+	a.jsonLinesFlag(cmd)
 	return cmd
 }
 

@@ -18,6 +18,6 @@ func (a *app) policyInputsCommand() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&opts.Runs, "runs", 10, "of the last so many runs; 0: all")
 	cmd.Flags().StringSliceVar(&opts.Operations, "operation", nil, "only these operations, as in write,delete")
-	a.jsonFlag(cmd)
+	a.jsonLinesFlag(cmd)
 	return cmd
 }

@@ -155,6 +155,12 @@ func (a *app) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
 }
 
+// jsonLinesFlag is jsonFlag for a verb that lists: what it prints is no one
+// document.
+func (a *app) jsonLinesFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON, one object a line")
+}
+
 func versionText() string {
 	v := version
 	if v == "" {

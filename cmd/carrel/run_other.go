@@ -86,7 +86,7 @@ func (a *app) pendingCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and ask at a terminal")
-	a.jsonFlag(cmd)
+	a.jsonLinesFlag(cmd)
 	return cmd
 }
 

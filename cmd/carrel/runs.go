@@ -26,7 +26,7 @@ func (a *app) runsCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "of every workspace")
-	a.jsonFlag(cmd)
+	a.jsonLinesFlag(cmd)
 	cmd.AddCommand(a.pruneCommand())
 	return cmd
 }
@@ -76,7 +76,7 @@ func (a *app) pendingCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and ask at a terminal")
-	a.jsonFlag(cmd)
+	a.jsonLinesFlag(cmd)
 	return cmd
 }
 

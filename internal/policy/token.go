@@ -60,7 +60,7 @@ func openToken(token string, keys []Key) (string, claims, error) {
 		}
 		return key.Name, c, nil
 	}
-	return "", c, fmt.Errorf("it is signed with the key %q, which is not configured", id)
+	return "", c, fmt.Errorf("it is signed with the key %q, which is not configured: its public half must be in a file of that name, as %s.pem, or --key-name must name the one that is", id, id)
 }
 
 // verifies checks a signature. An algorithm that is not for keys of this kind

@@ -77,6 +77,8 @@ func openRepository(ctx context.Context, dir string) (*git.Repo, error) {
 		return nil, fmt.Errorf("%w; repair it (git worktree repair) or work elsewhere: %w", err, ErrRefused)
 	case err != nil:
 		return nil, err
+	case repo.Bare && filepath.Base(repo.Dir) == ".git":
+		return nil, fmt.Errorf("%s is %w: it is the git directory of a repository; start in the work tree", repo.Dir, ErrRefused)
 	case repo.Bare:
 		return nil, fmt.Errorf("%s is %w: it is a bare repository, which has no files to work on; make a work tree (git worktree add)", repo.Dir, ErrRefused)
 	}
