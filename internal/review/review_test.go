@@ -222,6 +222,15 @@ func TestContentCannotImitateTheReview(t *testing.T) {
 	}
 }
 
+// A message as long as a capture leaves it is shown to its end.
+func TestMessageIsShownWhole(t *testing.T) {
+	c := change()
+	c.Message = carrel.Text(strings.Repeat(strings.Repeat("x", 904)+"\n", 99) + "the end")
+	if text := render(t, c, contents{}, Options{}); !strings.Contains(text, "| the end") || strings.Contains(text, "not shown") {
+		t.Error("the message is cut")
+	}
+}
+
 func TestReviewIsBounded(t *testing.T) {
 	s := contents{}
 	var many strings.Builder
@@ -233,10 +242,10 @@ func TestReviewIsBounded(t *testing.T) {
 	c.Message = carrel.Text(strings.Repeat("line\n", 1000))
 	start := time.Now()
 	text := render(t, c, s, Options{})
-	if n := strings.Count(text, "\n"); n > 2*maxLines+100 {
+	if n := strings.Count(text, "\n"); n > 2*maxLines+200 {
 		t.Errorf("%d lines", n)
 	}
-	inOrder(t, text, "980 more lines of it are not shown", "more than 3000 lines; the rest", "more than 3000 lines; the rest")
+	inOrder(t, text, "900 more lines of it are not shown", "more than 3000 lines; the rest", "more than 3000 lines; the rest")
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}

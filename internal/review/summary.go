@@ -11,7 +11,7 @@ import (
 )
 
 // maxMessageLines bounds the agent's message as it is shown.
-const maxMessageLines = 20
+const maxMessageLines = 100
 
 // summary says what the change is and how risky, before anything else.
 func (p *page) summary(c *carrel.Change, o Options) error {

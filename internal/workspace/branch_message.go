@@ -10,9 +10,31 @@ import (
 	"github.com/carrel-dev/carrel"
 )
 
-// attested are trailers by which people vouch for a commit. An agent cannot
-// write them for anybody.
-var attested = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?im)^[ \t]*([a-z-]+-by|carrel-[a-z]+)[ \t]*:.*\n?`) })
+// What an agent's message may not say: attested are trailers by which people
+// vouch for a commit, and one that turns checks off; silencing are the words
+// that keep a commit from being built and checked. An agent cannot say them for
+// anybody.
+var (
+	attested = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?im)^[ \t]*([a-z-]+-by|carrel-[a-z]+|skip-checks)[ \t]*:.*\n?`)
+	})
+	silencing = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\[\s*(?:skip|no)[\s_-]+[\w-]+\s*\]|\[\s*[\w-]+[\s_-]+skip\s*\]|\*\*\*\s*no_ci\s*\*\*\*`)
+	})
+)
+
+// proposed is the agent's message without what only people may say.
+func proposed(message string) string {
+	text := plainText(message)
+	for { // what is left must not say it either
+		less := silencing().ReplaceAllString(text, "")
+		less = strings.TrimSpace(attested().ReplaceAllString(less+"\n", ""))
+		if less == text {
+			return text
+		}
+		text = less
+	}
+}
 
 // commitMessage is the user's message, or the agent's proposal without what
 // only people may say, or a plain one; and where the commit came from.
@@ -20,7 +42,7 @@ func commitMessage(o BranchOptions) string {
 	c := o.Change
 	text := plainText(o.Message)
 	if text == "" {
-		text = strings.TrimSpace(attested().ReplaceAllString(plainText(string(c.Message))+"\n", ""))
+		text = proposed(string(c.Message))
 	}
 	if text == "" {
 		text = plainSubject(c)
@@ -47,7 +69,7 @@ func plainSubject(c *carrel.Change) string {
 			verb = "Add"
 		}
 		name := plainText(string(f.Path))
-		if subject := verb + " " + name; len(subject) <= maxSubject && !strings.Contains(name, "\n") {
+		if subject := verb + " " + name; len(subject) <= maxSubject && !strings.Contains(name, "\n") && proposed(name) == name {
 			return subject
 		}
 		return verb + " one file"

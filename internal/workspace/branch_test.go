@@ -351,3 +351,35 @@ func TestBranchThatWasNotRecordedIsTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// A message cannot have a commit vouched for, nor keep it from being checked,
+// whatever its parts make when some are taken out; words that merely speak of
+// that stay.
+func TestAttackMessageThatTurnsChecksOff(t *testing.T) {
+	for said, want := range map[string]string{
+		"Fix [skip ci]":                           "Fix",
+		"Fix [CI Skip] it":                        "Fix  it",
+		"Fix\n\n[skip actions]":                   "Fix",
+		"Fix ***NO_CI***":                         "Fix",
+		"Fix [no ci][ci-skip][skip-ci]":           "Fix",
+		"Fix [skip [skip ci]ci]":                  "Fix",
+		"Fix\n\nskip-checks: true":                "Fix",
+		"Fix\n\nSigned-[skip ci]off-by: G <g@x>":  "Fix",
+		"Fix\n\nskip-checks: x\nReviewed-by: y\n": "Fix",
+		"Skip CI for drafts":                      "Skip CI for drafts",
+		"Fix a[skip] and [no] x":                  "Fix a[skip] and [no] x",
+	} {
+		got, _, _ := strings.Cut(commitMessage(BranchOptions{ApplyOptions: ApplyOptions{Change: &carrel.Change{Message: carrel.Text(said)}}}), "\n\nCarrel-Run:")
+		if got != want {
+			t.Errorf("%q becomes %q, want %q", said, got, want)
+		}
+	}
+	named := &carrel.Change{Files: []carrel.FileChange{{Path: "docs/[skip ci].md", FileState: carrel.FileState{Kind: carrel.FileRegular}, Before: carrel.FileState{Kind: carrel.FileNone}}}}
+	if got := plainSubject(named); got != "Add one file" {
+		t.Errorf("a file's name makes it %q", got)
+	}
+	own, _, _ := strings.Cut(commitMessage(BranchOptions{Message: "Fix [skip ci]", ApplyOptions: ApplyOptions{Change: &carrel.Change{}}}), "\n\nCarrel-Run:")
+	if own != "Fix [skip ci]" {
+		t.Errorf("the user's own message becomes %q", own)
+	}
+}

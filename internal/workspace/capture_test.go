@@ -405,6 +405,23 @@ func TestFileThatDoesNotHoldStill(t *testing.T) {
 	}
 }
 
+// What review would not show of the agent's message is not in it: else it went
+// into the commit unseen.
+func TestAttackMessageBelowTheFold(t *testing.T) {
+	s := newSite(t, StagingOverlay)
+	seat := s.take(SeatOptions{})
+	agent(t, seat, `echo x > x`)
+	text := "Add x\n" + strings.Repeat("ä", 2000) + "unseen\n" + strings.Repeat("\n", 200) + "unseen\n"
+	if err := os.WriteFile(filepath.Join(seat.Outbox(), carrel.MessageFile), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := captureWith(t, seat, CaptureOptions{Decide: allowAll, Running: true})
+	lines := strings.Split(string(c.Message), "\n")
+	if strings.Contains(string(c.Message), "unseen") || !strings.HasPrefix(string(c.Message), "Add x\nää") || len(lines) > 100 || len(lines[1]) > 1000 {
+		t.Errorf("%q", c.Message)
+	}
+}
+
 // The agent's message is text, cut, and acts on nothing.
 func TestMessage(t *testing.T) {
 	s := newSite(t, StagingOverlay)

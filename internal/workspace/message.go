@@ -10,8 +10,13 @@ import (
 	"github.com/carrel-dev/carrel"
 )
 
-// maxMessage bounds a proposed commit message.
-const maxMessage = 8 << 10
+// A proposed commit message is no longer than what review shows of it: what
+// nobody was shown must not go into a commit.
+const (
+	maxMessage      = 8 << 10
+	maxMessageLines = 100
+	maxMessageLine  = 900 // bytes
+)
 
 // message reads what the agent proposes as a commit message. The text is the
 // agent's: it is cut, and nothing in it can act on a terminal.
@@ -35,7 +40,18 @@ func (s *Seat) message() carrel.Text {
 	if err != nil {
 		return ""
 	}
-	return carrel.Text(plainText(string(b)))
+	return carrel.Text(cutLines(plainText(string(b))))
+}
+
+// cutLines shortens a text to as many lines, and each of them, as are shown.
+func cutLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		if len(l) > maxMessageLine {
+			lines[i] = strings.ToValidUTF8(l[:maxMessageLine], "") + " …"
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines[:min(len(lines), maxMessageLines)], "\n"))
 }
 
 // plainText keeps what can be read: line breaks, tabs and graphic characters.
