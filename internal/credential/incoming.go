@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Incoming prepares an answer of a destination before the agent gets it:
@@ -39,11 +40,17 @@ func Conceal(res *http.Response, key string) {
 }
 
 // concealing puts stars in a key's place; nil for one too short to be found.
+// What another key of its shape begins with as well is no beginning of this
+// one.
 func concealing(key string) *texts {
 	if len(key) < minSecret {
 		return nil
 	}
-	return &texts{spellings(key, strings.Repeat("*", len(key)))}
+	list := spellings(key, newPlaceholder(key, time.Now()))
+	for i := range list {
+		list[i].put = bytes.Repeat([]byte("*"), len(list[i].find))
+	}
+	return &texts{list}
 }
 
 // conceal replaces the texts in an answer's status, header, body and trailer.

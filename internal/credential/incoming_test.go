@@ -223,6 +223,32 @@ func TestRefusedKeyIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// A key that has no placeholder is no more to be had from an answer that cuts
+// it short, and what merely begins as every key of its kind stays.
+func TestAttackConcealedKeyCutShort(t *testing.T) {
+	for _, name := range []string{"anthropic", "jwt", "odd"} {
+		secret := secretOf[name]
+		for _, size := range []int{1, 7, 4096} {
+			for cut := len(secret)/3 + 12; cut <= len(secret); cut++ {
+				res := answer("", "X-Error", "got "+secret[:cut])
+				res.Body = io.NopCloser(&inPieces{[]byte("bad " + secret[:cut] + "~~~"), size})
+				Conceal(res, secret)
+				got, err := io.ReadAll(res.Body)
+				if err != nil || leaked(string(got)+res.Header.Get("X-Error"), secret) || len(got) != len("bad ~~~")+cut || !strings.HasSuffix(string(got), "~~~") {
+					t.Errorf("%s, %d of %d bytes in pieces of %d: %q, %q, %v", name, cut, len(secret), size, got, res.Header.Get("X-Error"), err)
+				}
+			}
+		}
+	}
+	for _, plain := range []string{"keys begin with sk-ant-api03- there", "sk-ant-api03-an0therKeyThatIsNobodysBusiness"} {
+		res := answer(plain)
+		Conceal(res, secretOf["anthropic"])
+		if got, _ := io.ReadAll(res.Body); string(got) != plain {
+			t.Errorf("%q became %q", plain, got)
+		}
+	}
+}
+
 func TestConcealHasNoPlaceholder(t *testing.T) {
 	res := answer("you sent "+secretOf["anthropic"]+".", "X-Echo", secretOf["anthropic"])
 	Conceal(res, secretOf["anthropic"])

@@ -225,6 +225,8 @@ func (m *modelDoor) sendWith(r *http.Request, g gate.Grant, a carrel.Action, aga
 		return nil, fmt.Errorf("the model key cannot be had outside the desk: %w", err)
 	}
 	out := r.Clone(r.Context())
+	out.Header.Del("Range") // in parts, an answer that repeats the key would show it piece by piece
+	out.Header.Del("If-Range")
 	header := m.door.cfg.KeyHeader
 	dropCredentials(out, header)
 	dropParameters(out)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/gate"
@@ -110,6 +111,26 @@ func TestModelDoorAddsTheKeyOutside(t *testing.T) {
 
 // What an endpoint says before its answer comes past nobody who takes the key
 // out: it does not come in.
+// An endpoint that repeats what it was sent would show the key piece by piece,
+// no piece of which is it, to whoever may ask for parts of its answer.
+func TestAttackModelKeyInPartsOfAnAnswer(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("you sent "+r.Header.Get("X-Api-Key")))
+	}))
+	defer srv.Close()
+	d := modelDesk(t, srv, Config{Conceal: func(*http.Response, string) {}}, nil)
+	req, _ := http.NewRequest("GET", "http://model.desk/echo", nil)
+	req.Header.Set("Range", "bytes=9-12")
+	resp, err := d.client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || len(body) < len(realKey) {
+		t.Errorf("a part of the answer came: %d %q", resp.StatusCode, body)
+	}
+}
+
 func TestInterimAnswersDoNotComeIn(t *testing.T) {
 	srv := httptest.NewServer(&endpoint{})
 	defer srv.Close()
