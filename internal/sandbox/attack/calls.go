@@ -98,6 +98,7 @@ var refused = []struct {
 	{"tiocsti", "type into a terminal", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI, word)},
 	{"tiocsti:high", "type into a terminal, the high half of the command set", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSTI|1<<32, word)},
 	{"tioclinux", "paste into a console", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCLINUX, word)},
+	{"tiocsetd", "have the kernel load a line discipline", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCSETD, word)},
 	{"tioccons", "take the console's output", eperm, raw(unix.SYS_IOCTL, 0, unix.TIOCCONS, word)},
 }
 

@@ -89,6 +89,9 @@ func byMode(f File, out *collector) {
 	case added&setgid != 0 && f.Kind != carrel.FileDir:
 		out.add("privileged", carrel.SeverityHigh, "it is set-group-id (removed when applied)")
 	}
+	if f.Mode&0o002 != 0 && f.Before.Mode&0o002 == 0 && f.Kind != carrel.FileSpecial {
+		out.add("world-writable", carrel.SeverityLow, "every user of the machine may write it")
+	}
 	if f.Kind != carrel.FileRegular {
 		return
 	}
@@ -97,9 +100,6 @@ func byMode(f File, out *collector) {
 	}
 	if native := machineCode(f.Now.Bytes); native != "" {
 		out.add("unreviewable", carrel.SeverityHigh, "it is "+native+": what it does cannot be read")
-	}
-	if f.Mode&0o002 != 0 && f.Before.Mode&0o002 == 0 {
-		out.add("world-writable", carrel.SeverityLow, "every user of the machine may write it")
 	}
 }
 

@@ -177,6 +177,11 @@ func TestKindsAndModes(t *testing.T) {
 		f.Change, f.Before.Mode, f.Mode = carrel.ModeChanged, was, now
 		return f
 	}
+	directory := func(was, now uint32) File {
+		f := mode(was, now)
+		f.Kind, f.Before.Kind = carrel.FileDir, carrel.FileDir
+		return f
+	}
 	for name, c := range map[string]struct {
 		file File
 		want string
@@ -194,6 +199,8 @@ func TestKindsAndModes(t *testing.T) {
 		"not any more":   {mode(0o755, 0o644), ""},
 		"setuid":         {mode(0o755, 0o4755), "privileged:high"},
 		"world-writable": {mode(0o644, 0o666), "world-writable:low"},
+		"open directory": {directory(0o755, 0o777), "world-writable:low"},
+		"directory":      {directory(0o700, 0o755), ""},
 	} {
 		if got := named(Assess(c.file)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)

@@ -53,6 +53,10 @@ var denials = []denial{
 	{call: unix.SYS_FANOTIFY_INIT, errno: unix.EPERM},
 	{call: unix.SYS_FANOTIFY_MARK, errno: unix.EPERM},
 
+	// A terminal's line discipline: whoever has one of his own may ask for any,
+	// which the kernel then loads, among them those of modems.
+	{call: unix.SYS_IOCTL, errno: unix.EPERM, when: value(1, unix.TIOCSETD)},
+
 	// Keyrings know no namespaces of files or processes.
 	{call: unix.SYS_ADD_KEY, errno: unix.EPERM},
 	{call: unix.SYS_REQUEST_KEY, errno: unix.EPERM},
