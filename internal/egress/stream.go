@@ -106,6 +106,6 @@ func unreachable(ctx context.Context, a carrel.Action, err error) error {
 	if errors.As(err, new(*Breach)) || ctx.Err() != nil {
 		return err
 	}
-	return &Breach{Action: a, Rule: "egress/unreachable", cause: err,
+	return &Breach{Action: a, Rule: "egress/unreachable", cause: err, Next: reachHelp(err),
 		Reason: fmt.Sprintf("%s:%d is allowed and cannot be reached from this host: %s", a.Host, a.Port, plainly(err))}
 }

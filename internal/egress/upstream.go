@@ -56,11 +56,24 @@ func (u *upstream) serves(to reach) bool {
 	return err == nil && via != nil
 }
 
+// proxyError is a failure of the host's proxy, or on the way to it: not of
+// what was to be reached.
+type proxyError struct {
+	proxy string // its address, which the desk is not told
+	err   error
+}
+
+// Error implements error.
+func (e *proxyError) Error() string { return "the host's proxy " + e.proxy + ": " + e.err.Error() }
+
+// Unwrap returns what went wrong.
+func (e *proxyError) Unwrap() error { return e.err }
+
 // connect opens a tunnel to hostport.
 func (u *upstream) connect(ctx context.Context, hostport string) (net.Conn, error) {
 	conn, err := u.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reaching the host's proxy %s: %w", u.url.Host, err)
+		return nil, &proxyError{u.url.Host, err}
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	out, err := u.tunnel(conn, hostport)
@@ -69,7 +82,7 @@ func (u *upstream) connect(ctx context.Context, hostport string) (net.Conn, erro
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("the host's proxy %s: %w", u.url.Host, err)
+		return nil, &proxyError{u.url.Host, err}
 	}
 	return out, nil
 }

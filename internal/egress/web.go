@@ -311,7 +311,7 @@ func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, r *http.Reque
 	case errors.Is(err, errFraming):
 		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), nil).write(w, r)
 	default:
-		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), nil).write(w, r)
+		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), reachHelp(err)).write(w, r)
 	}
 }
 
@@ -330,13 +330,24 @@ func certificateHelp(a carrel.Action, err error) []string {
 	return []string{fmt.Sprintf("whoever runs %s has to replace it", a.Host)}
 }
 
+// reachHelp is what to do where a destination could not be reached.
+func reachHelp(err error) []string {
+	if !errors.As(err, new(*proxyError)) {
+		return nil
+	}
+	return []string{"a person may look at the host's proxy: upstream_proxy of the user's configuration, else HTTPS_PROXY"}
+}
+
 // plainly says why the outside could not be reached without the addresses of
 // the host's own network, which are none of the desk's business. The record
 // has them.
 func plainly(err error) string {
 	var name *net.DNSError
 	var op *net.OpError
+	var proxy *proxyError
 	switch {
+	case errors.As(err, &proxy):
+		return "the host's proxy: " + plainly(proxy.err)
 	case errors.As(err, &name):
 		return "the host cannot resolve it"
 	case errors.As(err, &op):
