@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,12 +39,19 @@ func (s *Seat) sanitize(l *Layer) error {
 		return err
 	}
 	defer unix.Close(layer)
-	for _, rel := range gitConfigs(lower, prefix) {
-		if err := s.sanitizeFile(l, lower, layer, rel); err != nil {
-			return fmt.Errorf("%s: %w", rel, err)
+	clean := func(rels []string, without func(string) string) error {
+		for _, rel := range rels {
+			if err := s.sanitizeFile(l, lower, layer, rel, without); err != nil {
+				return fmt.Errorf("%s: %w", rel, err)
+			}
 		}
+		return nil
 	}
-	return nil
+	return errors.Join(
+		clean(gitConfigs(lower, prefix), withoutCredentials),
+		clean([]string{path.Join(prefix, "credentials")}, func(string) string { return "" }),
+		clean(gitLogs(lower, prefix), withoutUserinfo),
+	)
 }
 
 func (l *Layer) private() string {
@@ -55,6 +63,11 @@ func (l *Layer) private() string {
 
 // maxGitConfig bounds a configuration file, which is read whole.
 const maxGitConfig = 1 << 20
+
+// maxGitLog bounds a reference log; a longer one is not shown.
+const maxGitLog = 16 << 20
+
+var errLongLog = errors.New("a long log")
 
 // maxConfigs bounds the configuration files of submodules and work trees.
 const maxConfigs = 1000
@@ -85,19 +98,50 @@ func gitConfigs(root int, prefix string) []string {
 	return out
 }
 
-func (s *Seat) sanitizeFile(l *Layer, lower, layer int, rel string) error {
+// gitLogs lists the reference logs of a git directory, if there is anything to
+// take out: git notes there what a pull was called with, its URL as it was
+// typed. A pull moves HEAD, so that its log tells whether there was one.
+func gitLogs(root int, prefix string) (out []string) {
+	logs := path.Join(prefix, "logs")
+	text, _, err := readBeneath(root, path.Join(logs, "HEAD"))
+	if err == nil && withoutUserinfo(text) == text || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var look func(rel string, depth int)
+	look = func(rel string, depth int) {
+		fd, err := openBeneath(root, rel, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil && len(out) <= maxConfigs {
+			out = append(out, rel)
+		}
+		if err != nil || depth > 8 {
+			return
+		}
+		defer unix.Close(fd)
+		names, _ := readNames(fd, maxConfigs)
+		for _, name := range names {
+			look(path.Join(rel, name), depth+1)
+		}
+	}
+	look(logs, 0)
+	return out
+}
+
+func (s *Seat) sanitizeFile(l *Layer, lower, layer int, rel string, without func(string) string) error {
 	from := lower
 	if l.Copy != "" {
 		from = layer
 	}
 	text, mode, err := readBeneath(from, rel)
+	if errors.Is(err, errLongLog) {
+		text, err, without = "long", nil, func(string) string { return "" }
+	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	clean := withoutCredentials(text)
+	clean := without(text)
 	if clean == text {
 		return nil
 	}
@@ -149,9 +193,13 @@ func readBeneath(root int, rel string) (text string, mode uint32, err error) {
 	}
 	f := os.NewFile(uintptr(fd), rel)
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxGitConfig+1))
-	if err == nil && len(b) > maxGitConfig {
-		err = fmt.Errorf("longer than %d bytes: %w", maxGitConfig, ErrRefused)
+	limit, long := int64(maxGitConfig), ErrRefused
+	if slices.Contains(strings.Split(rel, "/"), "logs") {
+		limit, long = maxGitLog, errLongLog
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("longer than %d bytes: %w", limit, long)
 	}
 	return string(b), st.Mode & 0o7777, err
 }
@@ -189,13 +237,27 @@ func withoutCredentials(text string) string {
 			continue
 		}
 		joined := strings.NewReplacer("\\\n", "", "\\\r\n", "").Replace(line)
-		safe := sshPassword().ReplaceAllString(webUserinfo().ReplaceAllString(joined, "$1"), "$1@")
+		safe := withoutUserinfo(joined)
 		if safe == joined {
 			safe = line
 		}
 		out.WriteString(safe)
 	}
 	return out.String()
+}
+
+// withoutUserinfo removes names and passwords from URLs.
+func withoutUserinfo(s string) string {
+	if !strings.Contains(s, "://") {
+		return s
+	}
+	lines := strings.SplitAfter(s, "\n")
+	for i, l := range lines {
+		if strings.Contains(l, "://") {
+			lines[i] = sshPassword().ReplaceAllString(webUserinfo().ReplaceAllString(l, "$1"), "$1@")
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 // logicalLines splits after newlines that no backslash escapes, so that a

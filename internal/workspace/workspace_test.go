@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/needs"
 )
 
@@ -194,6 +196,58 @@ func TestCredentialsLeaveAGitDirectoryInsideTheTree(t *testing.T) {
 	if err != nil || len(l) != 1 || strings.Contains(string(b), "hunter2") || !strings.Contains(string(b), "https://example.com/x") {
 		t.Errorf("%d layers; the desk's git configuration: %s (%v)", len(l), b, err)
 	}
+}
+
+// A pull notes its URL in the reference logs as it was typed, and a store of
+// credentials can lie beside them.
+func TestAttackCredentialsBesideTheGitConfiguration(t *testing.T) {
+	eachStaging(t, func(t *testing.T, s *site) {
+		gitAt(t, s.root, "init", "-q", "-b", "main", ".")
+		gitAt(t, s.root, "commit", "-q", "--allow-empty", "-m", "x")
+		line := "%s %s A <a@b.c> 1795456578 +0000\tpull https://u:SECRET@h/x main: Fast-forward\n"
+		name := strings.Repeat("0a", 20)
+		for _, log := range []string{"logs/HEAD", "logs/refs/heads/main"} {
+			b, err := os.ReadFile(filepath.Join(s.root, ".git", log))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.write(".git/"+log, string(b)+fmt.Sprintf(line, name, name))
+		}
+		s.write(".git/credentials", "https://u:SECRET@h\n")
+		s.ws = nil
+		seat := s.take(SeatOptions{})
+		agent(t, seat, `grep -rl SECRET .git > found || true; cat .git/logs/HEAD .git/logs/refs/heads/main > logs; git log -g --oneline > reflog 2>&1 || true`)
+		c := capture(t, seat)
+		if found := contentOf(t, s, c, "found"); found != "" {
+			t.Errorf("the desk shows the credential in %s", found)
+		}
+		if logs := contentOf(t, s, c, "logs"); strings.Count(logs, "pull https://h/x main") != 2 || strings.Count(logs, "A <a@b.c>") != 2 {
+			t.Errorf("the logs are %s", logs)
+		}
+	})
+}
+
+// A log too long to be read is empty inside; the run is not refused for it.
+func TestLongReferenceLog(t *testing.T) {
+	s := newSite(t, StagingOverlay)
+	gitAt(t, s.root, "init", "-q", "-b", "main", ".")
+	gitAt(t, s.root, "commit", "-q", "--allow-empty", "-m", "x")
+	s.write(".git/logs/HEAD", strings.Repeat("a long line\n", maxGitLog/10))
+	s.ws = nil
+	seat := s.take(SeatOptions{})
+	agent(t, seat, `stat -c %s .git/logs/HEAD > size`)
+	if size := contentOf(t, s, capture(t, seat), "size"); size != "0\n" {
+		t.Errorf("inside it has %s bytes", size)
+	}
+}
+
+func contentOf(t *testing.T, s *site, c *carrel.Change, name string) string {
+	t.Helper()
+	b, err := s.ws.opts.Blobs.Read(fileOf(t, c.Files, name).Digest, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // What the agent left at its desk does not lead writes of the next start out
