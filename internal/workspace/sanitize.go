@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (s *Seat) sanitize(l *Layer) error {
 		return nil
 	}
 	return errors.Join(
-		clean(gitConfigs(lower, prefix), withoutCredentials),
+		clean(withIncluded(lower, prefix, gitConfigs(lower, prefix)), withoutCredentials),
 		clean([]string{path.Join(prefix, "credentials")}, func(string) string { return "" }),
 		clean(gitLogs(lower, prefix), withoutUserinfo),
 	)
@@ -96,6 +97,30 @@ func gitConfigs(root int, prefix string) []string {
 	look(path.Join(prefix, "modules"), 0)
 	look(path.Join(prefix, "worktrees"), 0)
 	return out
+}
+
+// withIncluded adds the files of the git directory that configurations include,
+// as git does it ten deep. Elsewhere in the tree a file is one of the user's,
+// and beyond it nothing is shown.
+func withIncluded(root int, prefix string, configs []string) []string {
+	from := configs
+	for depth := 0; depth < 10 && len(from) > 0; depth++ {
+		var next []string
+		for _, rel := range from {
+			text, _, err := readBeneath(root, rel)
+			if err != nil {
+				continue // said when it is cleaned
+			}
+			for _, m := range includedPath().FindAllStringSubmatch(text, maxConfigs) {
+				at := path.Join(path.Dir(rel), strings.TrimSpace(m[1]))
+				if len(configs) < maxConfigs && (prefix == "" || strings.HasPrefix(at, prefix+"/")) && filepath.IsLocal(at) && !slices.Contains(configs, at) {
+					configs, next = append(configs, at), append(next, at)
+				}
+			}
+		}
+		from = next
+	}
+	return configs
 }
 
 // gitLogs lists the reference logs of a git directory, if there is anything to
@@ -205,6 +230,9 @@ func readBeneath(root int, rel string) (text string, mode uint32, err error) {
 }
 
 var (
+	includedPath = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?im)^\s*(?:\[\s*include[^\n]*\]\s*)?path\s*=\s*"?([^"\n#;]+)`)
+	})
 	configSection = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`^\s*\[\s*([A-Za-z0-9.-]+)[^\]\n]*(?:"(?:[^"\\\n]|\\.)*")?\s*\]`)
 	})

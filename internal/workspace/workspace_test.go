@@ -214,10 +214,15 @@ func TestAttackCredentialsBesideTheGitConfiguration(t *testing.T) {
 			s.write(".git/"+log, string(b)+fmt.Sprintf(line, name, name))
 		}
 		s.write(".git/credentials", "https://u:SECRET@h\n")
+		gitAt(t, s.root, "config", "include.path", "more/a")
+		s.write(".git/more/a", "[include]\n\tpath = \"b\"\n[include] path = ../../outside\n[include] path = ../../.github/x\n")
+		s.write(".github/x", "[credential]\n\thelper = mine\n")
+		s.write(".git/more/b", "[http \"https://h/\"]\n\textraheader = AUTHORIZATION: basic SECRET\n")
 		s.ws = nil
 		seat := s.take(SeatOptions{})
 		agent(t, seat, `grep -rl SECRET .git > found || true; cat .git/logs/HEAD .git/logs/refs/heads/main > logs; git log -g --oneline > reflog 2>&1 || true`)
 		c := capture(t, seat)
+		expect(t, c.Files, "create file found", "create file logs", "create file reflog")
 		if found := contentOf(t, s, c, "found"); found != "" {
 			t.Errorf("the desk shows the credential in %s", found)
 		}
