@@ -73,10 +73,30 @@ func TestGoProjectBuildsAndTestsInside(t *testing.T) {
 		_ = os.Remove(filepath.Join(dir, "go.mod"))
 		return loudly(dir, "cp", "-r", mod.Dir+"/.", dir)
 	})
+	built := installed(t, "go build cache of "+goProject, func(cache string) error {
+		return loudly(dir, "env", "GOCACHE="+cache, "bash", "-c", goWork)
+	})
 	asEachUser(t, func(h *host) {
 		h.adopt(dir)
-		h.sameInsideAsOutside("go build ./... && go vet . && go test ./... && git status --porcelain | wc -l", "ok")
+		h.keepCache(built, "cache/go-build")
+		h.sameInsideAsOutside(goWork, "ok")
+		if h.uid == 0 {
+			return
+		}
+		// The work of the first time: thousands of programs and files.
+		h.expect(h.inside(goWork, "--cache", "none"), 0, "ok")
 	})
+}
+
+const goWork = "go build ./... && go vet . && go test ./... && git status --porcelain | wc -l"
+
+// keepCache gives the host's user a cache of a package manager, below h.dir.
+func (h *host) keepCache(from, to string) {
+	h.Helper()
+	to = filepath.Join(h.dir, to)
+	if out, err := exec.Command("bash", "-c", `mkdir -p "$2" && cp -r "$1/." "$2" && chown -R "$3" "${2%/*}"`, "-", from, to, ordinaryOwner(h)).CombinedOutput(); err != nil {
+		h.Fatalf("%v: %s", err, out)
+	}
 }
 
 // nodeFiles are a small service whose tests start a server of their own.

@@ -3,6 +3,7 @@ package view
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/carrel-dev/carrel/internal/sandbox"
 )
@@ -20,6 +21,7 @@ type layer struct {
 	name string // of the private layer
 	host string // relative to the home
 	from string // variable of the host that moves it
+	sub  string // below what from names
 	env  string // variable set inside to at; "" for none
 	path string // below cacheRoot
 	at   string // what env is set to, below cacheRoot
@@ -39,7 +41,7 @@ var caches = []cache{
 	}},
 	{"npm", []string{"package.json"}, []layer{
 		{name: "npm", env: "npm_config_cache", path: "npm", at: "npm", root: true},
-		{name: "npm-content", host: ".npm/_cacache", path: "npm/_cacache"},
+		{name: "npm-content", host: ".npm/_cacache", from: "npm_config_cache", sub: "_cacache", path: "npm/_cacache"},
 	}},
 	{"pip", []string{"pyproject.toml", "requirements.txt", "setup.py", "setup.cfg", "Pipfile", "uv.lock", "poetry.lock"}, []layer{
 		{name: "pip", host: ".cache/pip", from: "PIP_CACHE_DIR", env: "PIP_CACHE_DIR", path: "pip", at: "pip"},
@@ -47,8 +49,8 @@ var caches = []cache{
 	}},
 	{"cargo", []string{"Cargo.toml"}, []layer{
 		{name: "cargo", env: "CARGO_HOME", path: "cargo", at: "cargo", root: true},
-		{name: "cargo-registry", host: ".cargo/registry", path: "cargo/registry"},
-		{name: "cargo-git", host: ".cargo/git", path: "cargo/git"},
+		{name: "cargo-registry", host: ".cargo/registry", from: "CARGO_HOME", sub: "registry", path: "cargo/registry"},
+		{name: "cargo-git", host: ".cargo/git", from: "CARGO_HOME", sub: "git", path: "cargo/git"},
 	}},
 }
 
@@ -101,19 +103,28 @@ func (b *builder) cacheLayer(l layer) {
 // hostCache returns the host's directory of a layer, or "" where there is
 // none that may be shown.
 func (b *builder) hostCache(l layer) string {
-	dir := ""
-	if b.Home != "" {
-		dir = filepath.Join(b.Home, l.host)
-	}
-	if moved := b.env[l.from]; l.from != "" && filepath.IsAbs(moved) {
-		dir = filepath.Clean(moved)
-	}
-	if l.name == "go-mod" && b.env["GOMODCACHE"] == "" && filepath.IsAbs(b.env["GOPATH"]) {
-		dir = filepath.Join(filepath.SplitList(b.env["GOPATH"])[0], "pkg/mod")
-	}
+	dir := b.hostCacheDir(l)
 	_, final, err := walk(dir)
 	if dir == "" || err != nil || b.refuse(final) != nil || within(final, b.Workspace) {
 		return ""
 	}
 	return final
+}
+
+// hostCacheDir is where the package manager looks on the host, or "".
+func (b *builder) hostCacheDir(l layer) string {
+	if moved := b.env[l.from]; l.from != "" && filepath.IsAbs(moved) {
+		return filepath.Join(moved, l.sub)
+	}
+	if l.name == "go-mod" && filepath.IsAbs(b.env["GOPATH"]) {
+		return filepath.Join(filepath.SplitList(b.env["GOPATH"])[0], "pkg/mod")
+	}
+	below, isCache := strings.CutPrefix(l.host, ".cache/")
+	if xdg := b.env["XDG_CACHE_HOME"]; isCache && filepath.IsAbs(xdg) {
+		return filepath.Join(xdg, below)
+	}
+	if b.Home == "" {
+		return ""
+	}
+	return filepath.Join(b.Home, l.host)
 }

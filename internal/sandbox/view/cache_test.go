@@ -1,6 +1,7 @@
 package view
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -50,6 +51,41 @@ func TestCachesOfWhatTheWorkspaceUses(t *testing.T) {
 	for _, m := range p.Mounts {
 		if strings.HasPrefix(m.Target, cacheRoot) && m.Kind == sandbox.MountOverlay {
 			t.Errorf("an overlay where there can be none: %+v", m)
+		}
+	}
+}
+
+// A cache that the host's variables move is found where its owner looks for it.
+func TestCachesAreWhereTheHostKeepsThem(t *testing.T) {
+	files := map[string]string{"ws/x": ""}
+	for _, dir := range []string{"xdg/go-build", "xdg/pip", "xdg/uv", "own/_cacache", "own/registry", "own/git", "own/pkg/mod", "own/go-build", "go/pkg/mod",
+		".cache/go-build", ".cache/pip", ".npm/_cacache", ".cargo/registry"} {
+		files[dir+"/x"] = ""
+	}
+	for _, c := range []struct{ variable, value, target, want string }{
+		{"XDG_CACHE_HOME", "HOME/xdg", "go/build", "xdg/go-build"},
+		{"XDG_CACHE_HOME", "HOME/xdg", "pip", "xdg/pip"},
+		{"XDG_CACHE_HOME", "HOME/xdg", "uv", "xdg/uv"},
+		{"XDG_CACHE_HOME", "xdg", "pip", ".cache/pip"}, // must be absolute (XDG Base Directory Specification)
+		{"XDG_CACHE_HOME", "HOME/xdg", "go/mod", "go/pkg/mod"},
+		{"GOCACHE", "HOME/own/go-build", "go/build", "own/go-build"},
+		{"GOPATH", "HOME/own:HOME/go", "go/mod", "own/pkg/mod"},
+		{"npm_config_cache", "HOME/own", "npm/_cacache", "own/_cacache"},
+		{"CARGO_HOME", "HOME/own", "cargo/registry", "own/registry"},
+		{"CARGO_HOME", "HOME/own", "cargo/git", "own/git"},
+		{"CARGO_HOME", "HOME/nowhere", "cargo/registry", ""},
+	} {
+		h := home(t, files)
+		r := h.request("true")
+		r.CacheDir, r.Caches = "/state/caches/ws", CacheNames()
+		h.Environ = append(h.Environ, c.variable+"="+strings.ReplaceAll(c.value, "HOME", h.Home))
+		m := build(t, h, r).mount(filepath.Join(cacheRoot, c.target))
+		want := c.want
+		if want != "" {
+			want = filepath.Join(h.Home, want)
+		}
+		if m == nil || m.Lower != want {
+			t.Errorf("%s=%s: %s is over %+v, want %q", c.variable, c.value, c.target, m, want)
 		}
 	}
 }
