@@ -59,6 +59,8 @@ func TestBadGrantNamesItsLine(t *testing.T) {
 		{"egress:\n  - host: ok.test\n  - host: a*.test\n", "config.yaml:3: egress rule a*.test"},
 		{"egress:\n  - host: ok.test\n    paths: [x]\n", "config.yaml:2: egress rule ok.test"},
 		{"credentials:\n  - {name: a, host: ok.test, from: {env: A}, as: {env: A}}\n  - {name: b, host: OK.test, from: {env: A}, as: {env: B}}\n", "config.yaml:3: credential b"},
+		{"credentials:\n  - {name: a, host: a.test, from: {env: A}, as: {env: X}}\n  - {name: b, host: b.test, from: {env: A}, as: {env: X}}\n", "config.yaml:3: credential b: as: X is already"},
+		{"credentials:\n  - {name: a, host: a.test, from: {env: A}, as: {file: ~/x}}\n  - {name: b, host: b.test, from: {env: A}, as: {file: ~/x, text: 'k={placeholder}'}}\n", "config.yaml:3: credential b: as: ~/x is already"},
 	} {
 		h.write("config/carrel/config.yaml", c.config)
 		if r := h.carrel("run", "--", "true"); r.code == 0 || !strings.Contains(r.err, c.want) {

@@ -40,6 +40,9 @@ func (c *compiled) setRequests(r *Rule) error {
 		if err != nil {
 			return fmt.Errorf("path %q: %w", shorten(p), err)
 		}
+		if err := checkStars(pattern); err != nil {
+			return fmt.Errorf("path %q: %w", shorten(p), err)
+		}
 		r.Paths[i] = pattern
 		c.paths = append(c.paths, compilePath(pattern), compilePath(unslash(pattern)))
 	}
@@ -49,6 +52,35 @@ func (c *compiled) setRequests(r *Rule) error {
 // exact reports whether the rule grants only some of the requests to its
 // host.
 func (r Rule) exact() bool { return len(r.Methods) > 0 || len(r.Paths) > 0 }
+
+// checkStars refuses stars that would mean less than they look like: within a
+// segment "**" crosses no slash.
+func checkStars(pattern string) error {
+	segments := strings.Split(pattern, "/")
+	odd := false
+	for i, s := range segments {
+		if s == "**" || !strings.Contains(s, "**") {
+			continue
+		}
+		odd = true
+		single := s
+		for strings.Contains(single, "**") {
+			single = strings.ReplaceAll(single, "**", "*")
+		}
+		switch {
+		case single == "*":
+			segments[i] = "**"
+		case i == len(segments)-1 && strings.HasSuffix(s, "**"):
+			segments[i] = single + "/**"
+		default:
+			segments[i] = single
+		}
+	}
+	if odd {
+		return fmt.Errorf("** stands for any number of segments and alone between slashes; write %s", shorten(strings.Join(segments, "/")))
+	}
+	return nil
+}
 
 // compilePath turns a pattern into an expression for whole paths.
 func compilePath(pattern string) *regexp.Regexp {

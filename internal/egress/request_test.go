@@ -132,3 +132,17 @@ func TestRequestRulesAreStrict(t *testing.T) {
 		}
 	}
 }
+
+// Stars that mean less than they look like are refused, with what to write.
+func TestStarsInTheWrongPlaceAreExplained(t *testing.T) {
+	for path, want := range map[string]string{"/a**": "write /a*/**", "/a/***": "write /a/**", "/a**b/c": "write /a*b/c", "/***/c": "write /**/c", "/**a/**": "write /*a/**"} {
+		if _, err := NewRules(Grants{Rules: []Rule{{Host: "ok.test", Paths: []string{path}}}}); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, path := range []string{"/a/**", "/**", "/a*b/**/c*", "/a/*/*"} {
+		if _, err := NewRules(Grants{Rules: []Rule{{Host: "ok.test", Paths: []string{path}}}}); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

@@ -54,6 +54,9 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 		if err != nil {
 			return l, fmt.Errorf("%s: %w", c.Origin, err)
 		}
+		if first, taken := l.takenBy(c.Value.As); taken {
+			return l, fmt.Errorf("%s: credential %s: as: %s is already where credential %s is found (%s), and holds one", c.Origin, name, c.Value.As.Env+c.Value.As.File, first.Value.Name, first.Origin)
+		}
 		l.chosen, defs, plain = append(l.chosen, c), append(defs, d), append(plain, c.Value)
 		plain[len(plain)-1].From = config.Key{} // nothing is decided by it, and evidence shows the text to others
 	}
@@ -72,6 +75,18 @@ func (v *visit) chooseCredentials() (l lending, err error) {
 	}
 	l.text, err = carrel.Canonical(plain)
 	return l, err
+}
+
+// takenBy returns the chosen credential that the agent finds in the same place:
+// the later one would hide it without a word.
+func (l lending) takenBy(as config.As) (config.Value[config.Credential], bool) {
+	i := slices.IndexFunc(l.chosen, func(c config.Value[config.Credential]) bool {
+		return as.Env+as.File != "" && c.Value.As.Env == as.Env && c.Value.As.File == as.File
+	})
+	if i < 0 {
+		return config.Value[config.Credential]{}, false
+	}
+	return l.chosen[i], true
 }
 
 // definition turns an entry of the configuration into one of the package that
