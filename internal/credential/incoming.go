@@ -118,6 +118,11 @@ func readable(res *http.Response) bool {
 	if res.Body == nil || res.Body == http.NoBody {
 		return true
 	}
+	if bodyless(res) { // HTTP/2 gives these an empty body of another kind
+		res.Body.Close()
+		res.Body = http.NoBody
+		return true
+	}
 	switch strings.ToLower(strings.Join(res.Header.Values("Content-Encoding"), ",")) {
 	case "", "identity":
 		return true
@@ -132,6 +137,12 @@ func readable(res *http.Response) bool {
 		return true
 	}
 	return false
+}
+
+// bodyless reports whether nothing but the header of an answer can come in.
+func bodyless(res *http.Response) bool {
+	head := res.Request != nil && res.Request.Method == http.MethodHead
+	return head || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 }
 
 // unzipped opens the archive when it is read, not when its header is awaited.
@@ -154,14 +165,21 @@ func (u *unzipped) Read(p []byte) (n int, err error) {
 // Close implements io.Closer.
 func (u *unzipped) Close() error { return u.packed.Close() }
 
-const unreadable = "carrel: the answer is compressed in a way that Carrel does not read, and might repeat a credential\n"
+// unreadable has the form of the door's other refusals.
+const unreadable = `{"rule":"credential/unread","reason":"` + whyUnreadable + `","next_steps":["` + unreadableHelp + `"],"type":"error",` +
+	`"error":{"type":"api_error","message":"carrel: ` + whyUnreadable + ` (credential/unread); ` + unreadableHelp + `"}}` + "\n"
+
+const (
+	whyUnreadable  = "the answer is compressed in a way that Carrel does not read, and might repeat a credential"
+	unreadableHelp = "the server was asked for no compression and compressed nevertheless: ask for it in another form, if it has one"
+)
 
 func refuseBody(res *http.Response) {
 	if res.Body != nil {
 		res.Body.Close()
 	}
 	res.StatusCode, res.Status = http.StatusBadGateway, "502 Bad Gateway"
-	res.Header = http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Content-Length": {strconv.Itoa(len(unreadable))}}
+	res.Header = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Content-Length": {strconv.Itoa(len(unreadable))}}
 	res.Trailer, res.TransferEncoding = nil, nil
-	res.Body, res.ContentLength = io.NopCloser(bytes.NewReader([]byte(unreadable))), int64(len(unreadable))
+	res.Body, res.ContentLength = io.NopCloser(strings.NewReader(unreadable)), int64(len(unreadable))
 }

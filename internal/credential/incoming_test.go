@@ -151,8 +151,30 @@ func TestCompressedAnswersAreReadOrRefused(t *testing.T) {
 	for _, encoding := range []string{"br", "zstd", "deflate", "gzip, gzip", "GZIP,br"} {
 		res := answer("\x1b\x00 opaque "+secret, "Content-Encoding", encoding)
 		d.Incoming("api.github.test", 443, res)
-		if got, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusBadGateway || !strings.Contains(string(got), "compressed") {
-			t.Errorf("%s: %d %q", encoding, res.StatusCode, got)
+		var said struct {
+			Rule      string
+			NextSteps []string `json:"next_steps"`
+			Error     struct{ Message string }
+		}
+		got, _ := io.ReadAll(res.Body)
+		err := json.Unmarshal(got, &said)
+		if err != nil || res.StatusCode != http.StatusBadGateway || said.Rule != "credential/unread" || len(said.NextSteps) != 1 || !strings.Contains(said.Error.Message, "compressed") {
+			t.Errorf("%s: %d %q, %v", encoding, res.StatusCode, got, err)
+		}
+	}
+}
+
+// What has a header only is not refused for the coding of a body that does not
+// come; and if one came, it would not come in.
+func TestHeadOfACompressedAnswerComesIn(t *testing.T) {
+	d := lend(t, github())
+	for method, status := range map[string]int{"HEAD": 200, "GET": 304, "DELETE": 204} {
+		res := answer("opaque "+secretOf["github"], "Content-Encoding", "br", "Content-Length", "99", "X-Echo", secretOf["github"])
+		res.Request, res.StatusCode = request(method, "https://api.github.test/user"), status
+		d.Incoming("api.github.test", 443, res)
+		got, err := io.ReadAll(res.Body)
+		if err != nil || len(got) > 0 || res.StatusCode != status || res.Header.Get("Content-Length") != "99" || leaked(res.Header.Get("X-Echo"), secretOf["github"]) {
+			t.Errorf("%s: %d %v %q, %v", method, res.StatusCode, res.Header, got, err)
 		}
 	}
 }

@@ -179,7 +179,10 @@ var (
 		"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "Api-Key", "Apikey", "X-Goog-Api-Key",
 		"X-Auth-Token", "X-Access-Token", "Private-Token", "Job-Token", "Deploy-Token", "X-Amz-Security-Token",
 	}
-	keyParameters = []string{"key", "api_key", "apikey", "access_token", "auth_token", "private_token", "oauth_token", "x-amz-signature"}
+	keyParameters = []string{
+		"key", "api_key", "apikey", "token", "access_token", "auth_token", "private_token", "oauth_token",
+		"sig", "signature", "x-amz-signature", "x-amz-security-token", "x-goog-signature",
+	}
 )
 
 // readForeign refuses keys of the agent's own at a host that has one of ours:

@@ -34,7 +34,7 @@ func TestAttackAmbiguousRequestsOnAConnection(t *testing.T) {
 		io.WriteString(c, first+raw+after)
 		answers, _ := io.ReadAll(c)
 		if n := strings.Count(string(answers), "HTTP/1.1 "); n != 2 || !strings.HasPrefix(string(answers), "HTTP/1.1 200") ||
-			!strings.Contains(string(answers), "HTTP/1.1 400") || !strings.Contains(string(answers), `"rule":"egress/framing"`) {
+			!strings.Contains(string(answers), "HTTP/1.1 400") || !strings.Contains(string(answers), `"rule":"egress/framing"`) || !strings.Contains(string(answers), `"next_steps":["send it with one length`) {
 			t.Errorf("%s: %q", name, answers)
 		}
 	}

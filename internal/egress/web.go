@@ -189,7 +189,7 @@ func (w *web) handle(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if why := c.framing.why.Load(); why != nil && r.Method == refusedMethod {
-		w.door.refuseRequest(v.action, rw, r, &Breach{Action: v.action, Rule: "egress/framing", Reason: "the request can be read in two ways: " + *why})
+		w.door.refuseRequest(v.action, rw, r, &Breach{Action: v.action, Rule: "egress/framing", Reason: "the request can be read in two ways: " + *why, Next: framingHelp})
 		return
 	}
 	if b := checkRequest(v.action, r); b != nil {
@@ -233,8 +233,11 @@ func (d *Door) refuseTarget(a carrel.Action, w http.ResponseWriter, r *http.Requ
 func checkRequest(a carrel.Action, r *http.Request) *Breach {
 	fail := func(rule, reason string) *Breach {
 		b := &Breach{Action: a, Rule: rule, Reason: reason}
-		if rule == "egress/host-header" {
+		switch rule {
+		case "egress/host-header":
 			b.Next = []string{"send what is for another host or port over a connection to it"}
+		case "egress/framing":
+			b.Next = framingHelp
 		}
 		return b
 	}
@@ -309,7 +312,7 @@ func (d *Door) answerError(a carrel.Action, w http.ResponseWriter, r *http.Reque
 		reason := fmt.Sprintf("the certificate of %s:%d is not to be trusted, so nothing was sent: %s", a.Host, a.Port, plainly(err))
 		newDenial(http.StatusBadGateway, a.ID, "egress/certificate", reason, certificateHelp(a, err)).write(w, r)
 	case errors.Is(err, errFraming):
-		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), nil).write(w, r)
+		newDenial(http.StatusBadRequest, a.ID, "egress/framing", "the request can be read in two ways: "+err.Error(), framingHelp).write(w, r)
 	default:
 		newDenial(http.StatusBadGateway, a.ID, "egress/unreachable", fmt.Sprintf("%s:%d: %s", a.Host, a.Port, plainly(err)), reachHelp(err)).write(w, r)
 	}
@@ -330,12 +333,20 @@ func certificateHelp(a carrel.Action, err error) []string {
 	return []string{fmt.Sprintf("whoever runs %s has to replace it", a.Host)}
 }
 
+// framingHelp is what to do about a request with more than one reading: servers
+// that read it otherwise than the door would do what nobody allowed.
+var framingHelp = []string{"send it with one length or one chunked body and plain header lines, as usual clients do by themselves"}
+
 // reachHelp is what to do where a destination could not be reached.
 func reachHelp(err error) []string {
-	if !errors.As(err, new(*proxyError)) {
-		return nil
+	var name *net.DNSError
+	switch {
+	case errors.As(err, new(*proxyError)):
+		return []string{"a person may look at the host's proxy: upstream_proxy of the user's configuration, else HTTPS_PROXY"}
+	case errors.As(err, &name) && name.IsNotFound:
+		return []string{"look at how the name is spelled; a name that only an internal resolver knows needs a host that asks it"}
 	}
-	return []string{"a person may look at the host's proxy: upstream_proxy of the user's configuration, else HTTPS_PROXY"}
+	return []string{"it was allowed, and failed outside the desk: try again later, or let a person see whether the host of this desk reaches it"}
 }
 
 // plainly says why the outside could not be reached without the addresses of

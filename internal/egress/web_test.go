@@ -225,7 +225,7 @@ func TestUnreachableServersAreReported(t *testing.T) {
 			return b.Rule == "egress/unreachable" && b.Action.Host == host && !strings.Contains(b.Reason, "127.0.0.1")
 		})
 	}
-	if body, status := get(t, d.client(), "http://down.ok.test/"); status != http.StatusBadGateway || !strings.Contains(body, "egress/unreachable") {
+	if body, status := get(t, d.client(), "http://down.ok.test/"); status != http.StatusBadGateway || !strings.Contains(body, "egress/unreachable") || !strings.Contains(body, `"next_steps":["`) {
 		t.Errorf("%d %s", status, body)
 	}
 	if body, status := get(t, d.client(), "http://private.ok.test/"); status != http.StatusForbidden || !strings.Contains(body, "addresses: [10.0.0.1]") {
