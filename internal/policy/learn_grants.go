@@ -29,6 +29,8 @@ type grant struct {
 	what  string // the first that was refused
 	at    int64  // its record
 	times int64
+
+	instead bool // another rule for the host is there, which this one may replace
 }
 
 // grantFor is the narrowest grant that would have allowed what was refused, or
@@ -54,6 +56,7 @@ func grantFor(r Refused) (grant, string) {
 			return g, "a rule for it needs a person: it would grant more than was refused"
 		}
 		g.Methods, g.Paths = []string{a.Method}, []string{path}
+		g.instead = slices.Contains(r.Decision.Rules, "egress/request")
 	}
 	return g, ""
 }
@@ -70,6 +73,9 @@ func learnGrants(all []grant) []grant {
 		out[i].times += g.times
 	}
 	slices.SortStableFunc(out, func(a, b grant) int { return cmp.Compare(a.Host, b.Host) })
+	for i := range out { // which is said once for each host
+		out[i].instead = out[i].instead && !slices.ContainsFunc(out[:i], func(g grant) bool { return g.instead && g.Host == out[i].Host })
+	}
 	return out
 }
 
@@ -84,5 +90,8 @@ func (g grant) node() (*yaml.Node, error) {
 		return nil, err
 	}
 	n.HeadComment = fmt.Sprintf("refused %s; first %s, record %d of the log", times(int(g.times)), oneLine(g.what), g.at)
+	if g.instead {
+		n.HeadComment += fmt.Sprintf("\nrules that name %s count instead of one with a wildcard or a prefix: repeat for it\nwhat such a rule grants, or change that rule and leave this out", oneLine(g.Host))
+	}
 	return &n, nil
 }

@@ -35,6 +35,8 @@ func TestNarrowestGrantsAreLearned(t *testing.T) {
       ports: [443]
       protocol: tls
     # refused 4 times; first request ok.test /a/b?secret=1, record 7 of the log
+    # rules that name ok.test count instead of one with a wildcard or a prefix: repeat for it
+    # what such a rule grants, or change that rule and leave this out
     - host: ok.test
       ports: [443]
       protocol: tls
