@@ -221,3 +221,13 @@ func TestWhatStandsBehindADeskNameIsNotGrantedByItself(t *testing.T) {
 		t.Error("the key may be used elsewhere")
 	}
 }
+
+// A bare IPv6 address swallows its port: what to write is said.
+func TestServiceSaysHowAnIPv6AddressIsWritten(t *testing.T) {
+	if _, err := ParseService("db=::1:5432"); err == nil || !strings.Contains(err.Error(), "db=[::1]:5432") {
+		t.Error(err)
+	}
+	if s, err := ParseService("db=[::1]:5432"); err != nil || s.Host != "::1" || s.Port != 5432 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

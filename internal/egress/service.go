@@ -29,7 +29,7 @@ func ParseService(s string) (Service, error) {
 	name, target, found := strings.Cut(s, "=")
 	host, port, hasPort := cutPort(target)
 	if !found || !hasPort {
-		return Service{}, fmt.Errorf("host service %q: write NAME=HOST:PORT", s)
+		return Service{}, fmt.Errorf("host service %q: write NAME=HOST:PORT, with an IPv6 address in brackets as in db=[::1]:5432", s)
 	}
 	n, err := parsePort(port)
 	if err != nil {
