@@ -39,7 +39,7 @@ allow if input.host != "svc.desk"
 
 ask contains {"rule": "service", "msg": "a person decides about the service"} if input.host == "svc.desk"
 `)
-	return []string{"--host-service", "svc=127.0.0.1:" + port, "--policy", policy}, "curl -sS --max-time 60 http://svc.desk:" + port + "/"
+	return []string{"--host-service", "svc=127.0.0.1:" + port, "--policy", policy}, "curl -sS --max-time 280 http://svc.desk:" + port + "/"
 }
 
 type question struct {
@@ -52,7 +52,7 @@ type question struct {
 // awaitQuestion waits until an action waits for a person.
 func (h *host) awaitQuestion() question {
 	h.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(longest / 2); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		var q question
 		if out := h.must("pending", "--json").out; out != "" && json.Unmarshal([]byte(strings.Split(out, "\n")[0]), &q) == nil && q.Action.ID != "" {
 			return q
@@ -165,7 +165,7 @@ func TestIdenticalAsksAreOneQuestion(t *testing.T) {
 	var done sync.WaitGroup
 	done.Go(func() { r = h.inside(script, flags...) })
 	q := h.awaitQuestion()
-	for deadline := time.Now().Add(20 * time.Second); q.Count < 8 && time.Now().Before(deadline); q = h.awaitQuestion() {
+	for deadline := time.Now().Add(longest / 2); q.Count < 8 && time.Now().Before(deadline); q = h.awaitQuestion() {
 		time.Sleep(200 * time.Millisecond)
 	}
 	if lines := strings.Count(h.must("pending", "--json").out, "\n"); lines != 1 || q.Count != 8 {
@@ -212,7 +212,7 @@ func TestPersonAnswersInTheTerminal(t *testing.T) {
 			s := h.screen(append(append([]string{carrelBin, "run"}, flags...), "--", "bash", "-c", fetch+" || echo fetch says 7; echo; read -p more: x; echo got $x")...)
 			s.await("the agent waits for you", "connect svc", "Type yes")
 			s.keys("maybe", "Enter") // no answer: it can still be given elsewhere
-			time.Sleep(300 * time.Millisecond)
+			s.await("left open until")
 			if q := h.awaitQuestion(); !q.Held {
 				h.Error("a word that is no answer ended the question")
 			}
@@ -222,7 +222,6 @@ func TestPersonAnswersInTheTerminal(t *testing.T) {
 			s.keys("typed", "Enter") // the terminal is the desk's again
 			s.await("got typed", "exit=0")
 			s.tmux("kill-server")
-			time.Sleep(500 * time.Millisecond)
 		}
 		s := h.screen(append(append([]string{carrelBin, "run"}, flags...), "--", "bash", "-c", fetch)...)
 		s.await("the agent waits for you", "Type yes")
@@ -247,22 +246,20 @@ allow if not "bash" in input.programs
 
 ask contains {"rule": "shells", "msg": "a person decides about shells"} if "bash" in input.programs
 `)
-		command := []string{carrelBin, "run", "--policy", policy, "--", "bash", "-c", "read x; echo got $x"}
+		command := []string{carrelBin, "run", "--policy", policy, "--", "bash", "-c", "echo at desk $((1+1)); read x; echo got $x"}
 		s := h.screen(command...)
 		s.await("the agent waits for you", "Type yes")
 		s.keys("yes", "Enter")
-		time.Sleep(300 * time.Millisecond)
+		s.await("at desk 2")
 		s.keys("typed", "Enter") // the terminal is the desk's now
 		s.await("got typed", "exit=0")
 		s.tmux("kill-server")
-		time.Sleep(500 * time.Millisecond)
 
 		s = h.screen(command...)
 		s.await("the agent waits for you", "Type yes")
 		s.keys("no", "Enter")
 		s.await("said no", "exit=125")
 		s.tmux("kill-server")
-		time.Sleep(500 * time.Millisecond)
 
 		s = h.screen(command...)
 		s.await("the agent waits for you", "Type yes")

@@ -114,15 +114,11 @@ func TestQuestionEndsWithItsRun(t *testing.T) {
 		flags []string
 		key   string
 		code  string
-	}{{nil, "C-c", "exit=130"}, {[]string{"--limit", "wall=2s"}, "x", "exit=143"}} {
-		began := time.Now()
+	}{{nil, "C-c", "exit=130"}, {[]string{"--limit", "wall=10s"}, "x", "exit=143"}} {
 		s := h.screen(slices.Concat(flags, c.flags, []string{"--", "bash", "-c", "uname -s; echo went on"})...)
 		s.await("Type yes")
 		s.keys(c.key)
 		s.await("the run ends, and the question with it", c.code)
-		if took := time.Since(began); took > time.Minute {
-			t.Errorf("%s: it took %s", c.key, took)
-		}
 		s.tmux("kill-server")
 	}
 	s := h.screen(append(flags, "--", "bash", "-c", "uname -s; echo went on")...)
@@ -153,7 +149,7 @@ func (s *screen) awaitBelow(mark string, words ...string) {
 		_, below, _ := strings.Cut(s.text(), mark)
 		return slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(below, w) })
 	}
-	for deadline := time.Now().Add(20 * time.Second); missing(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(longest / 2); missing(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.Fatalf("below %s the screen lacks one of %q:\n%s", mark, words, s.text())
 		}

@@ -172,15 +172,14 @@ func TestUnappliedWorkIsResumed(t *testing.T) {
 
 func TestTwoDesksDoNotSeeEachOther(t *testing.T) {
 	h := asUser(t)
-	done := make(chan result)
-	go func() { done <- h.inside("echo a > a; sleep 2; ls", "--fresh") }()
-	time.Sleep(700 * time.Millisecond)
-	other := h.carrel("run", "--fresh", "--", "sh", "-c", "echo b > b; ls")
+	var other result
+	first := h.meanwhile("echo a > a; echo ready; read x; ls", func() {
+		other = h.carrel("run", "--fresh", "--", "sh", "-c", "echo b > b; ls")
+	}, "--fresh")
 	h.expect(other, 0, "b")
 	if strings.Contains(other.out, "a\n") {
 		h.Errorf("the second desk sees the first\n%s", other)
 	}
-	first := <-done
 	h.expect(first, 0, "a")
 	if strings.Contains(first.out, "b\n") {
 		h.Errorf("the first desk sees the second\n%s", first)

@@ -251,7 +251,7 @@ func TestStreamsWithAKeyStayStreams(t *testing.T) {
 		select {
 		case <-next:
 			fmt.Fprint(w, "data: second\n\n")
-		case <-time.After(20 * time.Second):
+		case <-time.After(longest / 2):
 			fmt.Fprint(w, "data: too late\n\n")
 		}
 	}))

@@ -138,7 +138,7 @@ func (c *crowd) run(ctx context.Context, i int, script string) *member {
 	c.Helper()
 	m := &member{crowd: c, i: i, file: fmt.Sprintf("%s/result-%d.json", c.dir, i), done: make(chan struct{})}
 	cmd := c.command(ctx, carrelBin, "run", "--host-service", "mine="+net.JoinHostPort(own(i), c.port), "--limit", "memory=1G", "--limit-best-effort",
-		"--result", m.file, "--", "bash", "-c", fmt.Sprintf("S=http://mine.desk:%s; I=%d; get() { curl -sS -m 60 \"$@\"; };\n%s", c.port, i, script))
+		"--result", m.file, "--", "bash", "-c", fmt.Sprintf("S=http://mine.desk:%s; I=%d; get() { curl -sS -m %.0f \"$@\"; };\n%s", c.port, i, longest.Seconds(), script))
 	cmd.Dir = c.workspace(i)
 	cmd.Env = append(cmd.Env, "XDG_CONFIG_HOME="+c.dir+"/"+c.config(i), "ONE_KEY="+key(i))
 	cmd.Stdout, cmd.Stderr = &m.out, &m.err
@@ -202,7 +202,7 @@ func TestParallelRunsDoNotMix(t *testing.T) {
 	asEachUser(t, func(h *host) {
 		c := newCrowd(h)
 		before := takeStock(h)
-		ctx, cancel := context.WithTimeout(context.Background(), longest)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*longest)
 		defer cancel()
 		const script = `get $S/meet/start
 			for n in 1 2 3; do get $S/who; get -H "Authorization: Bearer $ONE_TOKEN" https://one.test/id/$I; done

@@ -96,7 +96,7 @@ func TestKilledSupervisorLeavesNothing(t *testing.T) {
 		mark := fmt.Sprintf("8888.%d%d", os.Getpid(), h.uid)
 		cmd := h.command(h.Context(), carrelBin, "run", "--", "bash", "-c", "echo work > kept; echo ready; sleep "+mark)
 		h.signalled(cmd, "ready", func() { _ = cmd.Process.Kill() })
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(longest / 2)
 		for time.Now().Before(deadline) {
 			if out, _ := exec.Command("pgrep", "-f", mark).Output(); len(out) == 0 {
 				break

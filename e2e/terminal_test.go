@@ -58,7 +58,7 @@ func (s *screen) text() string {
 // await waits until the screen shows every word, or fails with what it shows.
 func (s *screen) await(words ...string) {
 	s.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(longest / 2); ; time.Sleep(200 * time.Millisecond) {
 		text, missing := s.text(), ""
 		for _, w := range words {
 			if !strings.Contains(text, w) {
@@ -102,7 +102,7 @@ func TestTerminalInsideIsAProperOne(t *testing.T) {
 	needs.Tool(t, "tmux")
 	asEachUser(t, func(h *host) {
 		s := h.screen(carrelBin, "run", "--", "bash", "--norc")
-		time.Sleep(time.Second)
+		s.await("bash-") // its prompt
 		s.keys("tty; stty size; test -t 0 -a -t 1 -a -t 2 && echo all$((1+1))", "Enter")
 		s.await("40 120", "all2", "/dev/pts/")
 		s.keys("sleep 50", "Enter")
@@ -167,7 +167,7 @@ func TestExitMenuLeavesTheChangeForAWrongDigest(t *testing.T) {
 		wrong = "1111"
 	}
 	s.keys(wrong, "Enter")
-	time.Sleep(time.Second)
+	s.awaitBelow("type its first", "[a]pply") // it asks again
 	if h.exists("repo/made") {
 		h.Errorf("applied for a wrong digest:\n%s", s.text())
 	}

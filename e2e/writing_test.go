@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestParentTraversalStaysInside(t *testing.T) {
@@ -240,11 +239,8 @@ func TestPreparedTemporaryFilesAreNotFollowed(t *testing.T) {
 
 func TestUserKeepsEditingMeanwhile(t *testing.T) {
 	asEachUser(t, func(h *host) {
-		done := make(chan result)
-		go func() { done <- h.inside("echo agent > theirs; sleep 2; cat mine; echo again >> theirs") }()
-		time.Sleep(time.Second)
-		h.write("repo/mine", "user\n")
-		h.expect(<-done, 0, "user")
+		r := h.meanwhile("echo agent > theirs; echo ready; read x; cat mine; echo again >> theirs", func() { h.write("repo/mine", "user\n") })
+		h.expect(r, 0, "user")
 		h.approveAndApply()
 		if h.read("repo/mine") != "user\n" || h.read("repo/theirs") != "agent\nagain\n" {
 			h.Error("something was lost")
