@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +134,61 @@ func TestCommitIsCompared(t *testing.T) {
 			t.Errorf("%s: built %+v", name, c)
 		}
 	}
+}
+
+// The owner of a repository gets nothing written by root where the owner could
+// not: a link out of the objects is not followed.
+func TestAttackObjectsThatLeadElsewhere(t *testing.T) {
+	needs.Root(t)
+	const owner = 12345
+	for name, plant := range map[string]func(objects, victim string) error{
+		"packs": func(objects, victim string) error {
+			dir := filepath.Join(objects, "pack")
+			return errors.Join(os.RemoveAll(dir), os.Symlink(victim, dir), os.Lchown(dir, owner, owner))
+		},
+		"all of them": func(objects, victim string) error {
+			if err := exec.Command("cp", "-a", objects+"/.", victim).Run(); err != nil {
+				return err
+			}
+			return errors.Join(os.RemoveAll(objects), os.Symlink(victim, objects), os.Lchown(objects, owner, owner), os.Lchown(victim, 0, 0))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := sample(t)
+			if out, err := exec.Command("chown", "-R", "12345:12345", dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r, ctx := open(t, dir), context.Background()
+			d := draft(t, r, r.Head)
+			c, err := d.Commit(ctx, []File{content("README", ModeFile, "changed\n")}, "Subject", ada, time.Unix(1e9, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			victim := t.TempDir()
+			if err := plant(filepath.Join(dir, ".git/objects"), victim); err != nil {
+				t.Fatal(err)
+			}
+			before := everything(t, victim)
+			if err := d.Publish(ctx, "carrel/work", c, ada); err == nil {
+				t.Error("published")
+			}
+			if after := everything(t, victim); !slices.Equal(after, before) {
+				t.Errorf("written elsewhere: %q", after)
+			}
+		})
+	}
+}
+
+func everything(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error { all = append(all, path); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func TestCheckBranch(t *testing.T) {

@@ -26,8 +26,12 @@ func ownerOf(path string) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
+	return statOf(info), nil
+}
+
+func statOf(info os.FileInfo) stat {
 	s := info.Sys().(*syscall.Stat_t)
-	return stat{uint64(s.Dev), s.Uid, s.Gid}, nil
+	return stat{uint64(s.Dev), s.Uid, s.Gid}
 }
 
 // confine starts git in a process group of its own, so that it can be ended

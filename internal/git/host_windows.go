@@ -23,6 +23,8 @@ func ownerOf(path string) (stat, error) {
 	return stat{Uid: uint32(os.Geteuid())}, err
 }
 
+func statOf(os.FileInfo) stat { return stat{Uid: uint32(os.Geteuid())} }
+
 func confine(*exec.Cmd, call) {}
 
 func end(cmd *exec.Cmd, _ bool) error { return cmd.Process.Kill() }

@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -75,25 +76,49 @@ func (p *pristine) migrate() error {
 	sort.SliceStable(files, func(i, j int) bool {
 		return !strings.HasSuffix(files[i], ".idx") && strings.HasSuffix(files[j], ".idx")
 	})
+	objects, err := p.repo.openObjects(to)
+	if err != nil {
+		return err
+	}
+	defer objects.Close()
 	for _, rel := range files {
 		if strings.HasPrefix(rel, "info/") {
 			continue
 		}
-		if err := p.repo.adopt(filepath.Join(from, rel), filepath.Join(to, rel)); err != nil {
+		if err := p.repo.adopt(objects, filepath.Join(from, rel), rel); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// openObjects opens the repository's object directory so that no link leads
+// out of it: what root writes for a repository's owner goes nowhere that the
+// owner could not write.
+func (r *Repo) openObjects(dir string) (*os.Root, error) {
+	objects, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	info, err := objects.Stat(".")
+	if err == nil && os.Geteuid() == 0 && statOf(info).Uid != r.owner.uid {
+		err = fmt.Errorf("%s belongs to another user than the repository", dir)
+	}
+	if err != nil {
+		objects.Close()
+		return nil, err
+	}
+	return objects, nil
+}
+
 // adopt copies one object file into place: whole, durable, owned like the
 // repository, and only if there is none of that name.
-func (r *Repo) adopt(from, to string) error {
-	if _, err := os.Lstat(to); err == nil {
+func (r *Repo) adopt(objects *os.Root, from, to string) error {
+	if _, err := objects.Lstat(to); err == nil {
 		return nil // objects are named by their content
 	}
-	if err := os.Mkdir(filepath.Dir(to), 0o777); err == nil {
-		if err := r.give(filepath.Dir(to)); err != nil {
+	if err := objects.Mkdir(filepath.Dir(to), 0o777); err == nil {
+		if err := r.giveDir(objects, filepath.Dir(to)); err != nil {
 			return err
 		}
 	}
@@ -102,25 +127,35 @@ func (r *Repo) adopt(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), "tmp_obj_carrel_")
+	name := filepath.Join(filepath.Dir(to), "tmp_obj_carrel_"+rand.Text())
+	out, err := objects.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(out.Name())
+	defer func() { _ = objects.Remove(name) }() // it has its own name by then, or is left over
 	defer out.Close()
 	if _, err := io.Copy(out, in); err != nil {
 		return err
 	}
-	if err := errors.Join(out.Chmod(0o444), out.Sync(), r.give(out.Name())); err != nil {
+	if err := errors.Join(out.Chmod(0o444), out.Sync(), r.give(out)); err != nil {
 		return err
 	}
-	return os.Rename(out.Name(), to)
+	return objects.Rename(name, to)
+}
+
+func (r *Repo) giveDir(objects *os.Root, name string) error {
+	dir, err := objects.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return r.give(dir)
 }
 
 // give makes a file the repository owner's when Carrel runs as root.
-func (r *Repo) give(path string) error {
+func (r *Repo) give(f *os.File) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return os.Lchown(path, int(r.owner.uid), int(r.owner.gid))
+	return f.Chown(int(r.owner.uid), int(r.owner.gid))
 }
