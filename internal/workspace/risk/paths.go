@@ -36,9 +36,10 @@ var pathRules = []pathRule{
 		".vscode/tasks.json", ".vscode/launch.json", ".vscode/settings.json", ".vscode/extensions.json", "*.code-workspace", ".idea/**", ".fleet/**", ".zed/**", ".devcontainer/**", ".devcontainer.json",
 		".envrc", ".direnvrc", "mise.toml", ".mise.toml", ".mise/**", ".tool-versions", ".exrc", ".vimrc", ".nvim.lua", ".nvimrc", ".lvimrc", ".dir-locals.el", ".projectile", ".gdbinit", ".lldbinit",
 		".sublime-project", "*.sublime-project", ".autoenv", ".autoenv.zsh", ".netbeans/**", ".project", ".settings/**", "default.nix", "shell.nix", "flake.nix", ".gitpod.yml", ".replit", "replit.nix", ".nvmrc",
-		".helix/**", ".rprofile", ".renviron", ".irbrc", ".pryrc", ".pdbrc", ".envrc.*", "devbox.json", ".hg/**", ".jj/**", ".svn/**", ".bzr/**"}},
+		".helix/**", ".rprofile", ".renviron", ".irbrc", ".pryrc", ".pdbrc", ".ghci", ".ocamlinit", ".iex.exs", ".envrc.*", "devbox.json", "*.lnk", "*.scf", "*.desktop", "desktop.ini", "autorun.inf", ".hg/**", ".jj/**", ".svn/**", ".bzr/**"}},
 	{"runs-on-open", carrel.SeverityMedium, "editors run it to check or format what is opened", []string{
-		".eslintrc.js", ".eslintrc.cjs", "eslint.config.*", ".prettierrc.*js", ".prettierrc.*ts", "prettier.config.*", ".stylelintrc.*js", "stylelint.config.*", ".pylintrc", "pylintrc"}},
+		".eslintrc.js", ".eslintrc.cjs", "eslint.config.*", ".prettierrc.*js", ".prettierrc.*ts", "prettier.config.*", ".stylelintrc.*js", "stylelint.config.*", ".pylintrc", "pylintrc",
+		".flake8", "mypy.ini", ".mypy.ini", ".rubocop.yml", ".rubocop.yaml", ".solargraph.yml", ".credo.exs", ".formatter.exs", "tslint.json", ".luarc.json", "phpstan*.neon*", "psalm.xml*", ".php-cs-fixer*.php", "rector.php"}},
 	{"runs-on-checkout", carrel.SeverityHigh, "git runs it on commit, checkout or merge", []string{
 		".husky/**", ".githooks/**", ".git-hooks/**", "githooks/**", ".pre-commit-config.yaml", ".pre-commit-config.yml", ".pre-commit-hooks.yaml", "lefthook.yml", "lefthook.yaml", ".lefthook.yml", ".lefthook/**",
 		"lefthook-local.yml", ".overcommit.yml", ".lintstagedrc*", "lint-staged.config.*", ".simple-git-hooks.*", "simple-git-hooks.*", ".commitlintrc*", "commitlint.config.*", ".huskyrc*"}},
@@ -46,15 +47,15 @@ var pathRules = []pathRule{
 		"setup.py", "binding.gyp", ".npmrc", ".yarnrc", ".yarnrc.yml", ".yarn/plugins/**", ".yarn/releases/**", ".pnpmfile.cjs", "pnpmfile.js", "pnpmfile.cjs", "pip.conf", "pip.ini", "extconf.rb", "preinstall.*", "postinstall.*",
 		"*.pth", "sitecustomize.py", "usercustomize.py", ".bundle/config", "bunfig.toml", ".condarc"}},
 	{"runs-on-build", carrel.SeverityHigh, "building the project runs it", []string{
-		"build.rs", ".cargo/config", ".cargo/config.toml", "rust-toolchain", "rust-toolchain.toml", "build.zig", "gradlew", "gradlew.bat", "gradle-wrapper.jar", "gradle-wrapper.properties", "mvnw", "mvnw.cmd", ".mvn/**",
+		"build.rs", ".cargo/config", ".cargo/config.toml", "rust-toolchain", "rust-toolchain.toml", "build.zig", "gradlew", "gradlew.bat", "gradle-wrapper.jar", "gradle-wrapper.properties", "gradle.properties", "mvnw", "mvnw.cmd", ".mvn/**",
 		"init.gradle", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "build.sbt", "project/plugins.sbt", ".bazelrc", ".bazelversion", "directory.build.props", "directory.build.targets", "nuget.config", ".buckconfig", "go.env",
 		"tools/bazel", ".config/dotnet-tools.json"}},
 	{"runs-on-build", carrel.SeverityLow, "building the project runs it", []string{
-		"makefile", "gnumakefile", "*.mk", "cmakelists.txt", "*.cmake", "rakefile", "gruntfile.*", "gulpfile.*", "justfile", "taskfile.y*ml", "magefile.go", "meson.build", "wscript", "sconstruct", "configure", "configure.ac", "autogen.sh",
+		"makefile", "gnumakefile", "*.mk", "cmakelists.txt", "*.cmake", "cmakepresets.json", "cmakeuserpresets.json", "*.bzl", "dune", "tiltfile", "rakefile", "gruntfile.*", "gulpfile.*", "justfile", "taskfile.y*ml", "magefile.go", "meson.build", "wscript", "sconstruct", "configure", "configure.ac", "autogen.sh",
 		"dockerfile*", "*.dockerfile", "containerfile*", "docker-compose*.y*ml", "compose.y*ml", "procfile", "vagrantfile", "webpack.config.*", "vite.config.*", "rollup.config.*", "next.config.*", "astro.config.*", "hardhat.config.*", "babel.config.*",
 		".babelrc*", "postcss.config.*", "tailwind.config.*", "metro.config.*", "esbuild.*", "nx.json", "turbo.json", "workspace", "workspace.bazel", "module.bazel", "build.bazel", "tox.ini", "noxfile.py", "*.csproj", "*.vcxproj", "build", "pom.xml", "build.xml"}},
 	{"runs-on-test", carrel.SeverityMedium, "running the tests runs it before any test", []string{
-		"conftest.py", "jest.config.*", "jest.setup.*", "vitest.config.*", "vitest.setup.*", "playwright.config.*", "cypress.config.*", "karma.conf.*", ".mocharc*", "pytest.ini", "setupfiles.*", "testmain_test.go", "spec_helper.rb", ".rspec", "phpunit.xml*", ".ava.config.*"}},
+		"conftest.py", "jest.config.*", "jest.setup.*", "vitest.config.*", "vitest.setup.*", "playwright.config.*", "cypress.config.*", "karma.conf.*", ".mocharc*", "pytest.ini", "setupfiles.*", "testmain_test.go", "spec_helper.rb", ".rspec", "phpunit.xml*", ".ava.config.*", ".coveragerc"}},
 	{"changes-dependencies", carrel.SeverityMedium, "it says which foreign code the project uses", []string{
 		"go.mod", "go.work", "requirements*.txt", "requirements/**", "constraints*.txt", "pyproject.toml", "setup.cfg", "pipfile", "environment.yml", "cargo.toml", "gemfile", "*.gemspec", "composer.json", "pubspec.yaml",
 		"package.swift", "podfile", "cartfile", "mix.exs", "rebar.config", "build.sbt", "deps.edn", "project.clj", "stack.yaml", "*.cabal", "cabal.project", "vcpkg.json", "conanfile.*", "pnpm-workspace.yaml", "gradle/libs.versions.toml",
@@ -67,7 +68,7 @@ var pathRules = []pathRule{
 		"node_modules/.bin/**", ".venv/bin/**", "venv/bin/**", ".venv/scripts/**", "venv/scripts/**", "env/bin/**", ".direnv/**", "vendor/bin/**", ".bin/**", ".local/bin/**"}},
 	{"foreign-code", carrel.SeverityLow, "installed foreign code: the host runs what lies here", []string{"node_modules/**", ".venv/**", "venv/**", "site-packages/**", "__pypackages__/**", ".tox/**", ".eggs/**", ".yarn/cache/**", ".pnp.cjs", ".pnp.loader.mjs"}},
 	{"deploys", carrel.SeverityMedium, "it changes where or how the project runs", []string{
-		"*.tf", "*.tfvars", "*.tf.json", "terragrunt.hcl", "serverless.y*ml", "vercel.json", "netlify.toml", "fly.toml", "app.yaml", "wrangler.toml", "wrangler.jsonc", "pulumi.y*ml", "chart.yaml", "kustomization.y*ml", "ansible.cfg", "firebase.json", ".ebextensions/**"}},
+		"*.tf", "*.tfvars", "*.tf.json", "terragrunt.hcl", "serverless.y*ml", "vercel.json", "netlify.toml", "fly.toml", "app.yaml", "wrangler.toml", "wrangler.jsonc", "pulumi.y*ml", "chart.yaml", "kustomization.y*ml", "ansible.cfg", "firebase.json", ".ebextensions/**", ".user.ini"}},
 	{"credential-file", carrel.SeverityHigh, "files of this name hold credentials", []string{
 		".env", ".env.*", ".netrc", "_netrc", ".pypirc", ".git-credentials", ".aws/**", ".ssh/**", ".docker/config.json", ".kube/config", "kubeconfig", "*.pem", "*.key", "*.p12", "*.pfx", "*.keystore", "*.jks", "*.kdbx", "id_rsa", "id_ed25519", "id_ecdsa",
 		".htpasswd", "credentials.json", "service-account*.json", ".gnupg/**", ".npmrc", "terraform.tfstate*"}},
