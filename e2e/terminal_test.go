@@ -174,6 +174,23 @@ func TestExitMenuLeavesTheChangeForAWrongDigest(t *testing.T) {
 	h.must("review", "--stat", "--no-pager") // it is still there
 }
 
+// One letter throws nothing away.
+func TestExitMenuAsksBeforeItDiscards(t *testing.T) {
+	needs.Tool(t, "tmux")
+	h := asUser(t)
+	s := h.screen(carrelBin, "run", "--", "bash", "-c", "echo made > made")
+	s.await("[d]iscard?")
+	s.keys("d", "Enter")
+	s.await("Throw away 1 file")
+	s.keys("n", "Enter")
+	s.awaitBelow("nothing was discarded", "[d]iscard?")
+	h.must("review", "--stat", "--no-pager") // it is still there
+	s.keys("d", "Enter")
+	s.awaitBelow("nothing was discarded", "Throw away 1 file")
+	s.keys("y", "Enter")
+	s.await("discarded chg_", "exit=0")
+}
+
 // Ctrl-C at the menu, or at the question for the digest behind it, keeps the
 // change and lets carrel end with the agent's exit code.
 func TestExitMenuEndsWithCtrlC(t *testing.T) {

@@ -45,7 +45,7 @@ func (v *visit) choose(ctx context.Context, choice string, sel Selection) (done 
 	case "a", "apply":
 		return true, v.e.Apply(ctx, sel, ApplyOptions{NoColor: v.opts.NoColor})
 	case "d", "discard":
-		return true, v.e.Discard(ctx, sel, DiscardOptions{Yes: true})
+		return true, v.e.Discard(ctx, sel, DiscardOptions{})
 	case "k", "keep", "":
 		return true, nil
 	}
