@@ -48,10 +48,12 @@ func (s *Seat) sanitize(l *Layer) error {
 		}
 		return nil
 	}
+	configs, logs := gitConfigs(lower, prefix)
+	remotes := append(filesBelow(lower, path.Join(prefix, "remotes")), filesBelow(lower, path.Join(prefix, "branches"))...)
 	return errors.Join(
-		clean(withIncluded(lower, prefix, gitConfigs(lower, prefix)), withoutCredentials),
+		clean(withIncluded(lower, prefix, configs), withoutCredentials),
 		clean([]string{path.Join(prefix, "credentials")}, func(string) string { return "" }),
-		clean(gitLogs(lower, prefix), withoutUserinfo),
+		clean(append(remotes, gitLogs(lower, logs)...), withoutUserinfo),
 	)
 }
 
@@ -73,9 +75,12 @@ var errLongLog = errors.New("a long log")
 // maxConfigs bounds the configuration files of submodules and work trees.
 const maxConfigs = 1000
 
-// gitConfigs lists the configuration files below a git directory.
-func gitConfigs(root int, prefix string) []string {
-	out := []string{path.Join(prefix, "config"), path.Join(prefix, "config.worktree")}
+// gitConfigs lists the configuration files below a git directory, and the
+// directories of its reference logs: its own, and those of submodules and work
+// trees.
+func gitConfigs(root int, prefix string) (configs, logs []string) {
+	configs = []string{path.Join(prefix, "config"), path.Join(prefix, "config.worktree")}
+	logs = []string{path.Join(prefix, "logs")}
 	var look func(dir string, depth int)
 	look = func(dir string, depth int) {
 		fd, err := openBeneath(root, dir, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -84,11 +89,15 @@ func gitConfigs(root int, prefix string) []string {
 		}
 		defer unix.Close(fd)
 		names, _ := readNames(fd, maxConfigs)
+		isGit := slices.Contains(names, "HEAD") // else its names are those of submodules, which may be any
 		for _, name := range names {
 			switch {
-			case len(out) > maxConfigs, name == "objects", name == "refs", name == "logs", name == "hooks":
+			case len(configs) > maxConfigs:
+			case isGit && (name == "objects" || name == "refs" || name == "hooks"):
+			case isGit && name == "logs":
+				logs = append(logs, path.Join(dir, name))
 			case name == "config" || name == "config.worktree":
-				out = append(out, path.Join(dir, name))
+				configs = append(configs, path.Join(dir, name))
 			default:
 				look(path.Join(dir, name), depth+1)
 			}
@@ -96,7 +105,7 @@ func gitConfigs(root int, prefix string) []string {
 	}
 	look(path.Join(prefix, "modules"), 0)
 	look(path.Join(prefix, "worktrees"), 0)
-	return out
+	return configs, logs
 }
 
 // withIncluded adds the files of the git directory that configurations include,
@@ -123,19 +132,26 @@ func withIncluded(root int, prefix string, configs []string) []string {
 	return configs
 }
 
-// gitLogs lists the reference logs of a git directory, if there is anything to
-// take out: git notes there what a pull was called with, its URL as it was
-// typed. A pull moves HEAD, so that its log tells whether there was one.
-func gitLogs(root int, prefix string) (out []string) {
-	logs := path.Join(prefix, "logs")
-	text, _, err := readBeneath(root, path.Join(logs, "HEAD"))
-	if err == nil && withoutUserinfo(text) == text || errors.Is(err, os.ErrNotExist) {
-		return nil
+// gitLogs lists the reference logs of which there is anything to take out: git
+// notes there what a pull was called with, its URL as it was typed. A pull
+// moves HEAD, so that its log tells whether there was one.
+func gitLogs(root int, dirs []string) (out []string) {
+	for _, logs := range dirs {
+		text, _, err := readBeneath(root, path.Join(logs, "HEAD"))
+		if err == nil && withoutUserinfo(text) == text || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		out = append(out, filesBelow(root, logs)...)
 	}
+	return out
+}
+
+// filesBelow lists what is no directory below dir.
+func filesBelow(root int, dir string) (out []string) {
 	var look func(rel string, depth int)
 	look = func(rel string, depth int) {
 		fd, err := openBeneath(root, rel, unix.O_RDONLY|unix.O_DIRECTORY)
-		if err != nil && len(out) <= maxConfigs {
+		if err != nil && rel != dir && len(out) <= maxConfigs {
 			out = append(out, rel)
 		}
 		if err != nil || depth > 8 {
@@ -147,7 +163,7 @@ func gitLogs(root int, prefix string) (out []string) {
 			look(path.Join(rel, name), depth+1)
 		}
 	}
-	look(logs, 0)
+	look(dir, 0)
 	return out
 }
 

@@ -232,6 +232,35 @@ func TestAttackCredentialsBesideTheGitConfiguration(t *testing.T) {
 	})
 }
 
+// Work trees and submodules have logs of their own, a submodule has any name,
+// and old repositories keep URLs in files.
+func TestAttackCredentialsInOtherPlacesOfGit(t *testing.T) {
+	eachStaging(t, func(t *testing.T, s *site) {
+		gitAt(t, s.root, "init", "-q", "-b", "main", ".")
+		gitAt(t, s.root, "commit", "-q", "--allow-empty", "-m", "x")
+		name := strings.Repeat("0a", 20)
+		line := fmt.Sprintf("%s %s A <a@b.c> 1795456578 +0000\tpull https://u:SECRET@h/x main: Fast-forward\n", name, name)
+		for _, dir := range []string{"worktrees/w", "modules/m", "modules/deep/logs", "modules/refs"} {
+			s.write(".git/"+dir+"/HEAD", name+"\n")
+			s.write(".git/"+dir+"/logs/HEAD", line)
+			s.write(".git/"+dir+"/logs/refs/heads/main", line)
+			s.write(".git/"+dir+"/config", "[remote \"origin\"]\n\turl = https://u:SECRET@h/x\n")
+		}
+		s.write(".git/remotes/old", "URL: https://u:SECRET@h/x\nPull: main\n")
+		s.write(".git/branches/old", "https://u:SECRET@h/x#main\n")
+		s.ws = nil
+		seat := s.take(SeatOptions{})
+		agent(t, seat, `grep -rl SECRET .git > found || true; cat .git/remotes/old .git/branches/old > old`)
+		c := capture(t, seat)
+		if found := contentOf(t, s, c, "found"); found != "" {
+			t.Errorf("the desk shows the credential in %s", found)
+		}
+		if old := contentOf(t, s, c, "old"); old != "URL: https://h/x\nPull: main\nhttps://h/x#main\n" {
+			t.Errorf("what is left is %q", old)
+		}
+	})
+}
+
 // A log too long to be read is empty inside; the run is not refused for it.
 func TestLongReferenceLog(t *testing.T) {
 	s := newSite(t, StagingOverlay)
