@@ -41,13 +41,6 @@ func (s *Set) Tell() (proved, missing []string) {
 	return proved, append(missing, fmt.Sprintf("a SLSA level above %s. %s", b.Internal.Level.Level, b.Internal.Level.Why))
 }
 
-func orNone(s string) string {
-	if s == "" {
-		return "(none)"
-	}
-	return s
-}
-
 func controlNames(list []carrel.Control) string {
 	if len(list) == 0 {
 		return "none"
