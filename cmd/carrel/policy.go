@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/carrel-dev/carrel"
 	"github.com/carrel-dev/carrel/internal/engine"
+	"github.com/carrel-dev/carrel/internal/terminal"
 )
 
 const policyHelp = `Write, test and read policies.
@@ -81,7 +84,11 @@ func (a *app) policyBundleCommand() *cobra.Command {
 				return err
 			}
 			opts.Path = args[0]
-			return engine.PolicyBundle(opts)
+			if err := engine.PolicyBundle(opts); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stdout, "wrote %s, revision %s\n", terminal.Escape(opts.Output), terminal.Escape(opts.Revision))
+			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&opts.Output, "output", "o", "bundle.tar.gz", "where to write it")

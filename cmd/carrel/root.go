@@ -98,6 +98,9 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 		if len(near) == 0 {
 			near = cmd.SuggestionsFor(args[0])
 		}
+		if args[0] == "version" {
+			near = []string{"--version"}
+		}
 		if len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
