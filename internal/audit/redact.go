@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"github.com/carrel-dev/carrel"
+	"github.com/carrel-dev/carrel/internal/private"
 )
 
 // redactionKeyFile holds the key of the tokens, beside the signing key.
@@ -89,36 +89,37 @@ func (r *Redactor) Token(secret string) (string, error) {
 	return "[secret " + hex.EncodeToString(mac.Sum(nil)[:16]) + "]", nil
 }
 
-// redactionKey reads the key, or makes it.
-func (k keyring) redactionKey() ([]byte, error) {
-	text, err := k.read(redactionKeyFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := privateDir(k.dir); err != nil {
-			return nil, err
-		}
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails (Go 1.24 and later)
-		path := filepath.Join(k.dir, redactionKeyFile)
-		text = base64.StdEncoding.EncodeToString(key)
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, fs.ErrExist) { // another process was first
-			return k.redactionKey()
-		}
-		if err != nil {
-			return nil, err
-		}
-		_, err = f.WriteString(text + "\n")
-		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-			return nil, err
-		}
-		return key, nil
+// redactionKey reads the key, or makes it. Of the processes that make the first
+// one at the same time, all get the same, and none a part of it.
+func (k keyring) redactionKey() (key []byte, err error) {
+	if key, err = k.readRedactionKey(); !errors.Is(err, fs.ErrNotExist) {
+		return key, err
 	}
+	if err := privateDir(k.dir); err != nil {
+		return nil, err
+	}
+	err = private.Locked(k.dir, func() error {
+		if key, err = k.readRedactionKey(); !errors.Is(err, fs.ErrNotExist) {
+			return err // somebody made it meanwhile
+		}
+		key = make([]byte, 32)
+		_, _ = rand.Read(key) // never fails (Go 1.24 and later)
+		return replace(k.disk, filepath.Join(k.dir, redactionKeyFile), []byte(base64.StdEncoding.EncodeToString(key)+"\n"))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+func (k keyring) readRedactionKey() ([]byte, error) {
+	text, err := k.read(redactionKeyFile)
 	if err != nil {
 		return nil, err
 	}
 	key, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(key) != 32 {
-		return nil, fmt.Errorf("%s is not a redaction key", filepath.Join(k.dir, redactionKeyFile))
+		return nil, fmt.Errorf("%s is not a redaction key: restore it from a backup; or move it away to begin a new one, with which earlier tokens cannot be compared", filepath.Join(k.dir, redactionKeyFile))
 	}
 	return key, nil
 }

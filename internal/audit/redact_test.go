@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/carrel-dev/carrel"
@@ -128,5 +130,30 @@ func TestActionWithASecretIsNotRecorded(t *testing.T) {
 	}
 	if clean := r.Action(a); strings.Contains(string(clean.URL), "hunter2") || !strings.Contains(string(a.URL), "hunter2") {
 		t.Errorf("%+v from %+v", clean, a)
+	}
+}
+
+// Runs that begin at once in a new home make the key together: each of them
+// needs all of it, and the same.
+func TestTheFirstRedactionKeyIsOneForAll(t *testing.T) {
+	for range 50 {
+		dir := t.TempDir()
+		tokens := make([]string, 8)
+		var start, done sync.WaitGroup
+		start.Add(1)
+		for i := range tokens {
+			done.Go(func() {
+				start.Wait()
+				var err error
+				if tokens[i], err = NewRedactor(dir).Token(theSecret); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		start.Done()
+		done.Wait()
+		if equal := slices.Compact(tokens); len(equal) != 1 {
+			t.Fatalf("tokens differ: %q", equal)
+		}
 	}
 }
