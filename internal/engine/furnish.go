@@ -68,7 +68,7 @@ func (v *visit) request() view.Request {
 		OutDir: v.seat.Outbox(), Notices: v.noticesFile(),
 		CacheDir: v.cacheDir(), Caches: v.caches(), NoOverlay: v.seat.Staging() != workspace.StagingOverlay,
 		Env: append(values(v.settings.Env), v.opts.Env...), ProfileEnv: v.profileEnv(),
-		RO:      append(values(v.settings.RO), v.opts.RO...),
+		RO:      v.readOnly(),
 		Hide:    append(values(v.settings.Hide), v.opts.Hide...),
 		GitName: v.identity.Name, GitEmail: v.identity.Email,
 		Briefing: v.briefing(),
@@ -79,6 +79,18 @@ func (v *visit) request() view.Request {
 	r.HomeDir = v.homeDir()
 	r.Files = v.profileFiles(r.Briefing)
 	return r
+}
+
+// readOnly is what was asked to be visible, and by what.
+func (v *visit) readOnly() []view.Asked {
+	var out []view.Asked
+	for _, p := range v.settings.RO {
+		out = append(out, view.Asked{Path: p.Value, By: "ro at " + p.Origin.String()})
+	}
+	for _, p := range v.opts.RO {
+		out = append(out, view.Asked{Path: p, By: "--ro"})
+	}
+	return out
 }
 
 // argv is the command with what the profile adds for the model door.

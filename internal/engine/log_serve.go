@@ -41,8 +41,7 @@ func (e *Records) LogServe(ctx context.Context, opts LogServeOptions) error {
 	}
 	a := carrel.Action{Operation: carrel.OpPolicy, Subject: "log:serve:" + opts.Listen, Reason: "monitors read the log"}
 	return e.operate(ctx, a, func(ctx context.Context, _ *audit.Log) (carrel.Outcome, error) {
-		fmt.Fprintf(e.host.Stderr, "key %s\n", key)
-		return carrel.Outcome{}, e.serveHTTP(ctx, opts.Listen, http.HandlerFunc(e.serveLog))
+		return carrel.Outcome{}, e.serveHTTP(ctx, opts.Listen, http.HandlerFunc(e.serveLog), "key "+key)
 	})
 }
 
@@ -71,8 +70,7 @@ func (e *Records) serveCopy(ctx context.Context, opts LogServeOptions) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.host.Stderr, "carrel: this copy is served as it is: no log records that, and nothing newer is published\n")
-	return e.serveHTTP(ctx, opts.Listen, handler)
+	return e.serveHTTP(ctx, opts.Listen, handler, "carrel: this copy is served as it is: no log records that, and nothing newer is published")
 }
 
 // isOwnLog says whether dir is, or lies in, the log that this user's Carrel
@@ -101,7 +99,8 @@ func (e *Records) isOwnLog(dir string) bool {
 	return !errors.Is(err, syscall.EROFS) && !errors.Is(err, fs.ErrPermission)
 }
 
-func (e *Records) serveHTTP(ctx context.Context, address string, handler http.Handler) error {
+// serveHTTP serves until ctx ends. It says note once it can be reached.
+func (e *Records) serveHTTP(ctx context.Context, address string, handler http.Handler, note string) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("serving the log: %w", err)
@@ -112,6 +111,7 @@ func (e *Records) serveHTTP(ctx context.Context, address string, handler http.Ha
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
+	fmt.Fprintln(e.host.Stderr, note)
 	fmt.Fprintf(e.host.Stdout, "http://%s/checkpoint\n", listener.Addr())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving the log: %w", err)

@@ -205,17 +205,17 @@ func (b *builder) told() {
 	}
 }
 
-// showAsked adds what the user named with --ro. What is not there is an error
+// showAsked adds what the user named, read-only. What is not there is an error
 // wherever it would be, and the workspace is no place to ask it of: the agent has
 // a copy to write in, and who reads "read-only" would think otherwise.
 func (b *builder) showAsked() error {
-	for _, p := range b.RO {
-		path := b.abs(p)
+	for _, asked := range b.RO {
+		path := b.abs(asked.Path)
 		if _, err := os.Lstat(path); err != nil {
-			return fmt.Errorf("--ro %s: %w", p, err)
+			return fmt.Errorf("%s: %w", asked, err)
 		}
 		if within(path, b.Workspace) {
-			b.warn("--ro %s: it is in the workspace, which the agent writes a copy of; it is not read-only", p)
+			b.warn("%s: it is in the workspace, which the agent writes a copy of; it is not read-only", asked)
 			continue
 		}
 		b.plan.Shown = append(b.plan.Shown, path)
@@ -224,12 +224,12 @@ func (b *builder) showAsked() error {
 		}
 		final, err := b.follow(path)
 		if err != nil {
-			return fmt.Errorf("--ro %s: %w", p, err)
+			return fmt.Errorf("%s: %w", asked, err)
 		}
 		if err := b.refuse(final); err != nil {
-			return fmt.Errorf("--ro %s: %w", p, err)
+			return fmt.Errorf("%s: %w", asked, err)
 		}
-		b.tree(final, "--ro")
+		b.tree(final, asked.By)
 	}
 	return nil
 }

@@ -204,13 +204,13 @@ func TestDangerousPathsAreRefused(t *testing.T) {
 	for _, path := range []string{"/", "/home", h.Home, filepath.Dir(h.Home), "~/.ssh", "~/.ssh/id_ed25519", "~/.config", "~/.aws", "~/.local", "~/.local/state",
 		"~/.local/state/carrel", "~/keys", "/etc/shadow", "/etc", "/var/run/docker.sock", "/proc", "/dev/null", "/sys", "/run", "~/nowhere"} {
 		r := h.request("true")
-		r.RO = []string{path}
+		r.RO = []Asked{{path, "--ro"}}
 		if _, err := Build(h, r); err == nil {
 			t.Errorf("--ro %s is accepted", path)
 		}
 	}
 	r := h.request("true")
-	r.RO = []string{"~/data", "~/.config/tool"}
+	r.RO = []Asked{{"~/data", "--ro"}, {"~/.config/tool", "ro at config.yaml:3"}}
 	if p := build(t, h, r); !p.sees(h.Home+"/data/x") || !p.sees(h.Home+"/.config/tool/x") {
 		t.Error("what may be shown is not shown")
 	}
@@ -278,7 +278,7 @@ func TestReadOnlyOfTheWorkspaceIsNotPromised(t *testing.T) {
 	h := home(t, map[string]string{"ws/docs/x": "", "data/x": ""})
 	r := h.request("true")
 	h.Cwd = r.Workspace
-	r.RO = []string{"docs", "../data"}
+	r.RO = []Asked{{"docs", "--ro"}, {"../data", "--ro"}}
 	p := build(t, h, r)
 	if !slices.Equal(p.Shown, []string{h.Home + "/data"}) {
 		t.Errorf("shown: %q", p.Shown)
@@ -286,9 +286,9 @@ func TestReadOnlyOfTheWorkspaceIsNotPromised(t *testing.T) {
 	if !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.Contains(w, "--ro docs: it is in the workspace") }) {
 		t.Errorf("nothing is said of docs: %q", p.Warnings)
 	}
-	r.RO = []string{"nowhere"}
-	if _, err := Build(h, r); err == nil || !strings.Contains(err.Error(), "no such file") {
-		t.Errorf("--ro nowhere: %v", err)
+	r.RO = []Asked{{"nowhere", "ro at config.yaml:3"}}
+	if _, err := Build(h, r); err == nil || !strings.HasPrefix(err.Error(), "ro at config.yaml:3 nowhere: ") {
+		t.Errorf("what is not there is told as %v", err)
 	}
 }
 
@@ -303,7 +303,7 @@ func TestADirectoryWithASocketIsRefused(t *testing.T) {
 	}
 	for _, path := range []string{"~/data", "~/data/agent.sock"} {
 		r := h.request("true")
-		r.RO = []string{path}
+		r.RO = []Asked{{path, "--ro"}}
 		if _, err := Build(h, r); err == nil {
 			t.Errorf("--ro %s is accepted", path)
 		}

@@ -52,7 +52,7 @@ type Request struct {
 
 	Env        []string // NAME (value of the host) or NAME=VALUE, as the user asked
 	ProfileEnv []string // NAME=VALUE from the agent's profile and the doors; yields to Env
-	RO         []string // host paths to show, read-only
+	RO         []Asked  // host paths to show, read-only
 	Hide       []string // paths or patterns in the workspace to make empty
 	GitName    string
 	GitEmail   string
@@ -62,6 +62,12 @@ type Request struct {
 	Authority []byte
 	Files     []sandbox.Mount // further mounts of the profile (briefings, settings); after everything else
 }
+
+// Asked is a host path and what named it, for a person to find: an option, or
+// a line of a file.
+type Asked struct{ Path, By string }
+
+func (a Asked) String() string { return a.By + " " + a.Path }
 
 // Plan is what a tier needs to build what the desk sees.
 type Plan struct {
