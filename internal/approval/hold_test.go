@@ -63,9 +63,10 @@ func TestHeldActionGoesOnWithItsAnswer(t *testing.T) {
 // A question of a run that is over is not listed any more, and nobody who is
 // asked then waits.
 func TestQuestionsEndWithTheirRun(t *testing.T) {
-	s, opened := holding(t, time.Hour)
-	asks := make(chan error, 1)
+	s, _ := holding(t, time.Hour)
+	asking, asks := make(chan struct{}), make(chan error, 1)
 	s.Live.Ask = func(ctx context.Context, _ OpenQuestion) (Reply, error) {
+		close(asking)
 		<-ctx.Done()
 		asks <- ctx.Err()
 		return Reply{}, ctx.Err()
@@ -76,7 +77,7 @@ func TestQuestionsEndWithTheirRun(t *testing.T) {
 		_, err := through(s, a, policyA)
 		waited <- err
 	}()
-	<-opened
+	<-asking
 	s.End()
 	if left, err := s.Questions(); err != nil || len(left) != 0 {
 		t.Errorf("left open: %v, %v", left, err)
