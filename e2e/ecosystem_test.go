@@ -194,8 +194,8 @@ func TestGoFetchesModules(t *testing.T) {
 		go get `+goProject+` 2>&1; go list -f 'has {{.Module.Path}} {{.Module.Version}} {{len .GoFiles}}' github.com/google/uuid
 		curl -sS -X POST https://proxy.golang.org/ | head -c 100`, "--profile", "go", "--cache", "none",
 		"--env", "GOSUMDB=off", "--env", "GOTOOLCHAIN=local", "--env", "GOPROXY=https://proxy.golang.org", "--env", "GOFLAGS=-mod=mod")
-	h.expect(r, 0, "has github.com/google/uuid v1.6.0", "egress/request")
-	if !s.has("GET proxy.golang.org", "uuid/@v/v1.6.0.zip") || s.has("POST") {
+	h.expect(r, 0, "has github.com/google/uuid v1.3.1", "egress/request")
+	if !s.has("GET proxy.golang.org", "uuid/@v/v1.3.1.zip") || s.has("POST") {
 		h.Errorf("the proxy got\n%s", s)
 	}
 }

@@ -18,7 +18,7 @@ const (
 	claudeVersion = "2.1.330"
 	codexVersion  = "0.169.0"
 	geminiVersion = "0.61.0"
-	goProject     = "github.com/google/uuid@v1.6.0"
+	goProject     = "github.com/google/uuid@v1.3.1" // later ones test that version 6 is monotonic, which it is not every 0.4 ms
 	nodeProject   = "express@4.21.2"
 	pythonProject = "python3-simplejson" // of Debian: it ships its tests, and a compiled part
 	debugger      = "github.com/go-delve/delve/cmd/dlv@v1.27.2"
