@@ -33,8 +33,8 @@ type host struct {
 	under    []string // what carrel is started under: another machine
 }
 
-// asEachUser runs a test as root and as an ordinary user. Started by an
-// ordinary user it can only be that one.
+// asEachUser runs a test as root and as an ordinary user, both at once: most of
+// their time is waiting. Started by an ordinary user it can only be that one.
 func asEachUser(t *testing.T, test func(h *host)) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -46,8 +46,12 @@ func asEachUser(t *testing.T, test func(h *host)) {
 		asEachUserElsewhere(t, elsewhere[name], test)
 		return
 	}
-	t.Run("root", func(t *testing.T) { test(newHost(t, 0, 0)) })
-	t.Run("user", func(t *testing.T) { test(newHost(t, number(ordinary.Uid), number(ordinary.Gid))) })
+	var both sync.WaitGroup
+	both.Go(func() { t.Run("root", func(t *testing.T) { test(newHost(t, 0, 0)) }) })
+	both.Go(func() {
+		t.Run("user", func(t *testing.T) { test(newHost(t, number(ordinary.Uid), number(ordinary.Gid))) })
+	})
+	both.Wait()
 }
 
 // asUser runs a test as an ordinary user only: where who asks makes no

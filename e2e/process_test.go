@@ -62,13 +62,14 @@ func TestSupervisorCannotBeSignalledOrTraced(t *testing.T) {
 
 func TestHostAbstractSocketIsNotReached(t *testing.T) {
 	asEachUser(t, func(h *host) {
-		l, err := net.Listen("unix", "@carrel-"+canary)
+		name := fmt.Sprintf("carrel-%s-%d", canary, h.uid)
+		l, err := net.Listen("unix", "@"+name)
 		if err != nil {
 			h.Fatal(err)
 		}
 		defer l.Close()
-		h.expect(h.start("", probeBin, "abstract", "carrel-"+canary), 0)
-		h.expect(h.probe("abstract", "carrel-"+canary), 1)
+		h.expect(h.start("", probeBin, "abstract", name), 0)
+		h.expect(h.probe("abstract", name), 1)
 	})
 }
 
